@@ -1,0 +1,54 @@
+/** The port through which a coordinator reaches the other replicas. */
+
+export interface ReplicaWriteMessage {
+  readonly key: Uint8Array;
+  /** The record's encoding. */
+  readonly record: Uint8Array;
+  /** Acknowledge only what is on disk. */
+  readonly sync: boolean;
+  /** On the sender's monotonic clock; what is left of it travels. */
+  readonly deadline: number;
+}
+
+export interface ReplicaReadMessage {
+  readonly key: Uint8Array;
+  readonly deadline: number;
+}
+
+export interface ReplicaScanMessage {
+  readonly start: Uint8Array;
+  /** Undefined: to the end of the hash space. */
+  readonly end: Uint8Array | undefined;
+  readonly namespace: string;
+  readonly prefix: Uint8Array;
+  readonly limit: number;
+}
+
+export interface ScannedKey {
+  readonly key: Uint8Array;
+  /** Of the record: equal records have equal ones. */
+  readonly checksum: number;
+  readonly siblings: number;
+}
+
+export interface ScannedPage {
+  readonly keys: readonly ScannedKey[];
+  /** Where to go on; undefined: the range is done. */
+  readonly next: Uint8Array | undefined;
+}
+
+/** What a replica does for others; the same on this node and, through Peers, on another. */
+export interface Replica {
+  /** Resolves when the record is merged and, with `sync`, on disk. */
+  write(message: ReplicaWriteMessage): Promise<void>;
+  /** The record's encoding; undefined where there is none. */
+  read(message: ReplicaReadMessage): Promise<Uint8Array | undefined>;
+  scan(message: ReplicaScanMessage): Promise<ScannedPage>;
+}
+
+/** Other storage nodes by id. Every call may reject: with Failure, or with whatever the transport says. */
+export interface Peers {
+  /** False for a node that was just seen to fail: asking it would be waiting for nothing. */
+  reachable(nodeId: string): boolean;
+  replica(nodeId: string): Replica;
+}

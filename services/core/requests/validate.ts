@@ -1,0 +1,186 @@
+/**
+ * Requests as they come from outside, made into values that the rest can trust. Every check throws a
+ * Failure that names the field, the limit and what was seen, before anything is touched.
+ */
+import type {
+  DeleteRequest,
+  Durability,
+  GetRequest,
+  Placement,
+  PutRequest,
+} from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { Duration } from '../../../proto/gen/google/protobuf/duration.ts';
+import { Malformed } from '../codec/bytes.ts';
+import type { ContextCodec } from '../codec/context.ts';
+import { Failure } from '../failure.ts';
+import type { Hash64 } from '../ports.ts';
+import { majority } from '../quorum/tally.ts';
+import { hashOfStorageKey, storageKey } from '../ring/storage-key.ts';
+import { type CausalContext, emptyContext, parseDot } from '../versioning/causal-context.ts';
+import type { RequestLimits } from './limits.ts';
+
+export const defaultNamespace = 'default';
+
+/** Where the key lives. */
+export interface Located {
+  readonly storageKey: Uint8Array;
+  readonly keyHash: bigint;
+}
+
+export interface ValidGet extends Located {
+  readonly r: number;
+  readonly session: CausalContext;
+  readonly sessionGiven: boolean;
+  readonly bytesMax: number;
+  /** Only these siblings; undefined: all. */
+  readonly dots: ReadonlySet<string> | undefined;
+}
+
+export interface ValidWrite extends Located {
+  readonly w: number;
+  readonly context: CausalContext;
+  readonly requestId: Uint8Array;
+}
+
+export interface ValidPut extends ValidWrite {
+  readonly value: Uint8Array;
+}
+
+/** What the checks need to know of the process they run in. */
+export interface Validation {
+  readonly limits: RequestLimits;
+  readonly contexts: ContextCodec;
+  readonly hash: Hash64;
+}
+
+/** Checks what tells where a key lives; enough for a router. */
+export function locate(
+  namespace: string,
+  key: Uint8Array,
+  { limits, hash }: Pick<Validation, 'limits' | 'hash'>,
+): Located {
+  checkNamespace(namespace);
+  if (key.length === 0) throw new Failure('KEY_EMPTY', 'key is empty; it has at least 1 byte', { field: 'key' });
+  if (key.length > limits.keyBytesMax) {
+    throw new Failure('KEY_TOO_LARGE', `key has ${key.length} bytes, the limit is ${limits.keyBytesMax}`, {
+      field: 'key',
+    });
+  }
+  const stored = storageKey(namespace === '' ? defaultNamespace : namespace, key, hash);
+  return { storageKey: stored, keyHash: hashOfStorageKey(stored) };
+}
+
+export function validateGet(request: GetRequest, replicas: number, validation: Validation): ValidGet {
+  const located = locate(request.namespace, request.key, validation);
+  return {
+    ...located,
+    r: checkQuorum('r', request.r, replicas),
+    session: checkContext('session_context', request.sessionContext, located, validation.contexts),
+    sessionGiven: request.sessionContext.length > 0,
+    bytesMax: request.maxBytes === 0 ? validation.limits.answerBytesDefault : request.maxBytes,
+    dots: request.dots.length === 0 ? undefined : new Set(request.dots.map(checkDot)),
+  };
+}
+
+export function validatePut(request: PutRequest, replicas: number, validation: Validation): ValidPut {
+  const located = locate(request.namespace, request.key, validation);
+  const { valueBytesMax } = validation.limits;
+  if (request.value.length > valueBytesMax) {
+    const message = `value has ${request.value.length} bytes, the limit is ${valueBytesMax}`;
+    throw new Failure('VALUE_TOO_LARGE', message, { field: 'value' });
+  }
+  checkTtl(request.ttl);
+  checkPlacement(request.require);
+  return { ...validateWrite(request, located, replicas, validation), value: request.value };
+}
+
+export function validateDelete(request: DeleteRequest, replicas: number, validation: Validation): ValidWrite {
+  const located = locate(request.namespace, request.key, validation);
+  if (request.context.length === 0) {
+    const message = 'a delete needs the context of a get: it removes what that get has seen';
+    throw new Failure('CONTEXT_REQUIRED', message, { field: 'context' });
+  }
+  return validateWrite(request, located, replicas, validation);
+}
+
+export function checkNamespace(namespace: string): void {
+  if (namespace === '' || namespace === defaultNamespace) return;
+  if (!/^[a-z0-9][a-z0-9._-]{0,62}$/.test(namespace)) {
+    const seen = JSON.stringify(namespace.slice(0, 80));
+    const message = `namespace ${seen} is none: 1 to 63 of a-z 0-9 . _ - are, the first a letter or digit`;
+    throw new Failure('NAMESPACE_INVALID', message, { field: 'namespace' });
+  }
+  const message = `namespace ${namespace}: this version has only the namespace "${defaultNamespace}"`;
+  throw new Failure('NOT_IMPLEMENTED', message, { field: 'namespace' });
+}
+
+function validateWrite(
+  request: PutRequest | DeleteRequest,
+  located: Located,
+  replicas: number,
+  { limits, contexts }: Validation,
+): ValidWrite {
+  checkDurability(request.durability);
+  const { requestId } = request;
+  if (requestId.length > limits.requestIdBytesMax) {
+    const message = `request_id has ${requestId.length} bytes, the limit is ${limits.requestIdBytesMax}`;
+    throw new Failure('REQUEST_ID_TOO_LONG', message, { field: 'request_id' });
+  }
+  return {
+    ...located,
+    w: checkQuorum('w', request.w, replicas),
+    context: checkContext('context', request.context, located, contexts),
+    requestId,
+  };
+}
+
+function checkQuorum(field: 'r' | 'w', asked: number | undefined, replicas: number): number {
+  if (asked === undefined) return majority(replicas);
+  if (asked >= 1 && asked <= replicas) return asked;
+  throw new Failure('QUORUM_INVALID', `${field} is ${asked}; it can be 1 to ${replicas}`, { field });
+}
+
+function checkContext(field: string, bytes: Uint8Array, { keyHash }: Located, contexts: ContextCodec): CausalContext {
+  if (bytes.length === 0) return emptyContext;
+  try {
+    return contexts.decode(bytes, keyHash);
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+    throw new Failure('CONTEXT_INVALID', `${field} is not a context of this key: ${error.message}`, { field });
+  }
+}
+
+function checkDot(text: string): string {
+  if (parseDot(text) !== undefined) return text;
+  const message = `dots has ${JSON.stringify(text.slice(0, 80))}; a dot is 16 hexadecimal digits, a colon and a number`;
+  throw new Failure('CONTEXT_INVALID', message, { field: 'dots' });
+}
+
+/** kv.proto: 0 the namespace's default, 1 durable, 2 one durable, 3 buffered. */
+function checkDurability(durability: Durability): void {
+  if (durability === 0 || durability === 1) return;
+  if (durability === 2 || durability === 3) {
+    const message = 'this version knows only DURABILITY_DURABLE';
+    throw new Failure('NOT_IMPLEMENTED', message, { field: 'durability' });
+  }
+  const message = `durability ${durability} is none; 0 to 3 are`;
+  throw new Failure('DURABILITY_INVALID', message, { field: 'durability' });
+}
+
+const tenYearsSeconds = 10n * 366n * 24n * 3600n;
+
+function checkTtl(ttl: Duration | undefined): void {
+  if (ttl === undefined) return;
+  const { seconds, nanos } = ttl;
+  const positive = seconds > 0n || (seconds === 0n && nanos > 0);
+  if (!positive || nanos < 0 || nanos > 999_999_999 || seconds > tenYearsSeconds) {
+    const message = `ttl is ${seconds} s and ${nanos} ns; it can be from 1 ns to 10 years`;
+    throw new Failure('TTL_INVALID', message, { field: 'ttl' });
+  }
+  throw new Failure('NOT_IMPLEMENTED', 'this version has no ttl', { field: 'ttl' });
+}
+
+function checkPlacement(require: Placement | undefined): void {
+  if (require === undefined || (require.durable === 0 && require.hosts === 0 && require.zones === 0)) return;
+  throw new Failure('NOT_IMPLEMENTED', 'this version has no placement requirements', { field: 'require' });
+}
