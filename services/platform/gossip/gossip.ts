@@ -1,0 +1,264 @@
+/**
+ * The gossip loop of one process: once a second a push-pull round with a random peer. Storage nodes,
+ * routers and membership processes run the same loop; only storage nodes have an entry of their own.
+ *
+ * It owns this process's Membership value, and makes it durable where it is given a place. What the value
+ * means is core/membership's; how a call travels is the transport's.
+ *
+ * I1 The incarnation of this start, and a ring that is issued here, are durable before anybody hears of them.
+ * I2 A peer's failure is counted, never thrown; a bug (any other exception) goes to the process.
+ * I3 One round and one write at a time; a write takes what is known when it begins.
+ */
+import type { GossipRequest, GossipResponse } from '../../../proto/gen/cartwheel/membership/v1/membership.ts';
+import { ask, GossipRefused, respond, take } from '../../core/membership/exchange.ts';
+import { type Member, nextIncarnation } from '../../core/membership/member.ts';
+import {
+  adoptClusterId,
+  adoptRing,
+  createMembership,
+  type Membership,
+  type MembershipCounts,
+  ownEntry,
+} from '../../core/membership/membership.ts';
+import type { Clock, Log, Metrics, Random } from '../../core/ports.ts';
+import { formatVersion, type Ring } from '../../core/ring/ring.ts';
+import { sparingly } from '../logging.ts';
+import { decodeRemembered, encodeRemembered } from './remembered.ts';
+
+export interface GossipTransport {
+  /** One call to `address`, given up after `timeoutMs`. Rejects where it fails, whatever the reason. */
+  exchange(address: string, request: GossipRequest, timeoutMs: number): Promise<GossipResponse>;
+}
+
+export interface GossipOptions {
+  /** Undefined for a process that is no storage node. */
+  readonly self?: Pick<Member, 'id' | 'address' | 'host' | 'zone'> | undefined;
+  /** host:port; asked when nobody is known, and now and then. */
+  readonly seeds: readonly string[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly transport: GossipTransport;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** What `persist` was given last, in this or an earlier life; undefined: nothing yet. */
+  readonly remembered?: Uint8Array | undefined;
+  /** Makes the bytes durable in place of the ones before. */
+  readonly persist?: ((bytes: Uint8Array) => Promise<void>) | undefined;
+  /** Each ring that this process goes over to; the remembered one first. */
+  readonly onRing?: ((ring: Ring, clusterId: string) => void) | undefined;
+  /**
+   * Others know of a start of this node that its disk does not remember: its disk was restored from an old
+   * image, or a copy of it is in use elsewhere. It must trust no birth from before this start. Called once.
+   */
+  readonly onRestored?: (() => void) | undefined;
+}
+
+export interface Gossip {
+  state(): Membership;
+  /** The answer to another process's call. Throws GossipRefused. */
+  handle(request: GossipRequest): GossipResponse;
+  /** Makes a new ring durable, goes over to it, and lets gossip spread it. For the claimant. */
+  issue(ring: Ring, clusterId: string): Promise<void>;
+  /** Resolves when what is known is durable; what a peer still answers is ignored. */
+  stop(): Promise<void>;
+}
+
+const ROUND_INTERVAL_MS = 1_000;
+/** While no ring is known everything waits for it; five calls a second are nothing then. */
+const EAGER_INTERVAL_MS = 200;
+/** Less than a round, so that a dead peer costs one. */
+const CALL_TIMEOUT_MS = 900;
+/** One round in this many goes to a seed, so that halves that do not know of each other meet. */
+const SEED_ROUND_ONE_IN = 10;
+
+/** Resolves when the node's incarnation is durable (I1) and the loop runs. Rejects where `persist` does. */
+export async function createGossip(options: GossipOptions): Promise<Gossip> {
+  const { clock, random, transport, log, persist } = options;
+  const quietly = sparingly(log, clock.now);
+  const remembered = decodeRemembered(options.remembered);
+  const previous = remembered.members.find((member) => member.id === options.self?.id)?.incarnation ?? 0n;
+  const self: Member | undefined = options.self && {
+    ...options.self,
+    incarnation: nextIncarnation(previous, random.u64()),
+    status: 'JOINING',
+  };
+  let state = createMembership(remembered, self);
+  let durable: Membership | undefined;
+  let lastWrite = Promise.resolve();
+  let isStopped = false;
+  /** There is news that should not wait for the next second. */
+  let isUrgent = false;
+  let wake = () => {};
+  const counters = createCounters(options.metrics, () => state);
+
+  function change(next: Membership): void {
+    const before = state;
+    state = next;
+    counters.changed(before.counts, next.counts);
+    if (next.counts.ringConflicts > before.counts.ringConflicts && next.ring !== undefined) {
+      log.error({ ring: formatVersion(next.ring.version) }, 'ALARM: two different rings have one version');
+    }
+    if (next.ring !== undefined && next.ring !== before.ring) {
+      log.info({ ring: formatVersion(next.ring.version), clusterId: next.clusterId }, 'went over to a ring');
+      options.onRing?.(next.ring, next.clusterId);
+      isUrgent = true;
+      wake();
+    }
+    if (next.self?.isRestored === true && before.self?.isRestored === false) {
+      log.error({ id: next.self.id }, 'others know of starts of this node that its disk does not: it was restored');
+      options.onRestored?.();
+    }
+  }
+
+  /** Waits for the write before, makes `what()` durable, and then does `after`, before the next write begins. */
+  function write(what: () => Membership, after: () => void = () => {}): Promise<void> {
+    const written = lastWrite.then(async () => {
+      const next = what();
+      await persist?.(encodeRemembered(next));
+      durable = next;
+      after();
+    });
+    lastWrite = written.catch(() => {});
+    return written;
+  }
+
+  /** After this, what is known now is durable. */
+  async function settle(): Promise<void> {
+    if (durable === undefined || !isSameMemory(durable, state)) await write(() => state);
+  }
+
+  /** One call and what follows from its answer: the push to make next, if any. */
+  async function call(address: string, request: GossipRequest): Promise<GossipRequest | undefined> {
+    let response: GossipResponse;
+    try {
+      response = await transport.exchange(address, request, CALL_TIMEOUT_MS);
+    } catch (error) {
+      throw new PeerFailed(error instanceof Error ? error.message : String(error));
+    }
+    if (isStopped) return undefined;
+    const [next, push] = take(state, response, clock.now());
+    change(next);
+    return push;
+  }
+
+  async function exchangeWith(address: string): Promise<void> {
+    try {
+      const push = await call(address, ask(state));
+      if (push !== undefined) await call(address, push);
+      counters.rounds.add(1);
+    } catch (error) {
+      if (!(error instanceof PeerFailed || error instanceof GossipRefused)) throw error;
+      counters.failures.add(1);
+      quietly.warn({ address, reason: error.message }, 'gossip failed');
+    }
+  }
+
+  async function round(): Promise<void> {
+    for (const address of choosePeers(state, options.seeds, random)) await exchangeWith(address);
+    if (!isStopped) await settleOrCount();
+  }
+
+  async function settleOrCount(): Promise<void> {
+    try {
+      await settle();
+    } catch (error) {
+      counters.persistFailures.add(1);
+      quietly.warn({ err: error }, 'what gossip brought could not be made durable');
+    }
+  }
+
+  function pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = clock.after(ms, resolve);
+      wake = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  async function loop(): Promise<void> {
+    while (!isStopped) {
+      isUrgent = false;
+      await round();
+      if (isStopped || isUrgent) continue;
+      await pause(state.ring === undefined ? EAGER_INTERVAL_MS : ROUND_INTERVAL_MS);
+    }
+  }
+
+  await settle();
+  if (state.ring !== undefined) options.onRing?.(state.ring, state.clusterId);
+  void loop();
+
+  return {
+    state: () => state,
+    handle(request) {
+      const [next, response] = respond(state, request, clock.now());
+      change(next);
+      return response;
+    },
+    async issue(ring, clusterId) {
+      const issued = () => adoptRing(adoptClusterId(state, clusterId), ring);
+      await write(issued, () => change(issued()));
+    },
+    async stop() {
+      isStopped = true;
+      wake();
+      await settleOrCount();
+    },
+  };
+}
+
+class PeerFailed extends Error {}
+
+/** Usually one; also a seed in one of SEED_ROUND_ONE_IN rounds. */
+function choosePeers(state: Membership, seeds: readonly string[], random: Random): string[] {
+  const own = ownEntry(state);
+  const others = [...state.members.values()].filter(
+    ({ id, status }) => id !== own?.id && status !== 'LEFT' && status !== 'DOWN',
+  );
+  const strangers = seeds.filter((seed) => seed !== own?.address);
+  const peers: string[] = [];
+  if (others.length > 0) peers.push((others[random.below(others.length)] as Member).address);
+  if (strangers.length > 0 && (others.length === 0 || random.below(SEED_ROUND_ONE_IN) === 0)) {
+    peers.push(strangers[random.below(strangers.length)] as string);
+  }
+  return [...new Set(peers)];
+}
+
+/** Whether what is to be remembered of both is the same. */
+function isSameMemory(a: Membership, b: Membership): boolean {
+  return a.clusterId === b.clusterId && a.members === b.members && a.ring === b.ring;
+}
+
+function createCounters(metrics: Metrics, state: () => Membership) {
+  const by: Record<keyof MembershipCounts, string> = {
+    ringsOlder: 'Rings of a lower version that were offered and ignored.',
+    ringConflicts: 'Alarm: rings of the version known, with other content.',
+    refutations: 'Times this node refuted what was said of it.',
+    membersRefused: 'Members not taken in because the table is full.',
+  };
+  const names: Record<keyof MembershipCounts, string> = {
+    ringsOlder: 'cartwheel_gossip_rings_older_total',
+    ringConflicts: 'cartwheel_gossip_ring_conflicts_total',
+    refutations: 'cartwheel_gossip_refutations_total',
+    membersRefused: 'cartwheel_gossip_members_refused_total',
+  };
+  const kinds = Object.keys(by) as (keyof MembershipCounts)[];
+  const counters = kinds.map((kind) => [kind, metrics.counter(names[kind], by[kind])] as const);
+  metrics.gauge('cartwheel_gossip_members', 'Storage nodes known, whatever their status.', () => state().members.size);
+  metrics.gauge('cartwheel_ring_term', 'Term of the ring; 0: none.', () => Number(state().ring?.version.term ?? 0n));
+  metrics.gauge('cartwheel_ring_sequence', 'Sequence of the ring; 0: none.', () =>
+    Number(state().ring?.version.sequence ?? 0n),
+  );
+  return {
+    rounds: metrics.counter('cartwheel_gossip_rounds_total', 'Rounds with a peer that went well.'),
+    failures: metrics.counter('cartwheel_gossip_failures_total', 'Rounds with a peer that failed.'),
+    persistFailures: metrics.counter('cartwheel_gossip_persist_failures_total', 'Failed writes of members and ring.'),
+    changed(before: MembershipCounts, after: MembershipCounts): void {
+      for (const [kind, counter] of counters) {
+        if (after[kind] > before[kind]) counter.add(after[kind] - before[kind]);
+      }
+    },
+  };
+}

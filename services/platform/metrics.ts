@@ -1,0 +1,145 @@
+/**
+ * The metrics of one process, and their text for Prometheus.
+ *
+ * The handles are plain numbers and typed arrays; everything that costs (labels, cumulation, text) happens at
+ * scrape. prom-client provides what it is good at: the metrics of the process and of Node.
+ *
+ * I1 A name and its labels are one series: asking again for the same ones gives the same handle, and a gauge's
+ *    newer reader replaces the older one.
+ * I2 A metric has at most MAX_SERIES_PER_METRIC series; what would be more is counted in one whose label values
+ *    are all "other".
+ */
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { CounterHandle, HistogramHandle, Metrics } from '../core/ports.ts';
+import { BOUNDS_MS, Histogram } from './histogram.ts';
+
+/** Services, methods, codes and peers of a large cluster fit well; a metric labelled by key would not. */
+export const MAX_SERIES_PER_METRIC = 1_000;
+
+export const METRICS_CONTENT_TYPE = Registry.PROMETHEUS_CONTENT_TYPE;
+
+export interface ProcessMetrics extends Metrics {
+  /** The scrape, in Prometheus' text format 0.0.4. */
+  text(): Promise<string>;
+}
+
+type Labels = Readonly<Record<string, string>>;
+type Kind = 'histogram' | 'counter' | 'gauge';
+
+class Counter implements CounterHandle {
+  value = 0;
+  add(n: number): void {
+    this.value += n;
+  }
+}
+
+interface Family {
+  readonly kind: Kind;
+  readonly help: string;
+  readonly labelNames: string;
+  readonly series: Map<string, Histogram | Counter | (() => number)>;
+}
+
+const NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
+const LE_LABELS = Array.from(BOUNDS_MS, (bound) => `le="${number(bound / 1_000)}"`);
+
+export function createMetrics(options: { readonly service: string }): ProcessMetrics {
+  const families = new Map<string, Family>();
+  const processRegistry = new Registry();
+  collectDefaultMetrics({ register: processRegistry });
+
+  function seriesOf(kind: Kind, name: string, help: string, labels: Labels): [Family, string] {
+    const names = Object.keys(labels).sort();
+    for (const word of [name, ...names]) {
+      if (!NAME.test(word)) throw new Error(`"${word}" is no name for a metric or a label; wanted ${NAME}`);
+    }
+    let family = families.get(name);
+    if (!family) {
+      family = { kind, help, labelNames: names.join(), series: new Map() };
+      families.set(name, family);
+    }
+    if (family.kind !== kind || family.labelNames !== names.join()) {
+      throw new Error(
+        `metric ${name} is a ${family.kind} with labels (${family.labelNames}), asked for as a ${kind} with (${names.join()})`,
+      );
+    }
+    const key = labelText(names, (label) => labels[label] ?? '');
+    const isNewOne = !family.series.has(key);
+    if (isNewOne && family.series.size >= MAX_SERIES_PER_METRIC) return [family, labelText(names, () => 'other')];
+    return [family, key];
+  }
+
+  const metrics: ProcessMetrics = {
+    histogram(name: string, help: string, labels: Labels = {}): HistogramHandle {
+      const [family, key] = seriesOf('histogram', name, help, labels);
+      const known = family.series.get(key);
+      if (known instanceof Histogram) return known;
+      const made = new Histogram();
+      family.series.set(key, made);
+      return made;
+    },
+    counter(name: string, help: string, labels: Labels = {}): CounterHandle {
+      const [family, key] = seriesOf('counter', name, help, labels);
+      const known = family.series.get(key);
+      if (known instanceof Counter) return known;
+      const made = new Counter();
+      family.series.set(key, made);
+      return made;
+    },
+    gauge(name: string, help: string, read: () => number, labels: Labels = {}): void {
+      const [family, key] = seriesOf('gauge', name, help, labels);
+      family.series.set(key, read);
+    },
+    async text(): Promise<string> {
+      const lines: string[] = [];
+      for (const [name, family] of families) {
+        lines.push(`# HELP ${name} ${escapeHelp(family.help)}`, `# TYPE ${name} ${family.kind}`);
+        for (const [labels, series] of family.series) renderSeries(lines, name, labels, series);
+      }
+      // prom-client writes a mean of nothing as "Nan", which strict readers refuse.
+      const ofProcess = (await processRegistry.metrics()).replaceAll(/ Nan$/gm, ' NaN');
+      return `${lines.join('\n')}\n${ofProcess}`;
+    },
+  };
+  metrics.gauge('cartwheel_process_info', 'Always 1; says what this process is.', () => 1, {
+    service: options.service,
+    node: process.version,
+  });
+  return metrics;
+}
+
+function renderSeries(lines: string[], name: string, labels: string, series: Histogram | Counter | (() => number)) {
+  const braced = labels === '' ? '' : `{${labels}}`;
+  if (series instanceof Counter) {
+    lines.push(`${name}${braced} ${number(series.value)}`);
+  } else if (series instanceof Histogram) {
+    const before = labels === '' ? '' : `${labels},`;
+    let cumulated = 0;
+    for (const [bucket, label] of LE_LABELS.entries()) {
+      cumulated += series.counts[bucket] ?? 0;
+      lines.push(`${name}_bucket{${before}${label}} ${cumulated}`);
+    }
+    cumulated += series.counts[BOUNDS_MS.length] ?? 0;
+    lines.push(`${name}_bucket{${before}le="+Inf"} ${cumulated}`);
+    lines.push(`${name}_sum${braced} ${number(series.sumMs / 1_000)}`, `${name}_count${braced} ${cumulated}`);
+  } else {
+    lines.push(`${name}${braced} ${number(series())}`);
+  }
+}
+
+function labelText(names: readonly string[], value: (name: string) => string): string {
+  return names.map((name) => `${name}="${escapeLabel(value(name))}"`).join();
+}
+
+function number(value: number): string {
+  if (Number.isFinite(value)) return String(value);
+  return Number.isNaN(value) ? 'NaN' : value > 0 ? '+Inf' : '-Inf';
+}
+
+function escapeLabel(text: string): string {
+  return text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('"', '\\"');
+}
+
+function escapeHelp(text: string): string {
+  return text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
+}

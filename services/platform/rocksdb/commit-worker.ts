@@ -1,0 +1,92 @@
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { RocksLevel } from 'rocksdb';
+import { META_COLUMN, RECORDS_COLUMN } from './columns.ts';
+import { unpackWrite } from './packed-write.ts';
+
+/**
+ * The committer thread: writes batches, and waits for the disk, so that the event loop does not.
+ * Owns nothing but its batch: the database belongs to the thread that opened it, and is closed there,
+ * after this thread has ended. See committer.ts for the other side.
+ *
+ * I1 Writes go to the database in the order in which they came; those that waited together go in one batch.
+ * I2 After the first failure nothing more is written, whatever still comes.
+ */
+
+/** A group ends here though more is waiting, so that its first write is not held up by too many others. */
+const MAX_GROUP_BYTES = 4 * 1024 * 1024;
+
+/** What the thread is started with: the `handle` of the open database. */
+export interface CommitWorkerData {
+  readonly handle: bigint;
+}
+
+/** A packed write, or null: no more will come. */
+export type CommitRequest = ArrayBuffer | null;
+
+/** The next so many writes, in order, are done, in one batch (0 once, at the start: ready); or the first failure. */
+export type CommitReply = number | { readonly error: string };
+
+const port = parentPort;
+if (port === null) {
+  throw new Error('commit-worker.ts runs as a worker thread only');
+}
+const database = new RocksLevel((workerData as CommitWorkerData).handle);
+await database.open();
+const records = columnOf(RECORDS_COLUMN);
+const meta = columnOf(META_COLUMN);
+const batch = database._chainedBatch();
+
+function columnOf(name: string) {
+  const column = database.columns[name];
+  if (column === undefined) {
+    throw new Error(`the database has no column family ${name}, only ${Object.keys(database.columns).join(', ')}`);
+  }
+  return { column };
+}
+
+function reply(message: CommitReply): void {
+  port?.postMessage(message);
+}
+
+function put(isMeta: boolean, key: Uint8Array, value: Uint8Array): void {
+  batch._put(key, value, isMeta ? meta : records);
+}
+
+function remove(isMeta: boolean, key: Uint8Array): void {
+  batch._del(key, isMeta ? meta : records);
+}
+
+/** Writes `first` and what waits behind it; returns whether to go on. */
+function commitGroup(first: ArrayBuffer): boolean {
+  batch._clear();
+  let writes = 0;
+  let bytes = 0;
+  let sync = false;
+  let ended = false;
+  let next: CommitRequest | undefined = first;
+  while (next !== undefined) {
+    if (next === null) {
+      ended = true;
+      break;
+    }
+    sync = unpackWrite(next, put, remove) || sync;
+    writes += 1;
+    bytes += next.byteLength;
+    next = bytes < MAX_GROUP_BYTES && port !== null ? receiveMessageOnPort(port)?.message : undefined;
+  }
+  batch._writeSync({ sync });
+  reply(writes);
+  return !ended;
+}
+
+port.on('message', (request: CommitRequest) => {
+  try {
+    if (request === null || !commitGroup(request)) {
+      port.close();
+    }
+  } catch (error) {
+    reply({ error: error instanceof Error ? error.message : String(error) });
+    port.close();
+  }
+});
+reply(0);

@@ -1,0 +1,103 @@
+/**
+ * One operation, sent to one of several processes that can run it, and to the next one when that is gone.
+ *
+ * I1 Every attempt of a write carries the same request id, so that two attempts that both arrive are one write.
+ * I2 Each process is tried at most once, in the order given: the ready ones before the others.
+ * I3 A process that does not answer gets its share of the time that is left, so that the others are tried too.
+ * I4 A failure that is passed on says NOT_APPLIED only if no attempt can have been applied.
+ * I4 What a process answered is passed on before what befell the way to another. Once one has answered that too
+ *    few replicas are there, only those that are ready are tried: waiting for the connection to another, most
+ *    likely one of the missing, would keep the answer, with its numbers, from the client.
+ */
+import type { OperationError, PutRequest, Result } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Failure, type ReasonName } from '../../core/failure.ts';
+import type { Clock } from '../../core/ports.ts';
+import { fromOperationError } from '../errors.ts';
+import type { OperationBody } from '../streams/session-client.ts';
+import type { SessionPool } from './session-pool.ts';
+
+export interface DispatchPorts {
+  readonly pool: Pick<SessionPool, 'ready' | 'send'>;
+  readonly clock: Pick<Clock, 'now'>;
+  /** For writes whose client gave none. */
+  newRequestId(): Buffer;
+}
+
+/** Another process may do better. */
+const worthAnotherTry: ReadonlySet<ReasonName> = new Set([
+  'DRAINING',
+  'NO_RING',
+  'NOT_ENOUGH_REPLICAS',
+  'STORAGE_FAILED',
+]);
+
+/** The last one asked knows the deadline itself, and says more about it than silence does. */
+const answerGraceMs = 100;
+
+/** Throws the Failure of the last attempt that was answered; of the last one where none was. */
+export async function dispatch(
+  { pool, clock, newRequestId }: DispatchPorts,
+  addresses: readonly string[],
+  operation: OperationBody,
+  deadline: number,
+  signal?: AbortSignal,
+): Promise<Omit<Result, 'id' | 'error'>> {
+  const body = withRequestId(operation, newRequestId);
+  let failure = new Failure('NOT_ENOUGH_REPLICAS', 'there is no process to send the operation to');
+  let answered = false;
+  let readyOnly = false;
+  let mayBeApplied = false;
+  let attempt = 0;
+  const candidates = readyFirst(addresses, pool);
+  for (const [i, address] of candidates.entries()) {
+    if (readyOnly && !pool.ready(address)) continue;
+    const timeoutMs = Math.ceil(deadline - clock.now());
+    if (timeoutMs <= 0) {
+      failure = new Failure('DEADLINE', `the deadline passed after ${attempt} attempts; the last: ${failure.message}`);
+      break;
+    }
+    const share = timeoutMs / (candidates.length - i);
+    const patienceMs = i === candidates.length - 1 ? share + answerGraceMs : share;
+    const answer = await pool.send(address, attemptOf(body, attempt, timeoutMs), patienceMs, signal);
+    if (!(answer instanceof Failure) && answer.error === undefined) return answer;
+    const latest = answer instanceof Failure ? answer : fromOperationError(answer.error as OperationError);
+    if (latest.outcome === 'UNKNOWN') mayBeApplied = true;
+    if (!(answer instanceof Failure)) {
+      failure = latest;
+      answered = true;
+      readyOnly ||= latest.reason === 'NOT_ENOUGH_REPLICAS';
+    } else if (!answered) failure = latest;
+    const isOverdue = answer instanceof Failure && latest.reason === 'DEADLINE';
+    if (signal?.aborted || !(isOverdue || worthAnotherTry.has(latest.reason))) break;
+    attempt++;
+  }
+  if (mayBeApplied && failure.outcome !== 'UNKNOWN') {
+    throw new Failure(failure.reason, failure.message, { ...failure.details, outcome: 'UNKNOWN' });
+  }
+  throw failure;
+}
+
+/** Each once: two nodes of a ring have one address where one has taken the other's place. */
+function readyFirst(addresses: readonly string[], pool: Pick<SessionPool, 'ready'>): readonly string[] {
+  return [...new Set([...addresses.filter((address) => pool.ready(address)), ...addresses])];
+}
+
+function withRequestId(operation: OperationBody, newRequestId: () => Buffer): OperationBody {
+  const { put, delete: remove } = operation;
+  if (put !== undefined && put.requestId.length === 0)
+    return { ...operation, put: { ...put, requestId: newRequestId() } };
+  if (remove !== undefined && remove.requestId.length === 0) {
+    return { ...operation, delete: { ...remove, requestId: newRequestId() } };
+  }
+  return operation;
+}
+
+function attemptOf(operation: OperationBody, attempt: number, timeoutMs: number): OperationBody {
+  if (attempt === 0) return { ...operation, timeoutMs };
+  const again = <R extends Pick<PutRequest, 'attempt'>>(write: R): R => ({
+    ...write,
+    attempt: write.attempt + attempt,
+  });
+  const { put, delete: remove } = operation;
+  return { ...operation, timeoutMs, put: put && again(put), delete: remove && again(remove) };
+}

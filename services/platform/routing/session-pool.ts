@@ -1,0 +1,148 @@
+/**
+ * Sessions to any number of routers or storage nodes, by address: opened at first need, opened again after a
+ * loss (not at once, and not all at the same time). For routers, for storage nodes that send operations on,
+ * and for the client.
+ */
+import type { Result, RingVersion } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { createDeadlines } from '../../core/deadlines.ts';
+import { Failure } from '../../core/failure.ts';
+import type { Clock, Random } from '../../core/ports.ts';
+import { type OperationBody, openSession, type SessionClient } from '../streams/session-client.ts';
+
+const retryDelayMsMin = 50;
+const retryDelayMsMax = 2_000;
+
+export interface SessionPool {
+  /** Keeps a session open to each of these, and to no other. */
+  keep(addresses: readonly string[]): void;
+  /** What is sent there now goes out at once, and nothing there is overdue. */
+  ready(address: string): boolean;
+  inFlight(address: string): number;
+  /**
+   * Resolves with the result, or with the failure of the session. A session that is not there yet is waited for.
+   * Without an answer for `patienceMs` it resolves with Failure DEADLINE, and the address is not ready until it
+   * answers something again: a process that is stopped keeps its connection.
+   */
+  send(address: string, body: OperationBody, patienceMs: number, signal?: AbortSignal): Promise<Result | Failure>;
+  close(): void;
+}
+
+export interface SessionPoolOptions {
+  /** name/version, for the servers' logs. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** See forwardedMetadata in session-client.ts. */
+  readonly forwarded?: boolean;
+  ring?(): RingVersion | undefined;
+}
+
+interface Slot {
+  session: SessionClient | undefined;
+  overdue: boolean;
+  retryDelayMs: number;
+  cancelRetry: () => void;
+}
+
+export function createSessionPool(options: SessionPoolOptions): SessionPool {
+  const { name, clock, random, forwarded = false } = options;
+  const deadlines = createDeadlines(clock);
+  const slots = new Map<string, Slot>();
+  let closed = false;
+
+  function slotOf(address: string): Slot {
+    let slot = slots.get(address);
+    if (slot === undefined) {
+      slot = { session: undefined, overdue: false, retryDelayMs: retryDelayMsMin, cancelRetry: () => {} };
+      slots.set(address, slot);
+    }
+    return slot;
+  }
+
+  function open(address: string, slot: Slot): SessionClient {
+    slot.cancelRetry();
+    let wasReady = false;
+    const session = openSession({
+      address,
+      name,
+      forwarded,
+      ring: options.ring?.(),
+      endOfTurn: (run) => clock.endOfTurn(run),
+      onReady() {
+        wasReady = true;
+      },
+      onClose() {
+        if (slot.session !== session) return;
+        slot.session = undefined;
+        retry(address, slot, wasReady);
+      },
+    });
+    slot.session = session;
+    slot.overdue = false;
+    return session;
+  }
+
+  function retry(address: string, slot: Slot, wasReady: boolean): void {
+    if (closed || slots.get(address) !== slot) return;
+    if (wasReady) slot.retryDelayMs = retryDelayMsMin;
+    slot.cancelRetry = clock.after(slot.retryDelayMs / 2 + random.below(slot.retryDelayMs), () => open(address, slot));
+    slot.retryDelayMs = Math.min(slot.retryDelayMs * 2, retryDelayMsMax);
+  }
+
+  function drop(address: string, slot: Slot): void {
+    slots.delete(address);
+    slot.cancelRetry();
+    slot.session?.close();
+  }
+
+  return {
+    keep(addresses) {
+      if (closed) return;
+      const wanted = new Set(addresses);
+      for (const [address, slot] of [...slots]) if (!wanted.has(address)) drop(address, slot);
+      for (const address of wanted) if (!slots.has(address)) open(address, slotOf(address));
+    },
+
+    ready(address) {
+      const slot = slots.get(address);
+      return slot?.session?.ready === true && !slot.overdue;
+    },
+    inFlight: (address) => slots.get(address)?.session?.inFlight ?? 0,
+
+    send(address, body, patienceMs, signal) {
+      if (closed) return Promise.resolve(new Failure('DRAINING', 'the sessions are closed'));
+      const slot = slotOf(address);
+      const session = slot.session?.open ? slot.session : open(address, slot);
+      return new Promise((resolve) => {
+        const cancel = () => session.cancel(id);
+        const alarm = deadlines.set(clock.now() + patienceMs, () => {
+          slot.overdue = true;
+          const message = `no answer from ${address} within ${Math.ceil(patienceMs)} ms`;
+          settle(new Failure('DEADLINE', message, { outcome: 'UNKNOWN' }));
+          cancel();
+        });
+        const settle = (answer: Result | Failure) => {
+          alarm.cancel();
+          signal?.removeEventListener('abort', cancel);
+          resolve(answer);
+        };
+        signal?.addEventListener('abort', cancel);
+        const id = session.send(body, sizeOf(body), (answer) => {
+          slot.overdue = false;
+          settle(answer);
+        });
+      });
+    },
+
+    close() {
+      closed = true;
+      for (const [address, slot] of [...slots]) drop(address, slot);
+    },
+  };
+}
+
+/** Roughly: it decides when a frame is full, and what is in flight. */
+function sizeOf({ get, put, delete: remove }: OperationBody): number {
+  const request = put ?? get ?? remove;
+  return 64 + (request?.key.length ?? 0) + (put === undefined ? 0 : put.value.length + put.context.length);
+}

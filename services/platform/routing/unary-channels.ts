@@ -1,0 +1,77 @@
+/** Channels for the calls that are no operations of a session (ListKeys, Explain, WatchRing), one an address. */
+import { type ClientOptions, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import {
+  type ExplainRequest,
+  type ExplainResponse,
+  KeyValueServiceClient,
+  type ListKeysRequest,
+  type ListKeysResponse,
+} from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { Clock } from '../../core/ports.ts';
+import { fromServiceError } from '../errors.ts';
+
+export interface UnaryChannels {
+  channel(address: string): KeyValueServiceClient;
+  explain(address: string, request: ExplainRequest, timeoutMs: number): Promise<ExplainResponse>;
+  /** Throws the Failure that ended the listing. */
+  listKeys(address: string, request: ListKeysRequest): AsyncGenerator<ListKeysResponse>;
+  /** Closes the channels to all other addresses. */
+  keep(addresses: readonly string[]): void;
+  close(): void;
+}
+
+const channelOptions: ClientOptions = {
+  'grpc.max_receive_message_length': 16 * 1024 * 1024,
+  'grpc.keepalive_time_ms': 10_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.enable_channelz': 0,
+  'grpc.use_local_subchannel_pool': 1,
+};
+
+export function createUnaryChannels(clock: Pick<Clock, 'wallNow'>): UnaryChannels {
+  const channels = new Map<string, KeyValueServiceClient>();
+
+  function channel(address: string): KeyValueServiceClient {
+    let known = channels.get(address);
+    if (known === undefined) {
+      known = new KeyValueServiceClient(address, credentials.createInsecure(), channelOptions);
+      channels.set(address, known);
+    }
+    return known;
+  }
+
+  function keep(addresses: readonly string[]): void {
+    for (const [address, known] of [...channels]) {
+      if (addresses.includes(address)) continue;
+      channels.delete(address);
+      known.close();
+    }
+  }
+
+  return {
+    channel,
+    keep,
+    close: () => keep([]),
+
+    explain(address, request, timeoutMs) {
+      return new Promise((resolve, reject) => {
+        const deadline = clock.wallNow() + timeoutMs;
+        channel(address).explain(request, new Metadata(), { deadline }, (error, response) => {
+          if (error) reject(fromServiceError(error));
+          else resolve(response);
+        });
+      });
+    },
+
+    async *listKeys(address, request) {
+      const call = channel(address).listKeys(request);
+      try {
+        for await (const page of call) yield page as ListKeysResponse;
+      } catch (error) {
+        throw fromServiceError(error as ServiceError);
+      } finally {
+        call.cancel();
+      }
+    },
+  };
+}

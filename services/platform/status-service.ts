@@ -1,0 +1,54 @@
+/** AdminService, as every process serves it: what the process is, and what it knows of the cluster. */
+import {
+  AdminServiceService,
+  type ClaimantStatus,
+  type PeerStatus,
+  type ProcessKind,
+  type StorageStatus,
+} from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { encodeMember } from '../core/membership/member.ts';
+import type { Clock, Log } from '../core/ports.ts';
+import { encodeVersion } from '../core/ring/codec.ts';
+import type { Gossip } from './gossip/gossip.ts';
+import { type GrpcService, unary } from './grpc-server.ts';
+import { softwareVersion } from './version.ts';
+
+export interface StatusOptions {
+  readonly kind: ProcessKind;
+  readonly id: string;
+  readonly address: string;
+  readonly gossip: Pick<Gossip, 'state'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  peers?(): readonly PeerStatus[];
+  storage?(): StorageStatus;
+  claimant?(): ClaimantStatus;
+}
+
+export function statusService(options: StatusOptions): GrpcService {
+  const { kind, id, address, gossip, clock, log } = options;
+  const startedAt = clock.now();
+  return {
+    definition: AdminServiceService,
+    implementation: {
+      getStatus: unary(log, async () => {
+        const { clusterId, members, ring } = gossip.state();
+        return {
+          kind,
+          id,
+          address,
+          version: softwareVersion,
+          uptimeMs: BigInt(Math.floor(clock.now() - startedAt)),
+          clusterId,
+          ring: ring && encodeVersion(ring.version),
+          partitions: ring?.partitions ?? 0,
+          replicas: ring?.replicas ?? 0,
+          members: [...members.values()].map(encodeMember),
+          peers: options.peers?.() ?? [],
+          storage: options.storage?.(),
+          claimant: options.claimant?.(),
+        };
+      }),
+    },
+  };
+}

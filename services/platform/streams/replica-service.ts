@@ -1,0 +1,270 @@
+/**
+ * ReplicaService, from the side that keeps the replica: frames of reads and writes in, frames of results out.
+ *
+ * I1 Every operation gets one result. Nothing that a peer sends is stored unless this node owns its partition.
+ * I2 At most `operationsMax` operations of one stream are under way; more are answered OVERLOADED. How many of them run
+ *    at a time their memory decides (lanes.ts).
+ * I3 Records too large for one message come and go in pieces (pieces.ts), at most `joiningBytesMax` at a time.
+ * I4 A record is stored only under a key that some client can name: anything else would stand in the way of whoever
+ *    lists the keys.
+ * I5 Beyond `unreadBytesPause` of answers that the peer does not read nothing more is read from it; without progress
+ *    for `stalledMs` it is cut off.
+ */
+import { type ServerDuplexStream, status } from '@grpc/grpc-js';
+import {
+  type ReplicaResult,
+  type ReplicaServiceServer,
+  ReplicaStatus,
+  type ReplicateRequest,
+  type ReplicateResponse,
+  type ReplicaWrite,
+} from '../../../proto/gen/cartwheel/replica/v1/replica.ts';
+import { Malformed } from '../../core/codec/bytes.ts';
+import { Failure } from '../../core/failure.ts';
+import type { Clock, Log } from '../../core/ports.ts';
+import type { Replica } from '../../core/quorum/peers.ts';
+import { partitionOfStorageKey } from '../../core/ring/partition.ts';
+import { isHome, nodeById } from '../../core/ring/ring.ts';
+import { isStorageKey } from '../../core/ring/storage-key.ts';
+import { bidi, unary } from '../grpc-server.ts';
+import { xxh64 } from '../hash.ts';
+import { sparingly } from '../logging.ts';
+import type { RingSource } from '../ring-source.ts';
+import { createFrameGate } from './frame-gate.ts';
+import { type HandshakeTerms, handshakeOf, refusalOf } from './handshake.ts';
+import { createLanes, type Lane } from './lanes.ts';
+import { createJoiner, piecesOf } from './pieces.ts';
+
+export const operationsMax = 8_192;
+/** Room for the largest record (core/requests/limits.ts) twice. */
+export const unreadBytesPause = 32 * 1024 * 1024;
+export const stalledMs = 30_000;
+/** Room for the largest record four times a stream; a coordinator sends no more (peers.ts). */
+const laneLimits = { laneBytes: 64 * 1024 * 1024, totalBytes: 256 * 1024 * 1024, runningMax: 1_024 };
+const operationBytes = 256;
+const timeoutMsDefault = 10_000;
+const scanKeysMax = 2_048;
+
+export interface ReplicaServiceOptions {
+  readonly replica: Replica;
+  readonly rings: RingSource;
+  readonly terms: () => HandshakeTerms;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface ReplicaService {
+  readonly service: ReplicaServiceServer;
+  /** Ends every stream: the process is stopping. */
+  end(): void;
+}
+
+export function createReplicaService(options: ReplicaServiceOptions): ReplicaService {
+  const { replica, log } = options;
+  const lanes = createLanes(laneLimits);
+  const strangers = sparingly(log);
+  const streams = new Set<ServerDuplexStream<ReplicateRequest, ReplicateResponse>>();
+  const service: ReplicaServiceServer = {
+    replicate: bidi(log, (stream) => {
+      streams.add(stream);
+      const gone = () => streams.delete(stream);
+      stream.on('cancelled', gone);
+      stream.on('end', gone);
+      serveStream(stream, lanes.open(), strangers, options);
+    }),
+
+    scanKeys: unary(log, async ({ start, end, namespace, prefix, limit }) => {
+      const page = await replica.scan({
+        start,
+        end: end.length === 0 ? undefined : end,
+        namespace,
+        prefix,
+        limit: Math.min(limit || scanKeysMax, scanKeysMax),
+      });
+      return {
+        keys: page.keys.map(({ key, checksum, siblings }) => ({ key: Buffer.from(key), checksum, siblings })),
+        next: page.next === undefined ? Buffer.alloc(0) : Buffer.from(page.next),
+      };
+    }),
+  };
+  return {
+    service,
+    end() {
+      for (const stream of streams) stream.end();
+    },
+  };
+}
+
+function serveStream(
+  stream: ServerDuplexStream<ReplicateRequest, ReplicateResponse>,
+  lane: Lane,
+  strangers: Pick<Log, 'warn'>,
+  { replica, rings, terms, clock }: ReplicaServiceOptions,
+): void {
+  const joiner = createJoiner();
+  let greeted = false;
+  let underWay = 0;
+  let paused = false;
+  let ended = false;
+  let stallWatch: (() => void) | undefined;
+
+  const gate = createFrameGate<ReplicaResult>({
+    write(results) {
+      const flowing = stream.write({ welcome: undefined, results });
+      if (!flowing) stallWatch ??= clock.after(stalledMs, cutOff);
+      resume();
+      return flowing;
+    },
+    endOfTurn: (run) => clock.endOfTurn(run),
+    window: Number.POSITIVE_INFINITY,
+    queueBytesMax: Number.POSITIVE_INFINITY, // bounded by unreadBytesPause and what runs (lanes.ts)
+  });
+
+  function cutOff(): void {
+    const details = `no answer was read for ${stalledMs} ms`;
+    strangers.warn({ peer: stream.getPeer(), unreadBytes: gate.queueBytes }, 'a replication stream stood still');
+    refuse(status.RESOURCE_EXHAUSTED, details);
+  }
+
+  function refuse(code: status, details: string): void {
+    if (ended) return;
+    stream.emit('error', { code, details });
+    finish();
+  }
+
+  function finish(): void {
+    ended = true;
+    stallWatch?.();
+    lane.close();
+    gate.close();
+  }
+
+  function resume(): void {
+    if (!paused || gate.queueBytes > unreadBytesPause) return;
+    paused = false;
+    lane.release();
+    stream.resume();
+  }
+
+  function greet({ hello }: ReplicateRequest): boolean {
+    const refusal = hello === undefined ? 'the first message has no handshake' : refusalOf(hello, terms());
+    if (refusal !== undefined) {
+      strangers.warn({ peer: stream.getPeer(), refusal }, 'a replication stream was refused');
+      refuse(status.FAILED_PRECONDITION, refusal);
+      return false;
+    }
+    greeted = true;
+    stream.write({ welcome: handshakeOf(terms(), ''), results: [] });
+    return true;
+  }
+
+  /** Runs `work` when there is room for it. */
+  function enter(operation: Pick<ReplicaWrite, 'id' | 'key' | 'timeoutMs'>, carried: number, work: Work): void {
+    const { id, key, timeoutMs } = operation;
+    const refused = underWay >= operationsMax ? overloaded(id) : refusalOfKey(id, key, !work.isRead);
+    if (refused !== undefined) {
+      answer(refused);
+      return;
+    }
+    underWay++;
+    const deadline = clock.now() + (timeoutMs || timeoutMsDefault);
+    lane.enter(operationBytes + carried, work.isRead, (cost) => void run(id, deadline, cost, work));
+  }
+
+  async function run(id: number, deadline: number, cost: number, { isRead, run: work }: Work): Promise<void> {
+    let bytes: number | undefined;
+    try {
+      await undefined; // or many that fail at once would call each other, through the lane
+      if (clock.now() >= deadline) throw new Failure('DEADLINE', 'the deadline passed while the operation waited');
+      const record = (await work(deadline)) ?? empty;
+      bytes = record.length;
+      for (const { piece, more } of piecesOf(record)) {
+        answer({ id, status: ReplicaStatus.OK, record: piece as Buffer, message: '', more });
+      }
+    } catch (error) {
+      answer(refusal(id, statusOf(error), error instanceof Error ? error.message : String(error)));
+      if (!(error instanceof Failure)) {
+        strangers.warn({ err: error, peer: stream.getPeer() }, 'a replica operation failed');
+      }
+    }
+    underWay--;
+    lane.leave(cost, isRead ? bytes : undefined);
+  }
+
+  function answer(result: ReplicaResult): void {
+    if (ended) return;
+    gate.push(result, result.record.length + 16);
+    if (paused || gate.queueBytes <= unreadBytesPause) return;
+    paused = true;
+    lane.hold();
+    stream.pause();
+  }
+
+  function refusalOfKey(id: number, key: Uint8Array, isWrite: boolean): ReplicaResult | undefined {
+    if (isWrite ? !isStorageKey(key, xxh64) : key.length < 8) {
+      return refusal(id, ReplicaStatus.FAILED, `the ${key.length} bytes of the storage key are none`);
+    }
+    const ring = rings.current();
+    const self = ring && nodeById(ring, terms().nodeId);
+    if (
+      ring !== undefined &&
+      self !== undefined &&
+      isHome(ring, partitionOfStorageKey(key, ring.partitions), self.index)
+    ) {
+      return undefined;
+    }
+    return refusal(id, ReplicaStatus.NOT_OWNER, 'this node does not own the partition');
+  }
+
+  stream.on('data', (request: ReplicateRequest) => {
+    if (ended || (!greeted && !greet(request))) return;
+    for (const write of request.writes) {
+      const { key, sync } = write;
+      const record = joiner.add(write.id, write.record, write.more);
+      if (record === undefined) continue;
+      enter(write, record.length, {
+        isRead: false,
+        async run(deadline) {
+          await replica.write({ key, record, sync, deadline });
+          return undefined;
+        },
+      });
+    }
+    for (const read of request.reads) {
+      enter(read, 0, { isRead: true, run: (deadline) => replica.read({ key: read.key, deadline }) });
+    }
+  });
+  stream.on('drain', () => {
+    stallWatch?.();
+    stallWatch = undefined;
+    gate.drained();
+  });
+  stream.on('end', () => {
+    finish();
+    stream.end();
+  });
+  stream.on('cancelled', finish);
+  stream.on('error', finish);
+}
+
+interface Work {
+  readonly isRead: boolean;
+  run(deadline: number): Promise<Uint8Array | undefined>;
+}
+
+const empty = Buffer.alloc(0);
+
+function overloaded(id: number): ReplicaResult {
+  return refusal(id, ReplicaStatus.OVERLOADED, `${operationsMax} operations of this stream are under way, the limit`);
+}
+
+function refusal(id: number, status: ReplicaResult['status'], message: string): ReplicaResult {
+  return { id, status, record: empty, message, more: false };
+}
+
+function statusOf(error: unknown): ReplicaResult['status'] {
+  if (error instanceof Malformed) return ReplicaStatus.FAILED;
+  if (!(error instanceof Failure)) return ReplicaStatus.FAILED;
+  if (error.reason === 'DEADLINE') return ReplicaStatus.EXPIRED;
+  return error.reason === 'OVERLOADED' ? ReplicaStatus.OVERLOADED : ReplicaStatus.FAILED;
+}

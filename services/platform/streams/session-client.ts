@@ -1,0 +1,188 @@
+/**
+ * One Session stream to one router or storage node, from the side that sends operations. Used by the client,
+ * by routers and by storage nodes that send an operation on.
+ *
+ * Owns ids, frames, back-pressure and the stream's life. Knows nothing of keys, rings or retries: when the
+ * stream is lost every operation in flight fails, and its owner decides what to do.
+ *
+ * I1 Every operation given to `send` gets exactly one answer: a result, or the failure of the stream.
+ * I2 At most `bytesInFlightMax` bytes and the server's `max_in_flight` operations are unanswered or waiting.
+ */
+import { type ClientDuplexStream, type ClientOptions, credentials, Metadata } from '@grpc/grpc-js';
+import {
+  KeyValueServiceClient,
+  type Operation,
+  type Result,
+  type RingVersion,
+  type SessionRequest,
+  type SessionResponse,
+} from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Failure } from '../../core/failure.ts';
+import { createFrameGate, type FrameGate } from './frame-gate.ts';
+
+export const bytesInFlightMax = 32 * 1024 * 1024;
+
+/** While fewer operations are unanswered nothing waits for a fuller frame; see frame-gate.ts, I3. */
+const frameWindow = 8;
+const connectTimeoutMs = 5_000;
+
+/** What the metadata of a stream says when its operations were sent on by a storage node, never to be sent on again. */
+export const forwardedMetadata = 'cartwheel-forwarded';
+
+/**
+ * Streams carry megabytes: with HTTP/2's default window of 64 KiB they stand still for each. Pings find a
+ * peer that is stopped, or a connection that is half open.
+ */
+export const streamChannelOptions: ClientOptions = {
+  'grpc.max_receive_message_length': 64 * 1024 * 1024,
+  'grpc.max_send_message_length': -1,
+  'grpc.keepalive_time_ms': 5_000,
+  'grpc.keepalive_timeout_ms': 5_000,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 2_000,
+  'grpc.enable_channelz': 0,
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc-node.flow_control_window': 4 * 1024 * 1024,
+};
+
+/** An operation without its id, which the session gives it. */
+export type OperationBody = Omit<Operation, 'id' | 'cancel'>;
+
+export interface SessionClient {
+  readonly address: string;
+  /** The server has welcomed this session: what is sent goes out at once. */
+  readonly ready: boolean;
+  /** False once the stream is lost or the server said it goes away: send nothing new here. */
+  readonly open: boolean;
+  /** Operations without an answer. */
+  readonly inFlight: number;
+  /** `onResult` is called once: with the result, or with the failure of the stream. */
+  send(body: OperationBody, bytes: number, onResult: (result: Result | Failure) => void): bigint;
+  cancel(id: bigint): void;
+  /** Ends the stream; operations in flight fail. */
+  close(): void;
+}
+
+export interface SessionClientOptions {
+  readonly address: string;
+  /** name/version, for the server's log. */
+  readonly name: string;
+  readonly ring?: RingVersion | undefined;
+  readonly forwarded?: boolean;
+  endOfTurn(run: () => void): void;
+  /** The server has welcomed the session. */
+  onReady?(): void;
+  /** The stream has ended, by whatever cause. Called once. */
+  onClose?(failure: Failure): void;
+}
+
+interface InFlight {
+  readonly bytes: number;
+  readonly onResult: (result: Result | Failure) => void;
+}
+
+export function openSession(options: SessionClientOptions): SessionClient {
+  const { address, onClose } = options;
+  const channel = new KeyValueServiceClient(address, credentials.createInsecure(), streamChannelOptions);
+  const metadata = new Metadata();
+  if (options.forwarded === true) metadata.set(forwardedMetadata, '1');
+  const inFlight = new Map<bigint, InFlight>();
+  let stream: ClientDuplexStream<SessionRequest, SessionResponse> | undefined;
+  let bytesInFlight = 0;
+  let operationsMax = 1_024;
+  let lastId = 0n;
+  let ready = false;
+  let open = true;
+  let closed = false;
+
+  const gate: FrameGate<Operation> = createFrameGate({
+    write: (operations) => stream?.write({ hello: undefined, operations }) ?? false,
+    endOfTurn: options.endOfTurn,
+    window: frameWindow,
+    queueBytesMax: bytesInFlightMax,
+    patient: true,
+  });
+
+  function lose(failure: Failure): void {
+    if (closed) return;
+    closed = true;
+    open = false;
+    gate.close();
+    stream?.cancel();
+    channel.close();
+    const lost = [...inFlight.values()];
+    inFlight.clear();
+    for (const { onResult } of lost) onResult(failure);
+    onClose?.(failure);
+  }
+
+  function receive(response: SessionResponse): void {
+    const { welcome, results, goAway } = response;
+    if (welcome !== undefined) {
+      operationsMax = Math.max(1, welcome.maxInFlight);
+      ready = true;
+      options.onReady?.();
+    }
+    if (goAway !== undefined) open = false;
+    let answered = 0;
+    for (const result of results) {
+      const waiting = inFlight.get(result.id);
+      if (waiting === undefined) continue;
+      inFlight.delete(result.id);
+      bytesInFlight -= waiting.bytes;
+      answered++;
+      waiting.onResult(result);
+    }
+    if (answered > 0) gate.answered(answered);
+    if (!open && inFlight.size === 0) lose(gone(address, 'it went away', 'NOT_APPLIED'));
+  }
+
+  channel.waitForReady(Date.now() + connectTimeoutMs, (error) => {
+    if (closed) return;
+    if (error) return lose(gone(address, `no connection within ${connectTimeoutMs} ms`, 'NOT_APPLIED'));
+    stream = channel.session(metadata);
+    stream.on('data', receive);
+    stream.on('drain', () => gate.drained());
+    stream.on('error', (cause: Error) => lose(gone(address, cause.message)));
+    stream.on('end', () => lose(gone(address, 'it ended the session')));
+    stream.write({ hello: { client: options.name, ring: options.ring }, operations: [] });
+    gate.drained();
+  });
+
+  return {
+    address,
+    get ready() {
+      return ready && open;
+    },
+    get open() {
+      return open;
+    },
+    get inFlight() {
+      return inFlight.size;
+    },
+    send(body, bytes, onResult) {
+      const id = ++lastId;
+      const full = inFlight.size >= operationsMax || bytesInFlight + bytes > bytesInFlightMax;
+      if (!open) onResult(gone(address, 'the session is closed', 'NOT_APPLIED'));
+      else if (full || !gate.push({ ...body, id }, bytes)) {
+        const message = `${inFlight.size} operations of ${bytesInFlight} bytes are in flight to ${address}`;
+        const limits = `the limits are ${operationsMax} and ${bytesInFlightMax}`;
+        onResult(new Failure('OVERLOADED', `${message}; ${limits}`, { retryAfterMs: 100 }));
+      } else {
+        inFlight.set(id, { bytes, onResult });
+        bytesInFlight += bytes;
+      }
+      return id;
+    },
+    cancel(targetId) {
+      if (!inFlight.has(targetId)) return;
+      gate.push({ id: ++lastId, timeoutMs: 0, cancel: { targetId } }, 16);
+      gate.answered(1); // a cancel has no answer of its own
+    },
+    close: () => lose(gone(address, 'the session was closed here')),
+  };
+}
+
+function gone(address: string, why: string, outcome: 'UNKNOWN' | 'NOT_APPLIED' = 'UNKNOWN'): Failure {
+  return new Failure('NOT_ENOUGH_REPLICAS', `no answer from ${address}: ${why}`, { outcome });
+}

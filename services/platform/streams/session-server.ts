@@ -1,0 +1,444 @@
+/**
+ * Session streams, from the side that answers: routers and storage nodes alike.
+ *
+ * Owns ids, frames, limits and the end of a stream. Knows nothing of what an operation does: `execute`
+ * does it.
+ *
+ * I1 Every operation gets one result, an error where it makes no sense; the stream lives on. (A cancel has none.)
+ * I2 A stream has at most `operationsMax` operations in flight, cancelled ones that still run among them; more are
+ *    answered REASON_OVERLOADED. How many of them run at a time their memory decides (lanes.ts).
+ * I3 Beyond `waitingBytesPause` of answers that the peer does not read, or of operations that wait, nothing more is
+ *    read from it, and no operation of it starts. Without progress for `stalledMs` it is cut off; so is the one with
+ *    the most unread answers where all together have more than `unreadBytesMax`.
+ * I4 At most `sessionsMax` streams, and `sessionsOfConnectionMax` of one connection; more are refused with
+ *    RESOURCE_EXHAUSTED.
+ */
+import { type ServerDuplexStream, type ServiceError, status } from '@grpc/grpc-js';
+import type {
+  Operation,
+  OperationError,
+  Result,
+  RingVersion,
+  SessionRequest,
+  SessionResponse,
+} from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Outcome, Reason } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Failure } from '../../core/failure.ts';
+import type { Clock, CounterHandle, Log, Metrics } from '../../core/ports.ts';
+import type { RequestLimits } from '../../core/requests/limits.ts';
+import { compareVersions } from '../../core/ring/ring.ts';
+import { asFailure, toOperationError } from '../errors.ts';
+import { createFrameGate } from './frame-gate.ts';
+import { createLanes, type Lane } from './lanes.ts';
+import { forwardedMetadata } from './session-client.ts';
+
+export const sessionsMax = 4_096;
+/** A client needs one; a proxy brings those of many clients on one connection. */
+export const sessionsOfConnectionMax = 256;
+export const operationsMax = 4_096;
+export const messageBytesMax = 4 * 1024 * 1024;
+/** A few of the largest answers. */
+export const waitingBytesPause = 8 * 1024 * 1024;
+/** Those of 16 sessions that stand still. */
+export const unreadBytesMax = 256 * 1024 * 1024;
+export const stalledMs = 30_000;
+/** A session, and a connection with unary calls, runs 16 operations of 1 MiB at a time, the process 256. */
+const laneLimits = { laneBytes: 16 * 1024 * 1024, totalBytes: 256 * 1024 * 1024, runningMax: 512 };
+const idBytes = 12;
+/** Of an operation beside its value and context. */
+const operationBytes = 256;
+
+/** What an operation came with, beside itself. */
+export interface Arrival {
+  /** On the monotonic clock. */
+  readonly deadline: number;
+  /** A storage node sent it on: it must be answered here. */
+  readonly forwarded: boolean;
+}
+
+/** Runs one operation; what it throws becomes the operation's error. */
+export type Execute = (operation: Operation, arrival: Arrival) => Promise<Omit<Result, 'id'>>;
+
+export interface SessionServerOptions {
+  readonly execute: Execute;
+  readonly clock: Clock;
+  readonly limits: RequestLimits;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  ringVersion(): RingVersion | undefined;
+}
+
+export interface SessionServer {
+  serve(stream: ServerDuplexStream<SessionRequest, SessionResponse>): void;
+  /**
+   * Runs the one operation of a unary call from the connection `peer`, when there is room for it. The room is given
+   * back when `answered` resolves.
+   */
+  runOne(peer: string, operation: Operation, deadline: number, answered: Promise<void>): Promise<Omit<Result, 'id'>>;
+  /** Tells every client to go, takes nothing new, and resolves when all in flight is answered. */
+  drain(): Promise<void>;
+  readonly sessions: number;
+}
+
+export function createSessionServer(options: SessionServerOptions): SessionServer {
+  const { execute, clock, log, metrics } = options;
+  const sessions = new Set<Session>();
+  const sessionsOf = new Map<string, number>();
+  const unaryLanes = new Map<string, { readonly lane: Lane; calls: number }>();
+  const lanes = createLanes(laneLimits);
+  // Of their own: else two nodes that wait for what each has sent on to the other would wait until the deadline.
+  const forwardedLanes = createLanes(laneLimits);
+  const cutOff = metrics.counter(
+    'cartwheel_sessions_cut_off_total',
+    'Sessions ended because nobody read their answers',
+  );
+  metrics.gauge(
+    'cartwheel_operations_running_bytes',
+    'What operations under way carry and are expected to answer',
+    () => {
+      return lanes.bytes + forwardedLanes.bytes;
+    },
+  );
+  metrics.gauge('cartwheel_session_unread_bytes', 'Answers of Session streams that wait to be read', () => unread());
+  metrics.gauge('cartwheel_sessions', 'Open Session streams', () => sessions.size);
+  metrics.gauge('cartwheel_session_operations_in_flight', 'Operations of Session streams without an answer', () => {
+    let count = 0;
+    for (const session of sessions) count += session.inFlight;
+    return count;
+  });
+  let draining = false;
+
+  function unread(): number {
+    let bytes = 0;
+    for (const session of sessions) bytes += session.unreadBytes;
+    return bytes;
+  }
+
+  function cutOffWorst(): void {
+    const bytes = unread();
+    if (bytes <= unreadBytesMax) return;
+    const worst = [...sessions].reduce((a, b) => (b.unreadBytes > a.unreadBytes ? b : a));
+    worst.cutOff(
+      `${bytes} bytes of answers wait to be read here, the limit is ${unreadBytesMax}, and most are its own`,
+    );
+  }
+
+  function refusalOf(peer: string): Partial<ServiceError> | undefined {
+    if (draining) return { code: status.UNAVAILABLE, details: 'this process is going away' };
+    if (sessions.size >= sessionsMax) {
+      return { code: status.RESOURCE_EXHAUSTED, details: `${sessions.size} sessions are open, the limit` };
+    }
+    if ((sessionsOf.get(peer) ?? 0) < sessionsOfConnectionMax) return undefined;
+    const details = `${sessionsOfConnectionMax} sessions of this connection are open, the limit`;
+    return { code: status.RESOURCE_EXHAUSTED, details };
+  }
+
+  return {
+    serve(stream) {
+      const peer = stream.getPeer();
+      const refusal = refusalOf(peer);
+      if (refusal !== undefined) {
+        stream.emit('error', refusal);
+        return;
+      }
+      const forwarded = stream.metadata.get(forwardedMetadata).length > 0;
+      const lane = (forwarded ? forwardedLanes : lanes).open();
+      const session = openSession(stream, { ...options, forwarded, lane, cutOff, onPaused: cutOffWorst });
+      sessions.add(session);
+      sessionsOf.set(peer, (sessionsOf.get(peer) ?? 0) + 1);
+      void session.over.then(() => {
+        lane.close();
+        sessions.delete(session);
+        const left = (sessionsOf.get(peer) ?? 1) - 1;
+        if (left === 0) sessionsOf.delete(peer);
+        else sessionsOf.set(peer, left);
+      });
+    },
+
+    async runOne(peer, operation, deadline, answered) {
+      const connection = unaryLanes.get(peer) ?? { lane: lanes.open(), calls: 0 };
+      unaryLanes.set(peer, connection);
+      connection.calls++;
+      let isGone = false;
+      void answered.then(() => {
+        isGone = true;
+      });
+      const cost = await new Promise<number>((resolve) => {
+        connection.lane.enter(carriedBytes(operation), operation.get !== undefined, resolve);
+      });
+      const run = async () => {
+        if (isGone || clock.now() >= deadline) throw waitedTooLong();
+        return execute(operation, { deadline, forwarded: false });
+      };
+      const running = run();
+      void Promise.allSettled([running, answered]).then(([{ status, ...settled }]) => {
+        const result = status === 'fulfilled' ? (settled as { value: Omit<Result, 'id'> }).value : undefined;
+        connection.lane.leave(cost, result?.get && resultBytes(result));
+        if (--connection.calls === 0) unaryLanes.delete(peer);
+      });
+      return running;
+    },
+
+    async drain() {
+      draining = true;
+      const open = [...sessions];
+      log.info({ sessions: open.length }, 'asking the sessions to go');
+      await Promise.all(open.map((session) => session.drain()));
+    },
+
+    get sessions() {
+      return sessions.size;
+    },
+  };
+}
+
+interface Session {
+  readonly inFlight: number;
+  readonly unreadBytes: number;
+  readonly over: Promise<void>;
+  cutOff(details: string): void;
+  drain(): Promise<void>;
+}
+
+interface SessionOptions extends SessionServerOptions {
+  readonly forwarded: boolean;
+  readonly lane: Lane;
+  readonly cutOff: CounterHandle;
+  /** Its peer does not read as fast as it asks. */
+  onPaused(): void;
+}
+
+function openSession(
+  stream: ServerDuplexStream<SessionRequest, SessionResponse>,
+  { execute, clock, limits, log, ringVersion, forwarded, lane, ...options }: SessionOptions,
+): Session {
+  /** By id, what is not answered yet; an id that was cancelled and came again names another operation. */
+  const inFlight = new Map<bigint, Operation>();
+  /** Those in flight, and cancelled ones that still run. */
+  let unfinished = 0;
+  const { promise: over, resolve: end } = Promise.withResolvers<void>();
+  let toldRing: RingVersion | undefined;
+  let stallWatch: (() => void) | undefined;
+  let paused = false;
+  let goingAway = false;
+  let ended = false;
+
+  const gate = createFrameGate<Result>({
+    write(results) {
+      const flowing = send({ results, newerRing: newerRing() });
+      if (flowing) resume();
+      endWhenDone();
+      return flowing;
+    },
+    endOfTurn: (run) => clock.endOfTurn(run),
+    window: Number.POSITIVE_INFINITY,
+    queueBytesMax: Number.POSITIVE_INFINITY, // bounded by waitingBytesPause and what runs (lanes.ts)
+  });
+
+  function send(response: Partial<SessionResponse>): boolean {
+    if (ended) return true;
+    const flowing = stream.write({
+      welcome: undefined,
+      results: [],
+      newerRing: undefined,
+      goAway: undefined,
+      ...response,
+    });
+    if (!flowing) stallWatch ??= clock.after(stalledMs, () => cutOff(`no answer was read for ${stalledMs} ms`));
+    return flowing;
+  }
+
+  function cutOff(details: string): void {
+    options.cutOff.add(1);
+    log.warn({ peer: stream.getPeer(), unreadBytes: gate.queueBytes, details }, 'a session did not read its answers');
+    finish({ code: status.RESOURCE_EXHAUSTED, details });
+  }
+
+  function finish(error?: Partial<ServiceError>): void {
+    if (ended) return;
+    ended = true;
+    stallWatch?.();
+    gate.close();
+    if (error !== undefined) stream.emit('error', error);
+    else stream.end();
+    end();
+  }
+
+  /** Once, when the client routes by an older ring than ours. */
+  function newerRing(): RingVersion | undefined {
+    const ours = ringVersion();
+    if (toldRing === undefined || ours === undefined || compareVersions(ours, toldRing) <= 0) return undefined;
+    toldRing = ours;
+    return ours;
+  }
+
+  function answer(result: Result, bytes: number): void {
+    if (ended) return;
+    gate.push(result, bytes + idBytes);
+    pause();
+  }
+
+  function isUnread(): boolean {
+    return gate.queueBytes > waitingBytesPause;
+  }
+
+  function isFull(): boolean {
+    return isUnread() || lane.waitingBytes > waitingBytesPause;
+  }
+
+  function pause(): void {
+    if (isUnread()) lane.hold();
+    if (paused || !isFull()) return;
+    paused = true;
+    stream.pause();
+    options.onPaused();
+  }
+
+  function resume(): void {
+    if (!paused) return;
+    if (!isUnread()) lane.release();
+    if (isFull()) return;
+    paused = false;
+    stream.resume();
+  }
+
+  function refuse(id: bigint, failure: Failure): void {
+    answer({ id, error: toOperationError(failure) }, 128);
+  }
+
+  async function run(operation: Operation, deadline: number, cost: number): Promise<void> {
+    const { id } = operation;
+    /** Undefined: it was cancelled while it waited, or nobody is there any more. */
+    let result: Omit<Result, 'id'> | undefined;
+    try {
+      const isGone = ended || inFlight.get(id) !== operation;
+      // Never at once: many of these in a row would call each other, through the lane.
+      if (isGone || clock.now() >= deadline) await undefined;
+      if (!isGone && clock.now() >= deadline) throw waitedTooLong();
+      if (!isGone) result = await execute(operation, { deadline, forwarded });
+    } catch (thrown) {
+      result = { error: toOperationError(asFailure(thrown, log)) };
+    }
+    const bytes = result === undefined ? 0 : resultBytes(result);
+    unfinished--;
+    if (result !== undefined && inFlight.get(id) === operation) {
+      inFlight.delete(id);
+      answer({ ...result, id }, bytes);
+    }
+    lane.leave(cost, result?.get && bytes);
+    resume();
+    endWhenDone();
+  }
+
+  /** Everything asked is answered, and the answers are on their way. */
+  function isDone(): boolean {
+    return goingAway && inFlight.size === 0 && gate.queueItems === 0;
+  }
+
+  function endWhenDone(): void {
+    if (!goingAway || inFlight.size > 0) return;
+    clock.endOfTurn(() => {
+      if (isDone()) finish();
+    });
+  }
+
+  function accept(operation: Operation): void {
+    inFlight.set(operation.id, operation);
+    unfinished++;
+    const timeoutMs = Math.min(operation.timeoutMs || limits.timeoutMsDefault, limits.timeoutMsMax);
+    const deadline = clock.now() + timeoutMs;
+    lane.enter(carriedBytes(operation), operation.get !== undefined, (cost) => {
+      void run(operation, deadline, cost);
+    });
+    pause();
+  }
+
+  function receive(operation: Operation): void {
+    const { id, cancel } = operation;
+    if (cancel !== undefined) {
+      if (inFlight.delete(cancel.targetId)) answer({ id: cancel.targetId, error: cancelled }, 64);
+      endWhenDone();
+    } else if (id === 0n || inFlight.has(id)) {
+      const message = id === 0n ? 'an operation has an id that is not 0' : `operation ${id} is in flight already`;
+      refuse(id, new Failure('OPERATION_INVALID', message, { field: 'id' }));
+    } else if (operation.get === undefined && operation.put === undefined && operation.delete === undefined) {
+      refuse(
+        id,
+        new Failure('OPERATION_INVALID', `operation ${id} has no get, put, delete or cancel`, { field: 'operation' }),
+      );
+    } else if (goingAway) {
+      refuse(id, new Failure('DRAINING', 'this process is going away'));
+    } else if (unfinished >= operationsMax) {
+      const message = `${unfinished} operations are in flight on this session, the limit`;
+      refuse(id, new Failure('OVERLOADED', message, { retryAfterMs: 50 }));
+    } else {
+      accept(operation);
+    }
+  }
+
+  stream.on('data', (request: SessionRequest) => {
+    if (request.hello !== undefined) {
+      log.debug({ client: request.hello.client, peer: stream.getPeer() }, 'a session began');
+      toldRing = request.hello.ring;
+    }
+    for (const operation of request.operations) receive(operation);
+  });
+  stream.on('drain', () => {
+    stallWatch?.();
+    stallWatch = undefined;
+    gate.drained();
+  });
+  stream.on('cancelled', () => finish());
+  stream.on('error', () => finish());
+  // The client has said all; what is in flight is still answered.
+  stream.on('end', () => {
+    goingAway = true;
+    endWhenDone();
+  });
+
+  send({ welcome: { maxInFlight: operationsMax, maxMessageBytes: messageBytesMax } });
+
+  return {
+    get inFlight() {
+      return inFlight.size;
+    },
+    get unreadBytes() {
+      return gate.queueBytes;
+    },
+    over,
+    cutOff,
+    async drain() {
+      goingAway = true;
+      send({ goAway: { reason: 'the process is stopping' } });
+      endWhenDone();
+      await over;
+    },
+  };
+}
+
+/** What it was doing may have happened. */
+const cancelled: OperationError = Object.freeze({
+  code: status.CANCELLED,
+  reason: Reason.UNSPECIFIED,
+  message: 'cancelled by the client',
+  field: '',
+  outcome: Outcome.UNKNOWN,
+  retryAfter: undefined,
+  receipt: undefined,
+  context: Buffer.alloc(0),
+});
+
+function waitedTooLong(): Failure {
+  return new Failure('DEADLINE', 'the deadline passed while the operation waited for others of its client');
+}
+
+function carriedBytes({ put }: Operation): number {
+  return operationBytes + (put === undefined ? 0 : put.value.length);
+}
+
+/** Roughly: it decides when a frame is full, and how many reads run at a time. */
+function resultBytes(result: Omit<Result, 'id'>): number {
+  let bytes = 128;
+  if (result.get !== undefined) for (const { value } of result.get.siblings) bytes += value.length + 64;
+  return bytes;
+}
