@@ -1,0 +1,63 @@
+/** The settings of a membership process, resolved once from the command line and the environment. */
+
+import { NODES_MAX, PARTITIONS_MAX, REPLICAS_MAX } from '../core/ring/ring.ts';
+import {
+  address,
+  addresses,
+  type Configuration,
+  ConfigurationProblems,
+  choice,
+  integer,
+  loadConfiguration,
+  text,
+} from '../platform/configuration.ts';
+import { LOG_LEVELS } from '../platform/logging.ts';
+
+const schema = {
+  name: 'membership',
+  about: 'A seed for gossip and, as the claimant, the one process that issues rings.',
+  fields: {
+    listen: address({ about: 'gRPC: gossip, status', default: '127.0.0.1:7441' }),
+    admin: address({ about: 'HTTP: /livez /readyz /startupz /metrics', default: '127.0.0.1:7541' }),
+    data: text({ about: 'data directory, made where there is none', example: '/var/lib/cartwheel', required: true }),
+    seeds: addresses({ about: 'other membership processes' }),
+    claimant: choice(['true', 'false'], {
+      about: 'whether this one issues rings; exactly one membership process of a cluster may, others are seeds only',
+      default: 'true',
+    }),
+    expectedNodes: integer({
+      about: 'storage nodes that the first ring waits for',
+      default: '3',
+      min: 1,
+      max: NODES_MAX,
+    }),
+    partitions: integer({
+      about: 'of the first ring: Q, a power of two',
+      default: '64',
+      example: '64',
+      min: 1,
+      max: PARTITIONS_MAX,
+    }),
+    replicas: integer({ about: 'of the first ring: N', default: '3', min: 1, max: REPLICAS_MAX }),
+    logLevel: choice(LOG_LEVELS, { about: 'least severe lines to log', default: 'info' }),
+  },
+} as const;
+
+export type MembershipConfig = Configuration<typeof schema.fields>;
+
+/** Throws ConfigurationProblems or HelpRequested. */
+export function readConfig(argv: readonly string[], environment: NodeJS.ProcessEnv): MembershipConfig {
+  const config = loadConfiguration(schema, argv, environment);
+  const problems: string[] = [];
+  if ((config.partitions & (config.partitions - 1)) !== 0) {
+    problems.push(`--partitions: wanted a power of two, saw ${config.partitions}; for example --partitions 64`);
+  }
+  if (config.replicas > config.expectedNodes) {
+    problems.push(
+      `--replicas: ${config.replicas} replicas need as many nodes, and --expected-nodes is ${config.expectedNodes}; ` +
+        `for example --expected-nodes ${config.replicas}`,
+    );
+  }
+  if (problems.length > 0) throw new ConfigurationProblems(schema.name, problems);
+  return config;
+}

@@ -1,0 +1,97 @@
+/**
+ * A membership process: a seed that gossips, the claimant if it is told to be, and its status. No operation
+ * on data passes through it, and the data plane goes on without it.
+ */
+import { type ClaimantStatus, ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import type { Membership } from '../core/membership/membership.ts';
+import { formatVersion } from '../core/ring/ring.ts';
+import { startAdminServer } from '../platform/admin-http.ts';
+import { createClock } from '../platform/clock.ts';
+import { createGossip } from '../platform/gossip/gossip.ts';
+import { createGrpcGossipTransport, membershipService } from '../platform/gossip/transport-grpc.ts';
+import { startGrpcServer } from '../platform/grpc-server.ts';
+import { createLog } from '../platform/logging.ts';
+import { createMetrics } from '../platform/metrics.ts';
+import type { Stop } from '../platform/process.ts';
+import { createRandom } from '../platform/random.ts';
+import { statusService } from '../platform/status-service.ts';
+import { type ClaimLoop, startClaimLoop } from './claim-loop.ts';
+import type { MembershipConfig } from './config.ts';
+import { openDirectory } from './directory.ts';
+
+/** A gossip call takes milliseconds. */
+const DRAIN_GRACE_MS = 1_000;
+
+/** Resolves once it serves; rejects where the directory or an address cannot be used. */
+export async function startMembership(config: MembershipConfig): Promise<Stop> {
+  const log = createLog({ service: 'membership', level: config.logLevel });
+  const metrics = createMetrics({ service: 'membership' });
+  const clock = createClock();
+  const random = createRandom();
+  const directory = await openDirectory(config.data);
+  const transport = createGrpcGossipTransport();
+  const gossip = await createGossip({
+    seeds: config.seeds.filter((seed) => seed !== config.listen),
+    clock,
+    random,
+    transport,
+    log,
+    metrics,
+    remembered: directory.kept,
+    persist: directory.keep,
+  });
+  const claimLoop = config.claimant === 'true' ? startClaimLoop({ ...config, gossip, clock, random, log }) : undefined;
+  const server = await startGrpcServer({
+    listen: config.listen,
+    log,
+    metrics,
+    services: [
+      membershipService(gossip, log),
+      statusService({
+        kind: ProcessKind.MEMBERSHIP,
+        id: '',
+        address: config.listen,
+        gossip,
+        clock,
+        log,
+        claimant: () => claimantStatus(claimLoop, gossip.state()),
+      }),
+    ],
+  });
+  server.setServing(true);
+  const admin = await startAdminServer({
+    listen: config.admin,
+    metrics,
+    log,
+    // A seed without a ring serves all the same: it is how the ring comes to be.
+    probes: { startup: () => ({ ok: true }), ready: () => ({ ok: true }), live: () => ({ ok: true }) },
+  });
+  const { ring } = gossip.state();
+  if (ring !== undefined && (ring.partitions !== config.partitions || ring.replicas !== config.replicas)) {
+    const { partitions, replicas } = ring;
+    log.warn({ partitions, replicas }, '--partitions and --replicas are for the first ring; there is one already');
+  }
+  log.info(
+    { address: server.address, admin: admin.address, ring: ring && formatVersion(ring.version) },
+    'membership serves',
+  );
+
+  return async (cause) => {
+    log.info({ cause }, 'membership stops');
+    await claimLoop?.stop();
+    await gossip.stop();
+    await server.drain(DRAIN_GRACE_MS);
+    transport.close();
+    await admin.close();
+    await directory.close();
+  };
+}
+
+function claimantStatus(claimLoop: ClaimLoop | undefined, { ring }: Membership): ClaimantStatus {
+  if (claimLoop === undefined) {
+    const joined = ring?.nodes.length ?? 0;
+    return { active: false, expectedNodes: 0, joinedNodes: joined, waitingFor: '' };
+  }
+  const { expectedNodes, joinedNodes, waitingFor } = claimLoop.state();
+  return { active: true, expectedNodes, joinedNodes, waitingFor };
+}

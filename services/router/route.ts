@@ -1,0 +1,85 @@
+/**
+ * Where an operation goes: to the homes of its key, in preference order. The router knows nothing of
+ * versions, and keeps nothing.
+ */
+import type { ListKeysRequest, ListKeysResponse, Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Failure } from '../core/failure.ts';
+import type { Hash64 } from '../core/ports.ts';
+import type { RequestLimits } from '../core/requests/limits.ts';
+import { locate } from '../core/requests/validate.ts';
+import { currentRing } from '../core/ring/current-ring.ts';
+import { partitionOfStorageKey } from '../core/ring/partition.ts';
+import { preferenceList } from '../core/ring/preference-list.ts';
+import type { Ring, RingNode } from '../core/ring/ring.ts';
+import { type DispatchPorts, dispatch } from '../platform/routing/dispatch.ts';
+import type { Arrival } from '../platform/streams/session-server.ts';
+import type { RouterMetrics } from './metrics.ts';
+
+export interface Router extends DispatchPorts {
+  readonly limits: RequestLimits;
+  readonly hash: Hash64;
+  readonly metrics: RouterMetrics;
+  ring(): Ring | undefined;
+}
+
+/** Addresses of the homes of the key, in preference order. Throws the Failure of a key that is none. */
+export function homesOf(
+  router: Pick<Router, 'ring' | 'hash' | 'limits'>,
+  namespace: string,
+  key: Uint8Array,
+): readonly string[] {
+  const ring = currentRing(router);
+  const { storageKey } = locate(namespace, key, router);
+  const preference = preferenceList(ring, partitionOfStorageKey(storageKey, ring.partitions));
+  return preference.slice(0, ring.replicas).map((index) => (ring.nodes[index] as RingNode).address);
+}
+
+export async function routeOperation(
+  router: Router,
+  operation: Operation,
+  { deadline }: Arrival,
+): Promise<Omit<Result, 'id'>> {
+  const startedAt = router.clock.now();
+  const { operation: latency, failedOperations } = router.metrics;
+  const [name, request] = requestOf(operation);
+  try {
+    const result = await dispatch(router, homesOf(router, request.namespace, request.key), operation, deadline);
+    latency[name].observe(router.clock.now() - startedAt);
+    return result;
+  } catch (error) {
+    failedOperations.add(1);
+    throw error;
+  }
+}
+
+function requestOf({ get, put, delete: remove }: Operation) {
+  if (get !== undefined) return ['get', get] as const;
+  if (put !== undefined) return ['put', put] as const;
+  if (remove !== undefined) return ['delete', remove] as const;
+  throw new Failure('OPERATION_INVALID', 'the operation has no get, put or delete', { field: 'operation' });
+}
+
+/** Lists from any storage node; where one fails, the next goes on after the last page that came. */
+export async function* routeListing(
+  router: Pick<Router, 'ring'>,
+  request: ListKeysRequest,
+  list: (address: string, request: ListKeysRequest) => AsyncIterable<ListKeysResponse>,
+): AsyncGenerator<ListKeysResponse> {
+  let { pageToken } = request;
+  let failure: unknown = new Failure('NO_RING', 'the ring has no nodes');
+  for (const { address } of currentRing(router).nodes) {
+    try {
+      for await (const page of list(address, { ...request, pageToken })) {
+        pageToken = page.pageToken;
+        yield page;
+      }
+      return;
+    } catch (error) {
+      failure = error;
+      if (error instanceof Failure && !mayDoBetter.has(error.reason)) throw error;
+    }
+  }
+  throw failure;
+}
+
+const mayDoBetter = new Set(['NOT_ENOUGH_REPLICAS', 'DRAINING', 'NO_RING', 'STORAGE_FAILED', 'DEADLINE', 'INTERNAL']);

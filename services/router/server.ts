@@ -1,0 +1,139 @@
+/** A router as a process: its ports made real, its services served. No decisions. */
+import { ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { type ExplainRequest, KeyValueServiceService } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { requestLimits } from '../core/requests/limits.ts';
+import type { Ring } from '../core/ring/ring.ts';
+import { type Probes, startAdminServer } from '../platform/admin-http.ts';
+import { createClock } from '../platform/clock.ts';
+import { createGossip } from '../platform/gossip/gossip.ts';
+import { createGrpcGossipTransport } from '../platform/gossip/transport-grpc.ts';
+import { startGrpcServer } from '../platform/grpc-server.ts';
+import { xxh64 } from '../platform/hash.ts';
+import { createKeyValueService } from '../platform/kv-service.ts';
+import { createLog } from '../platform/logging.ts';
+import { createMetrics } from '../platform/metrics.ts';
+import type { Stop } from '../platform/process.ts';
+import { createRandom } from '../platform/random.ts';
+import { createRingSource } from '../platform/ring-source.ts';
+import { createRequestIds } from '../platform/routing/request-ids.ts';
+import { createSessionPool } from '../platform/routing/session-pool.ts';
+import { createUnaryChannels } from '../platform/routing/unary-channels.ts';
+import { statusService } from '../platform/status-service.ts';
+import { createSessionServer, type Execute } from '../platform/streams/session-server.ts';
+import type { RouterConfig } from './config.ts';
+import { createRouterMetrics } from './metrics.ts';
+import { homesOf, type Router, routeListing, routeOperation } from './route.ts';
+
+export async function startRouter(config: RouterConfig): Promise<Stop> {
+  const log = createLog({ service: 'router', level: config['log-level'] });
+  const metrics = createMetrics({ service: 'router' });
+  const clock = createClock();
+  const random = createRandom();
+  const rings = createRingSource();
+  const id = `router-${random.u64().toString(16).padStart(16, '0')}`;
+  const ringVersion = () => rings.current()?.version;
+
+  const pool = createSessionPool({ name: id, clock, random, ring: ringVersion });
+  const channels = createUnaryChannels(clock);
+  const router: Router = {
+    pool,
+    clock,
+    newRequestId: createRequestIds(random),
+    limits: requestLimits,
+    hash: xxh64,
+    metrics: createRouterMetrics(metrics),
+    ring: () => rings.current(),
+  };
+  rings.subscribe((ring) => {
+    const addresses = ring.nodes.map(({ address }) => address);
+    pool.keep(addresses);
+    channels.keep(addresses);
+  });
+
+  const execute: Execute = (operation, arrival) => routeOperation(router, operation, arrival);
+  const sessions = createSessionServer({ execute, clock, limits: requestLimits, log, metrics, ringVersion });
+  const keyValueService = createKeyValueService({
+    sessions,
+    rings,
+    clock,
+    limits: requestLimits,
+    log,
+    explain: (request, deadline) => explain(request, deadline),
+    listKeys: (request) => routeListing(router, request, (address, asked) => channels.listKeys(address, asked)),
+  });
+
+  async function explain(request: ExplainRequest, deadline: number) {
+    const homes = homesOf(router, request.namespace, request.key);
+    const address = homes.find((home) => pool.ready(home)) ?? (homes[0] as string);
+    return channels.explain(address, request, Math.max(1, deadline - clock.now()));
+  }
+
+  const transport = createGrpcGossipTransport();
+  const gossip = await createGossip({
+    seeds: config.seeds,
+    clock,
+    random,
+    transport,
+    log,
+    metrics,
+    onRing: (ring) => rings.set(ring),
+  });
+
+  const server = await startGrpcServer({
+    listen: config.listen,
+    log,
+    metrics,
+    services: [
+      { definition: KeyValueServiceService, implementation: keyValueService },
+      statusService({
+        kind: ProcessKind.ROUTER,
+        id,
+        address: config.listen,
+        gossip,
+        clock,
+        log,
+        peers: () => peerViews(rings.current(), pool),
+      }),
+    ],
+  });
+  server.setServing(true);
+  let draining = false;
+  const probes: Probes = {
+    startup: () => ({ ok: true }),
+    live: () => ({ ok: true }),
+    ready() {
+      const ring = rings.current();
+      if (draining) return { ok: false, reason: 'the process is stopping' };
+      if (ring === undefined) return { ok: false, reason: 'no ring is known yet' };
+      const ready = ring.nodes.filter(({ address }) => pool.ready(address)).length;
+      return ready > 0
+        ? { ok: true }
+        : { ok: false, reason: `none of ${ring.nodes.length} storage nodes is reachable` };
+    },
+  };
+  const admin = await startAdminServer({ listen: config.admin, metrics, probes, log });
+  log.info({ id, address: server.address, admin: admin.address }, 'router started');
+
+  return async (cause) => {
+    log.info({ cause }, 'stopping');
+    draining = true;
+    server.setServing(false);
+    await Promise.race([sessions.drain(), new Promise<void>((resolve) => clock.after(config.drain, resolve))]);
+    await server.drain(1_000);
+    await gossip.stop();
+    transport.close();
+    pool.close();
+    channels.close();
+    await admin.close();
+    log.info({ cause }, 'stopped');
+  };
+}
+
+function peerViews(
+  ring: Ring | undefined,
+  pool: { ready(address: string): boolean; inFlight(address: string): number },
+) {
+  return (ring?.nodes ?? []).map(({ id, address }) => {
+    return { nodeId: id, reachable: pool.ready(address), inFlight: pool.inFlight(address) };
+  });
+}

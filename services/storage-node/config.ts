@@ -1,0 +1,36 @@
+/** The settings of a storage node, resolved once from the command line and the environment. */
+import {
+  address,
+  addresses,
+  type Configuration,
+  choice,
+  duration,
+  integer,
+  loadConfiguration,
+  text,
+} from '../platform/configuration.ts';
+import { LOG_LEVELS } from '../platform/logging.ts';
+
+const schema = {
+  name: 'storage-node',
+  about: 'Keeps replicas on its disk, and coordinates puts and gets of the keys it is a home of.',
+  fields: {
+    listen: address({ about: 'gRPC: clients, routers, other nodes', default: '127.0.0.1:7411' }),
+    admin: address({ about: 'HTTP: /livez /readyz /startupz /metrics', default: '127.0.0.1:7511' }),
+    advertise: address({ about: 'where others reach --listen; the same where it is not set', default: '0.0.0.0:0' }),
+    data: text({ about: 'data directory, made where there is none', example: '/var/lib/cartwheel', required: true }),
+    seeds: addresses({ about: 'membership processes or other nodes to join by' }),
+    host: text({ about: 'the physical host; no two homes of a key are on one', default: 'localhost' }),
+    zone: text({ about: 'the rack, zone or datacentre; homes of a key are in different ones', default: 'default' }),
+    'cache-mib': integer({ about: 'MiB of records kept in memory, 0 to 65536', default: '64', min: 0, max: 65_536 }),
+    drain: duration({ about: 'time for operations in flight when it stops', default: '10s' }),
+    'log-level': choice(LOG_LEVELS, { about: 'least severe lines to log', default: 'info' }),
+  },
+} as const;
+
+export type StorageNodeConfig = Configuration<typeof schema.fields>;
+
+export function readConfig(argv: readonly string[], environment: NodeJS.ProcessEnv): StorageNodeConfig {
+  const config = loadConfiguration(schema, argv, environment);
+  return config.advertise === '0.0.0.0:0' ? { ...config, advertise: config.listen } : config;
+}

@@ -1,0 +1,51 @@
+import type { CounterHandle, HistogramHandle, Log, Metrics } from '../core/ports.ts';
+
+export interface CoordinatorMetrics {
+  readonly entriesCut: CounterHandle;
+  readonly hedges: CounterHandle;
+  readonly repairs: CounterHandle;
+  readonly repairsSkipped: CounterHandle;
+  repairsUnderWay: number;
+  readonly forwarded: CounterHandle;
+  /** Of whole operations, as this node answered them. */
+  readonly operation: Readonly<Record<'get' | 'put' | 'delete', HistogramHandle>>;
+  readonly failedOperations: CounterHandle;
+  replicaFailed(nodeId: string, what: 'read' | 'write' | 'repair', error: unknown): undefined;
+}
+
+export function createCoordinatorMetrics(metrics: Metrics, log: Log): CoordinatorMetrics {
+  const failures = {
+    read: metrics.counter('cartwheel_replica_failures_total', 'Replicas that did not do what was asked', {
+      what: 'read',
+    }),
+    write: metrics.counter('cartwheel_replica_failures_total', 'Replicas that did not do what was asked', {
+      what: 'write',
+    }),
+    repair: metrics.counter('cartwheel_replica_failures_total', 'Replicas that did not do what was asked', {
+      what: 'repair',
+    }),
+  };
+  const operation = (name: string) =>
+    metrics.histogram('cartwheel_operation_seconds', 'Operations coordinated here, from their arrival to the answer', {
+      operation: name,
+    });
+  const created: CoordinatorMetrics = {
+    entriesCut: metrics.counter(
+      'cartwheel_clock_entries_cut_total',
+      'Clock entries cut; each may show an old sibling again',
+    ),
+    hedges: metrics.counter('cartwheel_hedged_reads_total', 'Reads that asked one more replica because one was slow'),
+    repairs: metrics.counter('cartwheel_read_repairs_total', 'Replicas mended after a read'),
+    repairsSkipped: metrics.counter('cartwheel_read_repairs_skipped_total', 'Read repairs left to the next read'),
+    repairsUnderWay: 0,
+    forwarded: metrics.counter('cartwheel_forwarded_operations_total', 'Operations sent on to a home of their key'),
+    operation: { get: operation('get'), put: operation('put'), delete: operation('delete') },
+    failedOperations: metrics.counter('cartwheel_failed_operations_total', 'Operations answered with an error'),
+    replicaFailed(nodeId, what, error) {
+      failures[what].add(1);
+      log.debug({ nodeId, what, err: error }, 'a replica did not do what was asked');
+    },
+  };
+  metrics.gauge('cartwheel_read_repairs_under_way', 'Read repairs under way', () => created.repairsUnderWay);
+  return created;
+}

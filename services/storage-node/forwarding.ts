@@ -1,0 +1,34 @@
+/** Sends operations on to other storage nodes, over one Session stream each, opened at first need. */
+import { Failure } from '../core/failure.ts';
+import type { Clock, Random } from '../core/ports.ts';
+import { nodeById } from '../core/ring/ring.ts';
+import type { RingSource } from '../platform/ring-source.ts';
+import { createSessionPool } from '../platform/routing/session-pool.ts';
+import type { Forward } from './operations.ts';
+
+export interface Forwarding {
+  readonly forward: Forward;
+  close(): void;
+}
+
+export function createForwarding(rings: RingSource, clock: Clock, random: Random, nodeId: string): Forwarding {
+  const pool = createSessionPool({
+    name: `storage-node/${nodeId}`,
+    clock,
+    random,
+    forwarded: true,
+    ring: () => rings.current()?.version,
+  });
+  return {
+    async forward(to, operation, deadline) {
+      const ring = rings.current();
+      const node = ring && nodeById(ring, to);
+      if (node === undefined) throw new Failure('NOT_ENOUGH_REPLICAS', `node ${to} has left the ring`);
+      const timeoutMs = Math.max(1, Math.ceil(deadline - clock.now()));
+      const answer = await pool.send(node.address, { ...operation, timeoutMs }, timeoutMs);
+      if (answer instanceof Failure) throw answer;
+      return answer;
+    },
+    close: () => pool.close(),
+  };
+}

@@ -1,0 +1,15 @@
+/**
+ * Who this node is: a random id on its disk. A lost disk is a new node, never the old one with an empty
+ * memory.
+ */
+import type { Random, StorageEngine } from '../core/ports.ts';
+
+const identityKey = Buffer.from('node-id');
+
+export async function readIdentity(engine: StorageEngine, random: Random): Promise<string> {
+  const [stored] = await engine.getMany('meta', [identityKey]);
+  if (stored !== undefined) return Buffer.from(stored).toString('latin1');
+  const id = random.u64().toString(16).padStart(16, '0');
+  await engine.write([{ space: 'meta', key: identityKey, value: Buffer.from(id, 'latin1') }], true);
+  return id;
+}

@@ -1,0 +1,79 @@
+/**
+ * Waits for a quorum of answers: the shell around core/quorum/tally.ts.
+ *
+ * I1 The outcome is decided once. Answers that come later are kept in `answers` still (a repair may want
+ *    them), and change nothing.
+ */
+import type { Deadlines } from '../core/deadlines.ts';
+import { openTally, type Tally, withAnother, withAnswer, withFailure } from '../core/quorum/tally.ts';
+
+export type Outcome = 'enough' | 'impossible' | 'late';
+
+export interface Answer<T> {
+  readonly nodeId: string;
+  readonly value: T;
+}
+
+export interface Quorum<T> {
+  readonly answers: Answer<T>[];
+  readonly tally: Tally;
+  /** Adds a replica that was asked beyond those announced at the start. */
+  ask(nodeId: string, answer: Promise<T>): void;
+  readonly outcome: Promise<Outcome>;
+}
+
+export interface QuorumOptions<T> {
+  readonly needed: number;
+  readonly deadline: number;
+  readonly deadlines: Deadlines;
+  /** All of these count as asked before the first answer is looked at. */
+  readonly asked: readonly (readonly [nodeId: string, answer: Promise<T>])[];
+  /** A replica failed: whom to ask instead, if anybody is left. */
+  onFailure?(nodeId: string, error: unknown): readonly [nodeId: string, answer: Promise<T>] | undefined;
+}
+
+export function gatherQuorum<T>(options: QuorumOptions<T>): Quorum<T> {
+  const { needed, deadline, deadlines, asked, onFailure } = options;
+  const answers: Answer<T>[] = [];
+  const { promise: outcome, resolve } = Promise.withResolvers<Outcome>();
+  const alarm = deadlines.set(deadline, () => resolve('late'));
+  let tally = openTally(needed, asked.length);
+
+  function update(next: Tally): void {
+    tally = next;
+    if (tally.verdict === 'open') return;
+    alarm.cancel();
+    resolve(tally.verdict);
+  }
+
+  function listen(nodeId: string, answer: Promise<T>): void {
+    answer.then(
+      (value) => {
+        answers.push({ nodeId, value });
+        update(withAnswer(tally));
+      },
+      (error: unknown) => {
+        const instead = onFailure?.(nodeId, error);
+        if (instead !== undefined) {
+          tally = withAnother(tally);
+          listen(...instead);
+        }
+        update(withFailure(tally));
+      },
+    );
+  }
+
+  for (const [nodeId, answer] of asked) listen(nodeId, answer);
+  update(tally);
+  return {
+    answers,
+    outcome,
+    get tally() {
+      return tally;
+    },
+    ask(nodeId, answer) {
+      tally = withAnother(tally);
+      listen(nodeId, answer);
+    },
+  };
+}

@@ -1,0 +1,409 @@
+/**
+ * The records of this node: an overlay of what is being changed, over the storage engine, with group commit.
+ *
+ * Reads of one turn become one getMany; changes of one turn become one batch; while one batch is being
+ * written the next one gathers. Owns the order of changes to a key, and a cache of the records used last.
+ * Knows nothing of what the changes mean.
+ *
+ * I1 Everything that changes a record goes through one overlay entry a key, made at first touch, while its
+ *    read may still be pending: later changes of the key queue on it. Without it two changes read the
+ *    same old record, and one is lost.
+ * I2 A record is in the overlay before `change` resolves: what its caller then sends to others is never
+ *    forgotten by this process.
+ * I3 `committed` resolves when the state that `change` saw or made is in the engine, and on disk if that was
+ *    asked for. After a failed write nothing resolves any more, and the process must stop (onFailure).
+ * I4 Batches reach the engine one after the other, in order.
+ * I5 No change makes the overlay larger than `overlayBytesMax`: it is refused with REASON_OVERLOADED. (One that
+ *    is alone there is not: a record that merges have made that large must still be taken.)
+ * I6 A key is in the overlay, or in the cache, or in neither; what a read found is cached only if the key
+ *    was not touched since the read began.
+ */
+import { decodeStored, encodeBirth, type RecordCodec } from '../core/codec/record.ts';
+import { Failure } from '../core/failure.ts';
+import type { CounterHandle, Metrics, Mutation, ScanPage, StorageEngine } from '../core/ports.ts';
+import type { Birth } from '../core/versioning/birth.ts';
+import { emptyRecord, type KeyRecord } from '../core/versioning/record.ts';
+import { type CachedRecord, createRecordCache } from './record-cache.ts';
+
+export const overlayBytesMax = 64 * 1024 * 1024;
+
+/** Two read batches under way keep the engine's threads busy and let the next one fill. */
+const readBatchesMax = 2;
+const readBatchKeysMax = 512;
+
+/** What this node keeps of one key. */
+export interface Held {
+  readonly birth: Birth | undefined;
+  readonly record: KeyRecord;
+  /** The record's encoding; undefined where nothing is kept. */
+  readonly bytes: Uint8Array | undefined;
+}
+
+/** What a change leaves; undefined where it changes nothing. */
+export interface Next {
+  readonly birth: Birth | undefined;
+  readonly record: KeyRecord;
+  readonly bytes: Uint8Array;
+}
+
+export interface Changed {
+  readonly held: Held;
+  /** See I3. */
+  readonly committed: Promise<void>;
+}
+
+export interface RecordStore {
+  /** The record's encoding; undefined where there is none. Sees changes that are not committed yet. */
+  read(key: Uint8Array): Promise<Uint8Array | undefined>;
+  /** Calls `decide` with what is held now. What it throws, `change` rejects with, and nothing is changed. */
+  change(key: Uint8Array, decide: (held: Held) => Next | undefined, sync: boolean): Promise<Changed>;
+  /** One page in storage order. Committed records only. */
+  scan(start: Uint8Array, end: Uint8Array | undefined, limit: number): Promise<ScanPage>;
+  /**
+   * Refuses every change from now on, those too that wait for their read; resolves when everything that was
+   * changed before is written.
+   */
+  close(): Promise<void>;
+  readonly overlayBytes: number;
+}
+
+export interface RecordStoreOptions {
+  engine: StorageEngine;
+  codec: RecordCodec;
+  endOfTurn(run: () => void): void;
+  metrics: Metrics;
+  /** 0: no cache. */
+  cacheBytesMax: number;
+  onFailure(error: unknown): void;
+}
+
+interface Batch {
+  readonly entries: Entry[];
+  sync: boolean;
+  readonly done: PromiseWithResolvers<void>;
+}
+
+interface Entry {
+  readonly key: Uint8Array;
+  readonly name: string;
+  /** Undefined while the first read is pending. */
+  held: Held | undefined;
+  loading: Promise<void>;
+  /** Changes that wait for `loading`. */
+  waiting: number;
+  /** The latest batch with its state: the one that gathers, or the one being written. */
+  batch: Batch | undefined;
+}
+
+interface PendingRead {
+  readonly key: Uint8Array;
+  resolve(stored: Uint8Array | undefined): void;
+  reject(error: unknown): void;
+}
+
+const nothingHeld: Held = Object.freeze({ birth: undefined, record: emptyRecord, bytes: undefined });
+const alreadyDone = Promise.resolve();
+/** Written where a batch has nothing else to write but must sync what was written before. */
+const syncMark: Mutation = { space: 'meta', key: new TextEncoder().encode('sync'), value: new Uint8Array(0) };
+
+export function createRecordStore(options: RecordStoreOptions): RecordStore {
+  const { engine, codec, endOfTurn, onFailure } = options;
+  const overlay = new Map<string, Entry>();
+  const cache = createRecordCache(options.cacheBytesMax);
+  /** Reads under way that may go into the cache, by name; each with an object of its own. */
+  const cacheableReads = new Map<string, object>();
+  let overlayBytes = 0;
+  let reads: PendingRead[] = [];
+  let readBatches = 0;
+  let readsScheduled = false;
+  let gathering: Batch | undefined;
+  let writing: Batch | undefined;
+  let writeScheduled = false;
+  /** The engine holds writes that no sync has followed. */
+  let unsynced = false;
+  let failure: Failure | undefined;
+  /** Why nothing is changed any more. */
+  let refusal: Failure | undefined;
+  const metrics = storeMetrics(
+    options.metrics,
+    () => overlay.size,
+    () => overlayBytes,
+    () => cache.bytes,
+  );
+
+  function load(key: Uint8Array): Promise<Uint8Array | undefined> {
+    return new Promise((resolve, reject) => {
+      reads.push({ key, resolve, reject });
+      if (!readsScheduled && readBatches < readBatchesMax) {
+        readsScheduled = true;
+        endOfTurn(startReads);
+      }
+    });
+  }
+
+  function startReads(): void {
+    readsScheduled = false;
+    while (reads.length > 0 && readBatches < readBatchesMax) {
+      const batch = reads.length <= readBatchKeysMax ? reads : reads.slice(0, readBatchKeysMax);
+      reads = reads.length <= readBatchKeysMax ? [] : reads.slice(readBatchKeysMax);
+      readBatches++;
+      void runReads(batch);
+    }
+  }
+
+  async function runReads(batch: PendingRead[]): Promise<void> {
+    try {
+      const values = await engine.getMany(
+        'records',
+        batch.map((read) => read.key),
+      );
+      batch.forEach((read, i) => {
+        read.resolve(values[i]);
+      });
+    } catch (error) {
+      const failed = storageFailure('read', error);
+      for (const read of batch) read.reject(failed);
+    }
+    readBatches--;
+    startReads();
+  }
+
+  function gather(): Batch {
+    if (gathering === undefined) {
+      gathering = { entries: [], sync: false, done: Promise.withResolvers() };
+      gathering.done.promise.catch(() => {}); // nobody may be waiting for it
+    }
+    if (!writeScheduled && writing === undefined) {
+      writeScheduled = true;
+      endOfTurn(startWrite);
+    }
+    return gathering;
+  }
+
+  function startWrite(): void {
+    writeScheduled = false;
+    if (gathering === undefined || writing !== undefined) return;
+    writing = gathering;
+    gathering = undefined;
+    void runWrite(writing);
+  }
+
+  async function runWrite(batch: Batch): Promise<void> {
+    const mutations = batch.entries.map(({ key, held }): Mutation => {
+      const { birth, bytes } = held as Next;
+      return { space: 'records', key, prefix: encodeBirth(birth), value: bytes };
+    });
+    metrics.batches.add(1);
+    metrics.batchRecords.add(mutations.length);
+    if (mutations.length === 0) mutations.push(syncMark);
+    try {
+      await engine.write(mutations, batch.sync);
+    } catch (error) {
+      failure = storageFailure('written', error);
+      refusal = failure;
+      batch.done.reject(failure);
+      gathering?.done.reject(failure);
+      onFailure(error);
+      return;
+    }
+    unsynced = !batch.sync;
+    writing = undefined;
+    for (const entry of batch.entries) {
+      if (entry.batch !== batch) continue;
+      entry.batch = undefined;
+      forgetIfIdle(entry);
+    }
+    batch.done.resolve();
+    // At once: what is gathered has waited for this batch.
+    startWrite();
+  }
+
+  function forgetIfIdle(entry: Entry): void {
+    if (entry.batch === undefined && entry.waiting === 0) drop(entry);
+  }
+
+  function drop(entry: Entry): void {
+    if (overlay.get(entry.name) !== entry) return;
+    overlay.delete(entry.name);
+    if (entry.held === undefined) return;
+    overlayBytes -= entry.held.bytes?.length ?? 0;
+    cache.put(entry.name, entry.held);
+  }
+
+  /** The entry of the key, made at first touch. */
+  function touch(key: Uint8Array): Entry {
+    const name = nameOf(key);
+    const known = overlay.get(name);
+    if (known !== undefined) return known;
+    cacheableReads.delete(name);
+    const cached = cache.take(name);
+    const entry: Entry = { key, name, held: undefined, waiting: 0, batch: undefined, loading: alreadyDone };
+    if (cached === undefined) {
+      entry.loading = load(key).then((stored) => hold(entry, openStored(stored)));
+    } else {
+      hold(entry, cached);
+    }
+    overlay.set(name, entry);
+    return entry;
+  }
+
+  /** What of the stored bytes is whose. */
+  function openStored(stored: Uint8Array | undefined): CachedRecord {
+    return stored === undefined ? nothingHeld : unlessCorrupt(() => decodeStored(stored));
+  }
+
+  /** Corrupt records throw: they are never served, nor merged into. */
+  function unlessCorrupt<T>(decode: () => T): T {
+    try {
+      return decode();
+    } catch (error) {
+      metrics.corrupt.add(1);
+      throw storageFailure('read', error);
+    }
+  }
+
+  function hold(entry: Entry, found: CachedRecord): void {
+    if (found.bytes === undefined) {
+      entry.held = nothingHeld;
+      return;
+    }
+    const { birth, bytes } = found;
+    entry.held = { birth, bytes, record: unlessCorrupt(() => codec.decode(bytes)) };
+    overlayBytes += bytes.length;
+  }
+
+  async function change(key: Uint8Array, decide: (held: Held) => Next | undefined, sync: boolean): Promise<Changed> {
+    if (refusal !== undefined) throw refusal;
+    if (overlayBytes > overlayBytesMax) throw overloaded(overlayBytes);
+    const entry = touch(key);
+    if (entry.held === undefined) {
+      entry.waiting++;
+      try {
+        await entry.loading; // those who wait go on in the order they came (I1)
+      } catch (error) {
+        drop(entry);
+        throw error;
+      }
+      entry.waiting--;
+    }
+    try {
+      return apply(entry, decide, sync);
+    } finally {
+      forgetIfIdle(entry);
+    }
+  }
+
+  function apply(entry: Entry, decide: (held: Held) => Next | undefined, sync: boolean): Changed {
+    if (refusal !== undefined) throw refusal;
+    const before = entry.held as Held;
+    const next = decide(before);
+    if (next === undefined) return { held: before, committed: committedAlready(entry, sync) };
+    // Here too: those that waited for their reads all came while there was room.
+    const bytes = overlayBytes + next.bytes.length - (before.bytes?.length ?? 0);
+    if (bytes > overlayBytesMax && bytes > overlayBytes && overlay.size > 1) throw overloaded(bytes);
+    entry.held = next;
+    overlayBytes = bytes;
+    const batch = gather();
+    if (entry.batch !== batch) {
+      entry.batch = batch;
+      batch.entries.push(entry);
+    }
+    if (sync) batch.sync = true;
+    return { held: next, committed: batch.done.promise };
+  }
+
+  /** For a change that changes nothing: what it saw may be on its way still, or written and not synced. */
+  function committedAlready(entry: Entry, sync: boolean): Promise<void> {
+    const { batch } = entry;
+    if (!sync || (batch === undefined && !unsynced) || batch?.sync === true) return batch?.done.promise ?? alreadyDone;
+    const next = gather();
+    next.sync = true;
+    return next.done.promise;
+  }
+
+  return {
+    change,
+
+    async read(key) {
+      const name = nameOf(key);
+      const entry = overlay.get(name);
+      if (entry !== undefined) {
+        if (entry.held === undefined) await entry.loading;
+        return entry.held?.bytes;
+      }
+      const cached = cache.get(name);
+      metrics.reads[cached === undefined ? 'miss' : 'hit'].add(1);
+      if (cached !== undefined) return cached.bytes;
+      const mark = {};
+      cacheableReads.set(name, mark);
+      try {
+        const found = openStored(await load(key));
+        if (cacheableReads.get(name) === mark) cache.put(name, found);
+        return found.bytes;
+      } finally {
+        if (cacheableReads.get(name) === mark) cacheableReads.delete(name);
+      }
+    },
+
+    scan: (start, end, limit) => engine.scan('records', start, end, limit),
+
+    async close() {
+      refusal ??= new Failure('DRAINING', 'this process is stopping');
+      while (failure === undefined && (gathering !== undefined || writing !== undefined)) {
+        await Promise.allSettled([writing?.done.promise, gathering?.done.promise]);
+      }
+    },
+
+    get overlayBytes() {
+      return overlayBytes;
+    },
+  };
+}
+
+function nameOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
+}
+
+function overloaded(bytes: number): Failure {
+  const message = `${bytes} bytes would wait to be written, the limit is ${overlayBytesMax}`;
+  return new Failure('OVERLOADED', message, { retryAfterMs: 100 });
+}
+
+function storageFailure(what: 'read' | 'written', error: unknown): Failure {
+  const reason = error instanceof Error ? error.message : String(error);
+  return new Failure('STORAGE_FAILED', `a record could not be ${what}: ${reason}`, {
+    outcome: what === 'read' ? 'NOT_APPLIED' : 'UNKNOWN',
+  });
+}
+
+interface StoreMetrics {
+  readonly batches: CounterHandle;
+  readonly batchRecords: CounterHandle;
+  readonly corrupt: CounterHandle;
+  readonly reads: Readonly<Record<'hit' | 'miss', CounterHandle>>;
+}
+
+function storeMetrics(
+  metrics: Metrics,
+  entries: () => number,
+  bytes: () => number,
+  cacheBytes: () => number,
+): StoreMetrics {
+  metrics.gauge('cartwheel_overlay_records', 'Records being changed', entries);
+  metrics.gauge('cartwheel_overlay_bytes', 'Bytes of records being changed', bytes);
+  metrics.gauge('cartwheel_record_cache_bytes', 'Bytes of records in the cache', cacheBytes);
+  const reads = (cache: string) =>
+    metrics.counter(
+      'cartwheel_record_reads_total',
+      'Records read and not being changed, by whether they were in the cache',
+      {
+        cache,
+      },
+    );
+  return {
+    reads: { hit: reads('hit'), miss: reads('miss') },
+    batches: metrics.counter('cartwheel_commit_batches_total', 'Batches handed to the storage engine'),
+    batchRecords: metrics.counter('cartwheel_commit_records_total', 'Records in those batches'),
+    corrupt: metrics.counter('cartwheel_corrupt_records_total', 'Records read from disk whose bytes were not whole'),
+  };
+}

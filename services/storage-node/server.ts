@@ -1,0 +1,186 @@
+/**
+ * A storage node as a process: its ports made real, its services served. No decisions.
+ *
+ *   KeyValueService ─► operations ─► coordinate-put / coordinate-get ─► record store ─► RocksDB
+ *   ReplicaService  ─► local replica ────────────────────────────────────┘
+ */
+import { ProcessKind, type StorageStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { KeyValueServiceService } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { ReplicaServiceService } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import type { StorageEngine } from '../core/ports.ts';
+import { requestLimits } from '../core/requests/limits.ts';
+import { nodeById, type Ring } from '../core/ring/ring.ts';
+import { type Probes, startAdminServer } from '../platform/admin-http.ts';
+import { createClock } from '../platform/clock.ts';
+import { createGossip, type Gossip } from '../platform/gossip/gossip.ts';
+import { createGrpcGossipTransport, membershipService } from '../platform/gossip/transport-grpc.ts';
+import { startGrpcServer } from '../platform/grpc-server.ts';
+import { checksum32, xxh64 } from '../platform/hash.ts';
+import { createKeyValueService } from '../platform/kv-service.ts';
+import { createLog } from '../platform/logging.ts';
+import { createMetrics } from '../platform/metrics.ts';
+import type { Stop } from '../platform/process.ts';
+import { createRandom } from '../platform/random.ts';
+import { createRingSource } from '../platform/ring-source.ts';
+import { openRocksEngine } from '../platform/rocksdb/engine.ts';
+import { statusService } from '../platform/status-service.ts';
+import { createPeers } from '../platform/streams/peers.ts';
+import { createReplicaService } from '../platform/streams/replica-service.ts';
+import { createSessionServer, type Execute } from '../platform/streams/session-server.ts';
+import { assembleStorageNode } from './assemble.ts';
+import type { StorageNodeConfig } from './config.ts';
+import { explain } from './explain.ts';
+import { createForwarding } from './forwarding.ts';
+import { readIdentity } from './identity.ts';
+import { listKeys } from './list-keys.ts';
+import { runOperation } from './operations.ts';
+
+/** EX_IOERR: a disk that fails leaves what was acknowledged in doubt, and the process must not go on. */
+const exitStorageFailed = 74;
+const gossipMemory = Buffer.from('gossip');
+
+export async function startStorageNode(config: StorageNodeConfig): Promise<Stop> {
+  const log = createLog({ service: 'storage-node', level: config['log-level'] });
+  const metrics = createMetrics({ service: 'storage-node' });
+  const clock = createClock();
+  const random = createRandom();
+  const rings = createRingSource();
+  const engine = await openRocksEngine({ directory: config.data, random, log, metrics });
+  const id = await readIdentity(engine, random);
+  let clusterId = '';
+  let storageFailed = false;
+  let draining = false;
+
+  const terms = () => ({ nodeId: id, clusterId, replicas: rings.current()?.replicas ?? 0 });
+  const peers = createPeers({ rings, terms, clock, random, log, metrics });
+  const node = assembleStorageNode({
+    id,
+    engine,
+    peers,
+    clock,
+    random,
+    log,
+    metrics,
+    hash: xxh64,
+    checksum: checksum32,
+    cacheBytesMax: config['cache-mib'] * 1024 * 1024,
+    ring: () => rings.current(),
+    onStorageFailure(error) {
+      storageFailed = true;
+      log.error({ err: error }, 'the disk failed; nothing is acknowledged any more, and the process ends');
+      clock.after(500, () => process.exit(exitStorageFailed));
+    },
+  });
+
+  const forwarding = createForwarding(rings, clock, random, id);
+  const execute: Execute = (operation, arrival) => runOperation(node, forwarding.forward, operation, arrival);
+  const ringVersion = () => rings.current()?.version;
+  const sessions = createSessionServer({ execute, clock, limits: requestLimits, log, metrics, ringVersion });
+  const keyValueService = createKeyValueService({
+    sessions,
+    rings,
+    clock,
+    limits: requestLimits,
+    log,
+    explain: (request, deadline) => explain(node, request, deadline),
+    listKeys: (request) => listKeys(node, request),
+  });
+  const replicaService = createReplicaService({ replica: node.replica, rings, terms, clock, log });
+
+  const transport = createGrpcGossipTransport();
+  const [remembered] = await engine.getMany('meta', [gossipMemory]);
+  const gossip: Gossip = await createGossip({
+    self: { id, address: config.advertise, host: config.host, zone: config.zone },
+    seeds: config.seeds,
+    clock,
+    random,
+    transport,
+    log,
+    metrics,
+    remembered,
+    persist: (bytes) => engine.write([{ space: 'meta', key: gossipMemory, value: bytes }], true),
+    onRing(ring, cluster) {
+      clusterId = cluster;
+      rings.set(ring);
+    },
+    onRestored: () => engine.renewLineage(),
+  });
+
+  const accepting = () => !storageFailed && rings.current() !== undefined;
+  const server = await startGrpcServer({
+    listen: config.listen,
+    log,
+    metrics,
+    services: [
+      { definition: KeyValueServiceService, implementation: keyValueService },
+      { definition: ReplicaServiceService, implementation: replicaService.service },
+      membershipService(gossip, log),
+      statusService({
+        kind: ProcessKind.STORAGE_NODE,
+        id,
+        address: config.advertise,
+        gossip,
+        clock,
+        log,
+        peers: () => peers.view(),
+        storage: () => storageStatus(engine, rings.current(), id, accepting()),
+      }),
+    ],
+  });
+  server.setServing(true);
+  const probes: Probes = {
+    startup: () => ({ ok: true }),
+    live: () => ({ ok: true }),
+    ready: () =>
+      draining ? { ok: false, reason: 'the process is stopping' } : readiness(storageFailed, rings.current()),
+  };
+  const admin = await startAdminServer({ listen: config.admin, metrics, probes, log });
+  log.info({ id, address: server.address, admin: admin.address, data: config.data }, 'storage node started');
+
+  return async (cause) => {
+    log.info({ cause }, 'stopping');
+    draining = true;
+    server.setServing(false);
+    await Promise.race([sessions.drain(), new Promise<void>((resolve) => clock.after(config.drain, resolve))]);
+    await gossip.stop();
+    transport.close();
+    forwarding.close();
+    replicaService.end();
+    await server.drain(1_000);
+    peers.close();
+    await node.store.close();
+    await engine.close();
+    await admin.close();
+    log.info({ cause }, 'stopped');
+  };
+}
+
+function readiness(storageFailed: boolean, ring: Ring | undefined): { ok: boolean; reason?: string } {
+  if (storageFailed) return { ok: false, reason: 'the disk failed; nothing is acknowledged' };
+  if (ring === undefined) return { ok: false, reason: 'no ring is known yet' };
+  return { ok: true };
+}
+
+function storageStatus(
+  engine: StorageEngine,
+  ring: Ring | undefined,
+  id: string,
+  acceptingWrites: boolean,
+): StorageStatus {
+  const { keysEstimated, diskBytes } = engine.stats();
+  const index = ring && nodeById(ring, id)?.index;
+  let partitions = 0;
+  let primaryPartitions = 0;
+  ring?.owners.forEach((owner, i) => {
+    if (owner !== index) return;
+    partitions++;
+    if (i % ring.replicas === 0) primaryPartitions++;
+  });
+  return {
+    keysEstimated: BigInt(Math.max(0, Math.floor(keysEstimated))),
+    diskBytes: BigInt(Math.max(0, Math.floor(diskBytes))),
+    primaryPartitions,
+    partitions,
+    acceptingWrites,
+  };
+}

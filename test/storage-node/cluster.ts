@@ -1,0 +1,194 @@
+/** Assembled storage nodes in one process, joined by Peers that call each other, on a clock the test moves. */
+import type { Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Failure } from '../../services/core/failure.ts';
+import type { StorageEngine } from '../../services/core/ports.ts';
+import type { Replica } from '../../services/core/quorum/peers.ts';
+import { partitionOf } from '../../services/core/ring/partition.ts';
+import { createRing, type Ring } from '../../services/core/ring/ring.ts';
+import { storageKey } from '../../services/core/ring/storage-key.ts';
+import type { KeyRecord } from '../../services/core/versioning/record.ts';
+import { checksum32, xxh64 } from '../../services/platform/hash.ts';
+import {
+  createMemoryDisk,
+  type DiskAction,
+  type MemoryDisk,
+  openMemoryEngine,
+} from '../../services/platform/memory-engine.ts';
+import { assembleStorageNode } from '../../services/storage-node/assemble.ts';
+import type { StorageNode } from '../../services/storage-node/node.ts';
+import { runOperation } from '../../services/storage-node/operations.ts';
+import { createManualClock, type ManualClock } from '../core/manual-clock.ts';
+import { createReadableMetrics, type ReadableMetrics } from './metrics.ts';
+
+export type Call = 'read' | 'write' | 'scan';
+
+export interface TestNode {
+  readonly id: string;
+  readonly node: StorageNode;
+  readonly disk: MemoryDisk;
+  readonly engine: StorageEngine;
+  readonly metrics: ReadableMetrics;
+  /** Others know that it is down. */
+  reachable: boolean;
+  /** What others' calls meet: an answer, a failure, or silence. */
+  answers: 'yes' | 'no' | 'never';
+  /** Its own reads of the disk wait until this is undefined again. */
+  stalledDisk: (() => void)[] | undefined;
+  /** Calls of others, by kind. */
+  readonly calls: Call[];
+}
+
+export interface Cluster {
+  readonly ring: Ring;
+  readonly clock: ManualClock;
+  readonly nodes: readonly TestNode[];
+  /** Operations that were sent on: from, to. */
+  readonly forwards: [string, string][];
+  node(i: number): TestNode;
+  /** The homes of a key, in preference order. */
+  homes(key: string): TestNode[];
+  run(
+    at: TestNode,
+    operation: Partial<Operation>,
+    options?: { timeoutMs?: number; forwarded?: boolean },
+  ): Promise<Omit<Result, 'id'>>;
+  /** What the node's disk and overlay hold of the key. */
+  held(at: TestNode, key: string): Promise<KeyRecord | undefined>;
+  storageKey(key: string): Uint8Array;
+}
+
+export interface ClusterOptions {
+  readonly nodes?: number;
+  readonly partitions?: number;
+  readonly wallNow?: () => number;
+}
+
+export function createCluster({ nodes: count = 3, partitions = 8, wallNow }: ClusterOptions = {}): Cluster {
+  const clock = createManualClock(wallNow);
+  const owners = new Uint16Array(partitions * 3);
+  for (let partition = 0; partition < partitions; partition++) {
+    for (let i = 0; i < 3; i++) owners[partition * 3 + i] = (partition + i) % count;
+  }
+  const ring = createRing({
+    version: { term: 1n, sequence: 4n },
+    partitions,
+    replicas: 3,
+    nodes: Array.from({ length: count }, (_, index) => {
+      return {
+        index,
+        id: `n${index}`,
+        address: `h${index}:1`,
+        host: `h${index}`,
+        zone: `z${index}`,
+        status: 'UP' as const,
+      };
+    }),
+    owners,
+    pending: new Map(),
+  });
+  const forwards: [string, string][] = [];
+  const nodes: TestNode[] = [];
+  for (let i = 0; i < count; i++) nodes.push(createNode(i));
+
+  function createNode(index: number): TestNode {
+    const id = `n${index}`;
+    let drawn = BigInt(index + 1) << 32n;
+    const random = { u64: () => ++drawn, below: () => 0 };
+    const disk = createMemoryDisk();
+    const schedule = (_action: DiskAction, run: () => void) => {
+      if (self.stalledDisk === undefined) queueMicrotask(run);
+      else self.stalledDisk.push(run);
+    };
+    const engine = openMemoryEngine(disk, { random, schedule });
+    const metrics = createReadableMetrics();
+    const node = assembleStorageNode({
+      id,
+      engine,
+      peers: {
+        reachable: (nodeId) => find(nodeId).reachable,
+        replica: (nodeId) => remote(find(nodeId)),
+      },
+      clock,
+      random,
+      hash: xxh64,
+      checksum: checksum32,
+      log: { debug() {}, info() {}, warn() {}, error() {} },
+      metrics,
+      cacheBytesMax: 100_000,
+      ring: () => ring,
+      onStorageFailure() {},
+    });
+    const self: TestNode = {
+      id,
+      node,
+      disk,
+      engine,
+      metrics,
+      reachable: true,
+      answers: 'yes',
+      stalledDisk: undefined,
+      calls: [],
+    };
+    return self;
+  }
+
+  function find(id: string): TestNode {
+    const found = nodes.find((node) => node.id === id);
+    if (found === undefined) throw new Error(`node ${id} is not in the ring`);
+    return found;
+  }
+
+  /** The node's replica as others meet it: at the end of a turn, and only with copies. */
+  function remote(target: TestNode): Replica {
+    async function call<T>(kind: Call, answer: () => Promise<T>): Promise<T> {
+      target.calls.push(kind);
+      await new Promise(setImmediate);
+      if (target.answers === 'never') await new Promise(() => {});
+      if (target.answers === 'no')
+        throw new Failure('NOT_ENOUGH_REPLICAS', `no answer from ${target.id}`, { outcome: 'UNKNOWN' });
+      return answer();
+    }
+    const { replica } = target.node;
+    return {
+      write: (message) => call('write', () => replica.write({ ...message, record: Buffer.from(message.record) })),
+      read: (message) =>
+        call('read', async () => {
+          const bytes = await replica.read(message);
+          return bytes && Buffer.from(bytes);
+        }),
+      scan: (message) => call('scan', () => replica.scan(message)),
+    };
+  }
+
+  const keyOf = (key: string) => storageKey('default', Buffer.from(key), xxh64);
+
+  const cluster: Cluster = {
+    ring,
+    clock,
+    nodes,
+    forwards,
+    storageKey: keyOf,
+    node: (i) => nodes[i] as TestNode,
+    homes(key) {
+      const partition = partitionOf(xxh64(keyOf(key).subarray(8)), ring);
+      return [0, 1, 2].map((i) => nodes[owners[partition * 3 + i] as number] as TestNode);
+    },
+    run(at, operation, { timeoutMs = 1_000, forwarded = false } = {}) {
+      const forward = (to: string, sent: Operation, deadline: number) => {
+        forwards.push([at.id, to]);
+        return runOperation(find(to).node, refuseToForward, sent, { deadline, forwarded: true });
+      };
+      const whole = { id: 1n, timeoutMs, ...operation };
+      return runOperation(at.node, forward, whole, { deadline: clock.now() + timeoutMs, forwarded });
+    },
+    async held(at, key) {
+      const bytes = await at.node.store.read(keyOf(key));
+      return bytes && at.node.records.decode(bytes);
+    },
+  };
+  return cluster;
+}
+
+function refuseToForward(): Promise<never> {
+  throw new Error('an operation that was sent on must not be sent on again');
+}

@@ -1,0 +1,83 @@
+/** Where an operation is run, and that it is sent on once at most. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createCluster, type TestNode } from './cluster.ts';
+import { failureOf, get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
+
+/** A cluster of five, where every key has three homes and two that are none. */
+function setup() {
+  const cluster = createCluster({ nodes: 5, partitions: 16 });
+  const homes = cluster.homes('cart');
+  const stranger = cluster.nodes.find((node) => !homes.includes(node)) as TestNode;
+  return { cluster, homes, stranger };
+}
+
+test('every home coordinates, and sends nothing on', async () => {
+  const { cluster, homes } = setup();
+  for (const home of homes) await stored(cluster.run(home, put('cart', home.id)));
+  assert.deepEqual(
+    valuesOf(await gotten(cluster.run(homes[0] as TestNode, get('cart', { r: 3 })))),
+    homes.map(({ id }) => id).sort(),
+  );
+  assert.deepEqual(cluster.forwards, []);
+});
+
+test('a node that is no home sends the operation on to the first home, and answers what that one says', async () => {
+  const { cluster, homes, stranger } = setup();
+  await stored(cluster.run(stranger, put('cart', 'v')));
+  const { context, siblings } = await gotten(cluster.run(stranger, get('cart')));
+  assert.deepEqual(
+    siblings.map(({ value }) => value.toString()),
+    ['v'],
+  );
+  await removed(cluster.run(stranger, remove('cart', context)));
+  assert.deepEqual(cluster.forwards, Array(3).fill([stranger.id, homes[0]?.id]));
+  assert.equal(stranger.metrics.valueOf('cartwheel_forwarded_operations_total'), 3);
+  assert.equal(await cluster.held(stranger, 'cart'), undefined, 'it stores nothing of it');
+});
+
+test('a home that is known to be down is passed over', async () => {
+  const { cluster, homes, stranger } = setup();
+  (homes[0] as TestNode).reachable = false;
+  await stored(cluster.run(stranger, put('cart', 'v')));
+  assert.deepEqual(cluster.forwards, [[stranger.id, homes[1]?.id]]);
+});
+
+test('with no home in reach the operation is refused, not applied', async () => {
+  const { cluster, homes, stranger } = setup();
+  for (const home of homes) home.reachable = false;
+  const failure = await failureOf(cluster.run(stranger, put('cart', 'v')));
+  assert.deepEqual([failure.reason, failure.outcome], ['NOT_ENOUGH_REPLICAS', 'NOT_APPLIED']);
+  assert.deepEqual(cluster.forwards, []);
+});
+
+test('an operation that was sent on already is never sent on again: two nodes with different rings would play for ever', async () => {
+  const { cluster, stranger } = setup();
+  const failure = await failureOf(cluster.run(stranger, put('cart', 'v'), { forwarded: true }));
+  assert.deepEqual([failure.reason, failure.outcome], ['NOT_ENOUGH_REPLICAS', 'NOT_APPLIED']);
+  assert.match(failure.message, /does not own partition \d+ in ring 1\.4/);
+  assert.deepEqual(cluster.forwards, []);
+});
+
+test('what is wrong with a request is said by the node it came to, before it goes anywhere', async () => {
+  const { cluster, stranger } = setup();
+  for (const [operation, reason] of [
+    [put('', 'v'), 'KEY_EMPTY'],
+    [put('cart', 'v', { w: 4 }), 'QUORUM_INVALID'],
+    [remove('cart', Buffer.alloc(0)), 'CONTEXT_REQUIRED'],
+    [get('cart', { sessionContext: Buffer.from('nonsense') }), 'CONTEXT_INVALID'],
+    [{}, 'OPERATION_INVALID'],
+  ] as const) {
+    assert.equal((await failureOf(cluster.run(stranger, operation))).reason, reason);
+  }
+  assert.deepEqual(cluster.forwards, []);
+  assert.equal(stranger.metrics.valueOf('cartwheel_failed_operations_total'), 5);
+});
+
+test('NO_RING: a node that knows no ring yet says so, and when to come again', async () => {
+  const { cluster, stranger } = setup();
+  Object.assign(stranger.node, { ring: () => undefined });
+  const failure = await failureOf(cluster.run(stranger, get('cart')));
+  assert.deepEqual([failure.reason, failure.outcome], ['NO_RING', 'NOT_APPLIED']);
+  assert.ok((failure.details.retryAfterMs ?? 0) > 0);
+});
