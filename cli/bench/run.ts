@@ -1,0 +1,136 @@
+/**
+ * Drives a store with a workload and measures it.
+ *
+ * Closed loop: each worker sends its next operation when the last one is answered. Open loop: operations are due
+ * at a fixed rate, whatever the answers; the latency counts from the time an operation was due, so that a stall
+ * is seen by every operation that had to wait for it (no coordinated omission).
+ *
+ * A put carries the context of this client's last answer for the key, so that it replaces and adds no sibling.
+ */
+import { build, type Histogram } from 'hdr-histogram-js';
+import type { CartwheelClient, OperationOptions } from '../../client/index.ts';
+import { isOperationFailed } from '../connection.ts';
+import { keyChooser, keyName, type Workload } from './workload.ts';
+
+export interface BenchPlan {
+  readonly workload: Workload;
+  readonly value: Uint8Array;
+  /** Workers: the most operations in flight. */
+  readonly concurrency: number;
+  /** Operations a second that are due; undefined: closed loop. */
+  readonly rate: number | undefined;
+  readonly operation: OperationOptions;
+  readonly signal: AbortSignal;
+}
+
+export interface BenchResult {
+  readonly seconds: number;
+  /** Latencies in microseconds of operations that succeeded. */
+  readonly reads: Histogram;
+  readonly writes: Histogram;
+  readonly errors: ReadonlyMap<string, number>;
+}
+
+type BenchStore = Pick<CartwheelClient, 'get' | 'put'>;
+
+/** One minute: what takes longer counts as that. */
+const latencyMaxMicroseconds = 60_000_000;
+
+export class Bench {
+  private readonly store: BenchStore;
+  private readonly plan: BenchPlan;
+  /** Of the last answer for each key; at most as many as the workload has keys. */
+  private readonly contexts = new Map<string, Uint8Array>();
+
+  constructor(store: BenchStore, plan: BenchPlan) {
+    this.store = store;
+    this.plan = plan;
+  }
+
+  /** Writes every key once. Throws the first error. */
+  async loadKeys(onWritten: (n: number) => void): Promise<void> {
+    let next = 0;
+    await this.withWorkers(async () => {
+      while (next < this.plan.workload.keys && !this.plan.signal.aborted) {
+        const key = keyName(next++);
+        // Read first: what an earlier run left is replaced, and not given a sibling.
+        await this.get(key);
+        await this.put(key);
+        onWritten(next);
+      }
+    });
+  }
+
+  async run(seconds: number): Promise<BenchResult> {
+    const { rate, workload, signal } = this.plan;
+    const reads = histogram();
+    const writes = histogram();
+    const errors = new Map<string, number>();
+    const nextKey = keyChooser(workload, Math.random);
+    const started = performance.now();
+    const end = started + seconds * 1000;
+    let slot = 0;
+    await this.withWorkers(async () => {
+      for (;;) {
+        let due = performance.now();
+        if (rate !== undefined) {
+          due = started + (slot++ * 1000) / rate;
+          await until(due);
+        }
+        if (due >= end || performance.now() >= end || signal.aborted) return;
+        const key = keyName(nextKey());
+        const isRead = Math.random() < workload.reads;
+        try {
+          await (isRead ? this.get(key) : this.put(key));
+          const microseconds = Math.round((performance.now() - due) * 1000);
+          (isRead ? reads : writes).recordValue(Math.min(Math.max(1, microseconds), latencyMaxMicroseconds));
+        } catch (error) {
+          const reason = reasonOf(error);
+          errors.set(reason, (errors.get(reason) ?? 0) + 1);
+          if (rate === undefined) await pause(1); // a dead store is not asked in a busy loop
+        }
+      }
+    });
+    return { seconds: (performance.now() - started) / 1000, reads, writes, errors };
+  }
+
+  private async get(key: string): Promise<void> {
+    const answer = await this.store.get(key, this.plan.operation);
+    if (answer.context.length > 0) this.contexts.set(key, answer.context);
+  }
+
+  private async put(key: string): Promise<void> {
+    const context = this.contexts.get(key);
+    const options = context === undefined ? this.plan.operation : { ...this.plan.operation, context };
+    this.contexts.set(key, (await this.store.put(key, this.plan.value, options)).context);
+  }
+
+  private async withWorkers(work: () => Promise<void>): Promise<void> {
+    await Promise.all(Array.from({ length: this.plan.concurrency }, work));
+  }
+}
+
+function histogram(): Histogram {
+  return build({
+    lowestDiscernibleValue: 1,
+    highestTrackableValue: latencyMaxMicroseconds,
+    numberOfSignificantValueDigits: 3,
+  });
+}
+
+function reasonOf(error: unknown): string {
+  if (isOperationFailed(error)) return error.reason;
+  const code = (error as { code?: unknown } | null)?.code;
+  if (typeof code === 'number') return `gRPC status ${code}`;
+  throw error; // a bug, not an answer
+}
+
+/** Resolves at `due`, early by less than a timer's grain of a millisecond, or at once when it is past. */
+async function until(due: number): Promise<void> {
+  const wait = due - performance.now();
+  if (wait > 0) await pause(wait);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

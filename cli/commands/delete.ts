@@ -1,0 +1,48 @@
+import type { Command } from 'commander';
+import { withClient } from '../connection.ts';
+import { addKey, keyOf } from '../key.ts';
+import { count, note } from '../output.ts';
+import { operationOptions, settingsOf } from '../settings.ts';
+import { base64Bytes, integerBetween } from '../values.ts';
+import { notFound } from './get.ts';
+import { writeAnswer } from './put.ts';
+
+interface DeleteOptions {
+  context?: Buffer;
+  w?: number;
+  keyBase64?: boolean;
+}
+
+export function addDelete(program: Command): void {
+  addKey(program.command('delete'))
+    .description('remove the values of a key')
+    .option('--context <base64>', 'remove exactly what this context covers; without it, what is there now', base64Bytes)
+    .option('--w <n>', 'replicas that must know before the answer', integerBetween(1, 255))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cartwheel delete cart-1
+  cartwheel delete cart-1 --context "$(cartwheel get cart-1 -o json | jq -r .context)"`,
+    )
+    .action(async (key: string, options: DeleteOptions, command: Command) => {
+      const settings = settingsOf(command);
+      const keyBytes = keyOf(key, options);
+      const answer = await withClient(settings, async (client) => {
+        let context: Uint8Array | undefined = options.context;
+        if (context === undefined) {
+          const seen = await client.get(keyBytes, operationOptions(settings));
+          if (seen.siblings.length === 0) throw notFound(key, seen);
+          context = seen.context;
+        }
+        return client.delete(keyBytes, context, {
+          ...operationOptions(settings),
+          ...(options.w === undefined ? {} : { w: options.w }),
+        });
+      });
+      await writeAnswer(keyBytes, answer, settings.output, 'deleted');
+      if (answer.siblings > 0 && settings.output === 'table') {
+        note(`${count(answer.siblings)} of its values were not covered by the context and are still there`);
+      }
+    });
+}

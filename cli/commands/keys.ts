@@ -1,0 +1,59 @@
+import type { Command } from 'commander';
+import { withClient } from '../connection.ts';
+import { bytesField, json, preview, write } from '../output.ts';
+import { settingsOf } from '../settings.ts';
+import { integerBetween } from '../values.ts';
+
+interface KeysOptions {
+  prefix?: string;
+  count?: boolean;
+  limit?: number;
+}
+
+/** Keys are gathered into writes of about this many characters. */
+const chunkCharacters = 64 * 1024;
+/** A key is at most 4,096 bytes; as hexadecimal that is twice as many characters. */
+const shownCharacters = 8194;
+
+export function addKeys(program: Command): void {
+  program
+    .command('keys')
+    .description('list the keys, in the order of their hashes; not a snapshot')
+    .option('--prefix <text>', 'only keys that begin so')
+    .option('--limit <n>', 'not more than so many', integerBetween(1, Number.MAX_SAFE_INTEGER))
+    .option('--count', 'print how many there are, and nothing else')
+    .addHelpText(
+      'after',
+      `
+With -o json one object a line: {"key":"…"}, or {"keyBase64":"…"} for a key that is not text.
+
+Examples:
+  cartwheel keys --count
+  cartwheel keys --prefix CH/ --limit 10
+  cartwheel keys -o json | jq -r .key`,
+    )
+    .action(async (options: KeysOptions, command: Command) => {
+      const settings = settingsOf(command);
+      const limit = options.limit ?? Number.POSITIVE_INFINITY;
+      await withClient(settings, async (client) => {
+        const keys = client.keys({
+          ...(settings.namespace === undefined ? {} : { namespace: settings.namespace }),
+          ...(options.prefix === undefined ? {} : { prefix: options.prefix }),
+        });
+        let seen = 0;
+        let chunk = '';
+        for await (const { key } of keys) {
+          seen++;
+          if (options.count !== true) {
+            chunk += settings.output === 'json' ? json(bytesField('key', key)) : `${preview(key, shownCharacters)}\n`;
+            if (chunk.length >= chunkCharacters) {
+              await write(chunk);
+              chunk = '';
+            }
+          }
+          if (seen >= limit) break;
+        }
+        await write(options.count === true ? `${seen}\n` : chunk);
+      });
+    });
+}

@@ -1,0 +1,100 @@
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import type { PutAnswer } from '../../client/index.ts';
+import { withClient } from '../connection.ts';
+import { addKey, keyOf } from '../key.ts';
+import { base64, bytesField, count, json, note, write } from '../output.ts';
+import { messageOf, Problem, systemCodeOf, usageProblem } from '../problem.ts';
+import { operationOptions, settingsOf } from '../settings.ts';
+import { base64Bytes, integerBetween } from '../values.ts';
+
+interface PutOptions {
+  file?: string;
+  context?: Buffer;
+  w?: number;
+  keyBase64?: boolean;
+}
+
+export function addPut(program: Command): void {
+  addKey(program.command('put'))
+    .description('write a value')
+    .argument('[value]', "the value; '-' reads it from standard input")
+    .option('--file <path>', 'take the value from a file')
+    .option('--context <base64>', 'the context of a get: replaces exactly what that get showed', base64Bytes)
+    .option('--w <n>', 'replicas that must have it before the answer', integerBetween(1, 255))
+    .addHelpText(
+      'after',
+      `
+Without --context the write is blind: it is kept beside the values that are there, as a sibling.
+
+Examples:
+  cartwheel put cart-1 '{"items":["apple"]}'
+  cartwheel put cart-1 '{"items":["pear"]}' --context "$(cartwheel get cart-1 -o json | jq -r .context)"
+  cartwheel put photo-7 --file photo.jpg
+  date | cartwheel put now -`,
+    )
+    .action(async (key: string, value: string | undefined, options: PutOptions, command: Command) => {
+      const settings = settingsOf(command);
+      const keyBytes = keyOf(key, options);
+      const valueBytes = await valueArgument(value, options.file);
+      const answer = await withClient(settings, (client) =>
+        client.put(keyBytes, valueBytes, {
+          ...operationOptions(settings),
+          ...(options.w === undefined ? {} : { w: options.w }),
+          ...(options.context === undefined ? {} : { context: options.context }),
+        }),
+      );
+      await writeAnswer(keyBytes, answer, settings.output, 'written');
+      if (answer.siblings > 1 && settings.output === 'table') {
+        note(`this key has ${count(answer.siblings)} siblings now: cartwheel resolve ${key}`);
+      }
+    });
+}
+
+/** What a write came to, for put, delete and resolve. */
+export async function writeAnswer(
+  key: Uint8Array,
+  answer: PutAnswer,
+  output: 'table' | 'json',
+  verb: string,
+): Promise<void> {
+  if (output === 'json') {
+    const { context, siblings, receipt } = answer;
+    await write(json({ ...bytesField('key', key), context: base64(context), siblings, receipt }));
+    return;
+  }
+  const acks = answer.receipt.acks;
+  const durable = acks.filter((ack) => ack.durable).length;
+  const fallbacks = acks.filter((ack) => ack.hintedFor !== '').length;
+  const standIns = fallbacks === 0 ? '' : `, ${fallbacks} of them standing in for a home that is away`;
+  await write(`${verb} as ${answer.receipt.dot}: on ${acks.length} replicas, ${durable} durable${standIns}\n`);
+}
+
+async function valueArgument(argument: string | undefined, file: string | undefined): Promise<Uint8Array> {
+  if (argument !== undefined && file !== undefined) throw usageProblem('both VALUE and --file are given', 'give one');
+  if (file !== undefined) {
+    try {
+      return await readFile(file);
+    } catch (error) {
+      throw fileProblem(file, error);
+    }
+  }
+  if (argument === undefined) {
+    throw usageProblem("missing required argument 'value'", "give VALUE, '-' for standard input, or --file PATH");
+  }
+  return argument === '-' ? await readStandardInput() : Buffer.from(argument, 'utf8');
+}
+
+export function fileProblem(path: string, error: unknown): Problem {
+  const code = systemCodeOf(error);
+  if (code === 'ENOENT') return new Problem(`${path}: no such file`, 'check the path');
+  if (code === 'EISDIR') return new Problem(`${path} is a directory`, 'name a file in it');
+  if (code === 'EACCES') return new Problem(`${path} cannot be read: permission denied`, 'check its permissions');
+  return new Problem(`${path} cannot be read: ${messageOf(error)}`);
+}
+
+async function readStandardInput(): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,163 @@
+import type { Command } from 'commander';
+import type { CartwheelClient } from '../../client/index.ts';
+import type { GetStatusResponse } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import type { RingVersion } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { withClient } from '../connection.ts';
+import { bytes, count, duration, json, plural, table, write } from '../output.ts';
+import { messageOf, Problem } from '../problem.ts';
+import { settingsOf } from '../settings.ts';
+
+/** ProcessKind and NodeStatus of the protos, by number. */
+const kinds = ['?', 'storage node', 'router', 'membership'] as const;
+const memberStatuses = ['?', 'joining', 'up', 'leaving', 'left', 'down'] as const;
+const left = 4;
+
+interface Row {
+  readonly id: string;
+  readonly address: string;
+  readonly zone: string;
+  /** As gossip has it; undefined for the process that was asked, when it is no member. */
+  readonly memberStatus: number | undefined;
+  readonly status: GetStatusResponse | undefined;
+  /** Why there is no status. */
+  readonly problem: string | undefined;
+}
+
+const columns = [
+  { title: 'ADDRESS' },
+  { title: 'KIND' },
+  { title: 'NODE' },
+  { title: 'ZONE' },
+  { title: 'STATE' },
+  { title: 'RING' },
+  { title: 'KEYS', align: 'right' },
+  { title: 'DISK', align: 'right' },
+  { title: 'PARTITIONS', align: 'right' },
+  { title: 'UP FOR', align: 'right' },
+] as const;
+
+export function addStatus(program: Command): void {
+  program
+    .command('status')
+    .description('show the members, the ring, and whether all agree on it')
+    .addHelpText(
+      'after',
+      `
+Asks the endpoint who is in the cluster, and then each of them. Exits with 1 when one cannot be reached, when
+there is no ring yet, or when they do not agree on it. PARTITIONS: owned, and how many of them as first owner.
+
+Examples:
+  cartwheel status
+  cartwheel status --endpoint 127.0.0.1:7441 -o json`,
+    )
+    .action(async (_: object, command: Command) => {
+      const settings = settingsOf(command);
+      await withClient(settings, async (client) => {
+        const asked = await client.status();
+        const rows = await rowsOf(client, asked);
+        const problem = problemOf(rows);
+        if (settings.output === 'json') await write(json(asJson(asked, rows)));
+        else await write(`${headline(asked, rows)}\n\n${table(columns, rows.map(cells))}`);
+        if (problem !== undefined) throw problem;
+      });
+    });
+}
+
+async function rowsOf(client: CartwheelClient, asked: GetStatusResponse): Promise<Row[]> {
+  const members = asked.members.filter((member) => member.status !== left);
+  const rows = await Promise.all(
+    members.map(async ({ id, address, zone, status: memberStatus }): Promise<Row> => {
+      try {
+        return { id, address, zone, memberStatus, status: await client.status(address), problem: undefined };
+      } catch (error) {
+        return { id, address, zone, memberStatus, status: undefined, problem: messageOf(error) };
+      }
+    }),
+  );
+  rows.sort((a, b) => a.address.localeCompare(b.address, 'en', { numeric: true }));
+  if (members.some((member) => member.id === asked.id)) return rows;
+  return [
+    { id: asked.id, address: asked.address, zone: '', memberStatus: undefined, status: asked, problem: undefined },
+    ...rows,
+  ];
+}
+
+function problemOf(rows: readonly Row[]): Problem | undefined {
+  const away = rows.filter((row) => row.status === undefined);
+  if (away.length > 0) {
+    return new Problem(`cannot reach ${away.map((row) => `${row.address} (${row.problem})`).join(', ')}`);
+  }
+  const versions = new Set(rows.map((row) => versionText(row.status?.ring)));
+  if (versions.size > 1)
+    return new Problem(`no agreement on the ring: ${[...versions].join(', ')}`, 'ask again shortly');
+  if (versions.has('none')) return new Problem('there is no ring yet', 'not all storage nodes have joined');
+  return undefined;
+}
+
+function headline(asked: GetStatusResponse, rows: readonly Row[]): string {
+  const reached = rows.flatMap((row) => (row.status === undefined ? [] : [versionText(row.status.ring)]));
+  const agreeing = reached.filter((version) => version === versionText(asked.ring)).length;
+  const members = rows.filter((row) => row.memberStatus !== undefined).length;
+  const waiting = asked.claimant?.waitingFor ?? '';
+  return [
+    `cluster  ${asked.clusterId || 'not formed yet'}`,
+    `ring     ${versionText(asked.ring)}: ${plural(asked.partitions, 'partition')}, ${plural(asked.replicas, 'replica')}; ` +
+      `${agreeing} of ${rows.length} agree`,
+    `members  ${members}`,
+    ...(waiting === '' ? [] : [`waiting  ${waiting}`]),
+  ].join('\n');
+}
+
+function cells({ id, address, zone, memberStatus, status, problem }: Row): string[] {
+  const storage = status?.storage;
+  return [
+    address,
+    kinds[status?.kind ?? (memberStatus === undefined ? 0 : 1)] ?? '?',
+    id || '-',
+    zone || '-',
+    problem === undefined ? stateOf(memberStatus, storage?.acceptingWrites) : 'UNREACHABLE',
+    status === undefined ? '?' : versionText(status.ring),
+    storage === undefined ? '-' : count(storage.keysEstimated),
+    storage === undefined ? '-' : bytes(Number(storage.diskBytes)),
+    storage === undefined ? '-' : `${storage.partitions} (${storage.primaryPartitions})`,
+    status === undefined ? '-' : duration(Number(status.uptimeMs) / 1000),
+  ];
+}
+
+function stateOf(memberStatus: number | undefined, acceptingWrites: boolean | undefined): string {
+  const state = memberStatus === undefined ? 'up' : (memberStatuses[memberStatus] ?? '?');
+  return acceptingWrites === false ? `${state}, REFUSES WRITES` : state;
+}
+
+function versionText(version: RingVersion | undefined): string {
+  return version === undefined ? 'none' : `${version.term}.${version.sequence}`;
+}
+
+function asJson(asked: GetStatusResponse, rows: readonly Row[]): object {
+  return {
+    clusterId: asked.clusterId,
+    ring: asked.ring,
+    partitions: asked.partitions,
+    replicas: asked.replicas,
+    agreed: new Set(rows.map((row) => versionText(row.status?.ring))).size === 1 && asked.ring !== undefined,
+    processes: rows.map(({ id, address, zone, memberStatus, status, problem }) => ({
+      id,
+      address,
+      zone,
+      reachable: problem === undefined,
+      ...(problem === undefined ? {} : { problem }),
+      ...(memberStatus === undefined ? {} : { memberStatus: memberStatuses[memberStatus] }),
+      ...(status === undefined
+        ? {}
+        : {
+            kind: kinds[status.kind],
+            ring: status.ring,
+            uptimeMs: status.uptimeMs,
+            version: status.version,
+          }),
+      ...(status?.storage === undefined ? {} : { storage: status.storage }),
+      ...(status?.claimant === undefined ? {} : { claimant: status.claimant }),
+      ...(status === undefined ? {} : { peers: status.peers }),
+    })),
+  };
+}

@@ -1,0 +1,95 @@
+/**
+ * The way from a command to the store: opens the client, closes it, and turns what goes wrong into one
+ * line for a person.
+ *
+ * I1 An endpoint that is down is said at once, before anything is tried again: a person waits.
+ */
+import { createConnection } from 'node:net';
+import type { CartwheelClient, OperationFailed } from '../client/index.ts';
+import { messageOf, Problem, systemCodeOf } from './problem.ts';
+import type { Settings } from './settings.ts';
+import { version } from './version.ts';
+
+export async function withClient<Answer>(
+  settings: Settings,
+  run: (client: CartwheelClient) => Promise<Answer>,
+  options: { direct?: boolean } = {},
+): Promise<Answer> {
+  await requireListener(settings.endpoints);
+  // Loaded here and not above: a usage error or --help need not wait for gRPC to load.
+  const { connect } = await import('../client/index.ts');
+  const client = connect({ endpoints: [...settings.endpoints], name: `cartwheel-cli/${version}`, ...options });
+  try {
+    return await run(client);
+  } catch (error) {
+    throw problemOf(error);
+  } finally {
+    await client.close();
+  }
+}
+
+export function isOperationFailed(error: unknown): error is OperationFailed {
+  return error instanceof Error && error.name === 'OperationFailed';
+}
+
+const connectTimeoutMs = 3000;
+
+/** Throws a Problem when nothing listens at any of the endpoints. */
+async function requireListener(endpoints: readonly string[]): Promise<void> {
+  const problems: string[] = [];
+  for (const endpoint of endpoints) {
+    const problem = await connectProblem(endpoint);
+    if (problem === undefined) return;
+    problems.push(`${endpoint} (${problem})`);
+  }
+  throw new Problem(
+    `cannot reach ${problems.join(', ')}`,
+    'is it running? `npm start` starts a cluster; --endpoint or CARTWHEEL_ENDPOINT names another one',
+  );
+}
+
+function connectProblem(endpoint: string): Promise<string | undefined> {
+  const colon = endpoint.lastIndexOf(':');
+  const host = endpoint.slice(0, colon).replace(/^\[|\]$/g, '');
+  return new Promise((resolve) => {
+    const socket = createConnection({ host, port: Number(endpoint.slice(colon + 1)), timeout: connectTimeoutMs });
+    const end = (problem: string | undefined) => {
+      socket.destroy();
+      resolve(problem);
+    };
+    socket.once('connect', () => end(undefined));
+    socket.once('timeout', () => end(`no connection in ${connectTimeoutMs} ms`));
+    socket.once('error', (error) => end(connectTexts[systemCodeOf(error) ?? ''] ?? messageOf(error)));
+  });
+}
+
+const connectTexts: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ENOTFOUND: 'no such host',
+  EAI_AGAIN: 'no such host',
+  EHOSTUNREACH: 'host unreachable',
+  ENETUNREACH: 'network unreachable',
+};
+
+/** Failures of the world as a Problem; anything else is a bug and stays what it is. */
+export function problemOf(error: unknown): unknown {
+  if (!isOperationFailed(error)) return error;
+  return new Problem(`${error.reason}: ${messageOf(error)}`, hintsByReason[error.reason]);
+}
+
+const hintsByReason: Readonly<Record<string, string>> = {
+  KEY_EMPTY: 'a key has 1 to 4,096 bytes',
+  KEY_TOO_LARGE: 'a key has 1 to 4,096 bytes',
+  VALUE_TOO_LARGE: 'split it, or store a reference to it',
+  QUORUM_INVALID: 'cartwheel status shows how many replicas there are',
+  CONTEXT_INVALID: 'take the context from a fresh `cartwheel get -o json` of the same key',
+  CONTEXT_REQUIRED: 'cartwheel get shows the context',
+  NAMESPACE_UNKNOWN: 'leave --namespace out for the default one',
+  NAMESPACE_INVALID: 'a namespace looks like carts-2 (a-z 0-9 . _ -)',
+  NOT_ENOUGH_REPLICAS: 'cartwheel status shows which nodes are away',
+  DEADLINE:
+    'a write may or may not have happened; a longer --timeout may help; cartwheel status shows what is slow or away',
+  OVERLOADED: 'try again a little later',
+  DRAINING: 'try again: another node takes over',
+  NO_RING: 'the cluster is still starting: not all storage nodes have joined; see cartwheel status',
+};

@@ -1,0 +1,90 @@
+/**
+ * The control socket of a running `cartwheel dev`: a Unix socket in its data directory, one JSON object a
+ * line in each direction. It is also the lock: who listens there has the directory.
+ */
+import { createHash } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+export interface ControlRequest {
+  readonly command: 'who' | 'restart';
+}
+
+export interface ControlAnswer {
+  readonly pid: number;
+  /** Names of the children that `restart` started. */
+  readonly started: readonly string[];
+}
+
+/** sun_path holds 108 bytes on Linux and 104 on macOS, a zero at the end included. */
+const socketPathBytesMax = 100;
+const answerTimeoutMs = 5000;
+const requestBytesMax = 1024;
+
+export function controlPath(dataDirectory: string): string {
+  const path = join(dataDirectory, 'dev.sock');
+  if (Buffer.byteLength(path) <= socketPathBytesMax) return path;
+  const name = createHash('sha256').update(dataDirectory).digest('hex').slice(0, 16);
+  return join(tmpdir(), `cartwheel-${name}.sock`);
+}
+
+/** Asks the dev that runs on this directory; undefined when none does. */
+export function askRunning(dataDirectory: string, request: ControlRequest): Promise<ControlAnswer | undefined> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection(controlPath(dataDirectory));
+    socket.setTimeout(answerTimeoutMs, () => socket.destroy(new Error(`no answer in ${answerTimeoutMs} ms`)));
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(undefined);
+      else reject(error);
+    });
+    socket.once('connect', () => socket.write(`${JSON.stringify(request)}\n`));
+    const lines = createInterface({ input: socket, crlfDelay: Number.POSITIVE_INFINITY });
+    lines.on('error', () => {}); // the socket's own handler tells it
+    lines.once('line', (line) => {
+      socket.end();
+      resolve(JSON.parse(line) as ControlAnswer);
+    });
+    socket.once('close', () => resolve(undefined));
+  });
+}
+
+/** Listens; `answer` carries a request out. Call only when `askRunning` found nobody: an old socket is removed. */
+export function listenForControl(
+  dataDirectory: string,
+  answer: (request: ControlRequest) => ControlAnswer,
+): Promise<Server> {
+  const path = controlPath(dataDirectory);
+  rmSync(path, { force: true });
+  const server = createServer((socket) => serve(socket, answer));
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, () => resolve(server));
+  });
+}
+
+function serve(socket: Socket, answer: (request: ControlRequest) => ControlAnswer): void {
+  let seen = '';
+  socket.setEncoding('utf8');
+  socket.setTimeout(answerTimeoutMs, () => socket.destroy());
+  socket.on('error', () => socket.destroy());
+  socket.on('data', (text: string) => {
+    seen += text;
+    const end = seen.indexOf('\n');
+    if (end < 0 && seen.length <= requestBytesMax) return;
+    const request = end < 0 ? undefined : parseRequest(seen.slice(0, end));
+    socket.removeAllListeners('data');
+    socket.end(request === undefined ? '' : `${JSON.stringify(answer(request))}\n`);
+  });
+}
+
+function parseRequest(line: string): ControlRequest | undefined {
+  try {
+    const { command } = JSON.parse(line) as { command?: unknown };
+    return command === 'who' || command === 'restart' ? { command } : undefined;
+  } catch {
+    return undefined;
+  }
+}

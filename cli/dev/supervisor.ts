@@ -1,0 +1,110 @@
+/**
+ * The children of one `cartwheel dev`: starts them, probes them, starts dead ones again when told to (or by
+ * itself with `restart`), ends them all. Shows nothing: a view reads `children` and listens to `onChange`.
+ *
+ * I1 After `stop` has resolved no child runs, and none is started any more.
+ */
+import { Child } from './child.ts';
+import type { ProcessPlan } from './layout.ts';
+
+export interface SupervisorOptions {
+  /** Start dead children again without being asked. */
+  readonly restart: boolean;
+  readonly onChange: (child: Child) => void;
+}
+
+/** While something is starting the time it takes is looked at; later only whether it is still well. */
+const probeStartingMs = 100;
+const probeRunningMs = 1000;
+const boundLogsMs = 10_000;
+/** A child that has not ended this long after SIGTERM gets SIGKILL. */
+export const gracefulStopMs = 10_000;
+
+export class Supervisor {
+  readonly children: readonly Child[];
+  private readonly options: SupervisorOptions;
+  private stopping = false;
+  private readonly timers = new Set<NodeJS.Timeout>();
+
+  constructor(plans: readonly ProcessPlan[], options: SupervisorOptions) {
+    this.options = options;
+    this.children = plans.map((plan) => new Child(plan, (child) => this.changed(child)));
+  }
+
+  start(): void {
+    for (const child of this.children) child.rotateLog();
+    // The seeds first: whoever comes later finds them there.
+    for (const child of [...this.children].reverse()) child.start();
+    for (const child of this.children) this.watch(child);
+    this.every(boundLogsMs, () => {
+      for (const child of this.children) child.boundLog();
+    });
+  }
+
+  /** Starts every dead child now, and says which. */
+  restartDead(): string[] {
+    if (this.stopping) return [];
+    const dead = this.children.filter((child) => child.isDead);
+    for (const child of dead) child.start();
+    return dead.map((child) => child.plan.name);
+  }
+
+  get allUp(): boolean {
+    return this.children.every((child) => child.state.kind === 'up');
+  }
+
+  /** SIGTERM to all, SIGKILL to those left after 10 s, and the names of those. Calling it again kills at once. */
+  async stop(): Promise<string[]> {
+    const again = this.stopping;
+    this.stopping = true;
+    for (const timer of this.timers) clearTimeout(timer);
+    for (const child of this.children) child.signal(again ? 'SIGKILL' : 'SIGTERM');
+    const deadline = Date.now() + gracefulStopMs;
+    while (this.running().length > 0 && Date.now() < deadline) await pause(20);
+    const killed = this.running();
+    for (const child of killed) child.signal('SIGKILL');
+    while (this.running().length > 0) await pause(20);
+    return killed.map((child) => child.plan.name);
+  }
+
+  private running(): Child[] {
+    return this.children.filter((child) => child.pid !== undefined);
+  }
+
+  private changed(child: Child): void {
+    if (!this.stopping && this.options.restart && child.isDead) {
+      this.later(child.nextRestartDelayMs(), () => child.start());
+    }
+    this.options.onChange(child);
+  }
+
+  private watch(child: Child): void {
+    const again = () => {
+      this.later(child.state.kind === 'starting' ? probeStartingMs : probeRunningMs, async () => {
+        await child.probe();
+        again();
+      });
+    };
+    again();
+  }
+
+  private later(ms: number, run: () => void): void {
+    if (this.stopping) return;
+    const timer = setTimeout(() => {
+      this.timers.delete(timer);
+      run();
+    }, ms);
+    this.timers.add(timer);
+  }
+
+  private every(ms: number, run: () => void): void {
+    this.later(ms, () => {
+      run();
+      this.every(ms, run);
+    });
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

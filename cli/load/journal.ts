@@ -1,0 +1,94 @@
+/**
+ * How far a load has come, on disk, so that it can go on after a Ctrl-C or a crash.
+ *
+ * I1 `acknowledged` is never ahead of the store: every record up to it has been acknowledged, or was reported as
+ *    one that cannot be written.
+ * I2 A journal of another file, key, namespace or cluster is never taken for this one's.
+ * I3 The file is replaced as a whole: it is the old one or the new one.
+ */
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+/** What must be the same for a load to be the same load. */
+export interface LoadIdentity {
+  readonly file: string;
+  readonly size: number;
+  readonly modifiedMs: number;
+  readonly key: string;
+  readonly namespace: string;
+  readonly clusterId: string;
+  readonly replace: boolean;
+}
+
+interface Stored extends LoadIdentity {
+  readonly version: number;
+  readonly acknowledged: number;
+}
+
+const journalVersion = 1;
+
+export function journalDirectory(environment: Readonly<Record<string, string | undefined>>): string {
+  const state = environment.XDG_STATE_HOME || join(homedir(), '.local', 'state');
+  return join(state, 'cartwheel');
+}
+
+export class Journal {
+  readonly path: string;
+  private readonly identity: LoadIdentity;
+  private readonly directory: string;
+  private written = -1;
+
+  constructor(directory: string, identity: LoadIdentity) {
+    this.identity = { ...identity, file: resolve(identity.file) };
+    const { file, key, namespace, clusterId } = this.identity;
+    const name = createHash('sha256')
+      .update(JSON.stringify([file, key, namespace, clusterId]))
+      .digest('hex');
+    this.directory = directory;
+    this.path = join(directory, `load-${name.slice(0, 16)}.json`);
+  }
+
+  /** The record to go on after; 0 where there is nothing to go on from. */
+  read(): number {
+    let stored: Partial<Stored>;
+    try {
+      stored = (JSON.parse(readFileSync(this.path, 'utf8')) as Partial<Stored> | null) ?? {};
+    } catch {
+      return 0; // none, or not one of ours: the load begins at the beginning, which is always right
+    }
+    const same = Object.entries(this.identity).every(([field, value]) => stored[field as keyof Stored] === value);
+    const { acknowledged } = stored;
+    const usable = same && stored.version === journalVersion && Number.isSafeInteger(acknowledged);
+    return usable ? Math.max(0, acknowledged as number) : 0;
+  }
+
+  write(acknowledged: number): void {
+    if (acknowledged === this.written) return;
+    const stored: Stored = { version: journalVersion, ...this.identity, acknowledged };
+    mkdirSync(this.directory, { recursive: true });
+    writeFileSync(`${this.path}.new`, `${JSON.stringify(stored)}\n`);
+    renameSync(`${this.path}.new`, this.path);
+    this.written = acknowledged;
+  }
+
+  remove(): void {
+    rmSync(this.path, { force: true });
+  }
+}
+
+/** The highest n so that 1..n are all done, while they are done in any order. */
+export class Watermark {
+  value: number;
+  private readonly ahead = new Set<number>();
+
+  constructor(start: number) {
+    this.value = start;
+  }
+
+  done(n: number): void {
+    this.ahead.add(n);
+    while (this.ahead.delete(this.value + 1)) this.value++;
+  }
+}

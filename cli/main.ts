@@ -1,0 +1,22 @@
+/** The `cartwheel` command. Started by bin/cartwheel.js, which sees to it that this is Node 24. */
+import { run } from './program.ts';
+
+// `cartwheel keys | head` closes our output early: that is no error, and nothing is left to do.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+}
+
+// Started by bin/cartwheel.js, which leaves a channel open: when that is gone, however it went, this ends too.
+if (process.connected) {
+  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+  process.channel?.unref();
+}
+
+const exitCode = await run(process.argv.slice(2));
+// What is still on its way into a pipe would be lost by process.exit.
+await new Promise((done) => process.stdout.write('', done));
+await new Promise((done) => process.stderr.write('', done));
+process.exit(exitCode);

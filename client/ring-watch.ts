@@ -1,0 +1,77 @@
+/** The newest ring, followed with WatchRing from one endpoint after the other. */
+import type { WatchRingResponse } from '../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Failure } from '../services/core/failure.ts';
+import type { Clock } from '../services/core/ports.ts';
+import { decodeRing } from '../services/core/ring/codec.ts';
+import { compareVersions, type Ring } from '../services/core/ring/ring.ts';
+import type { UnaryChannels } from '../services/platform/routing/unary-channels.ts';
+
+export interface RingWatch {
+  current(): Ring | undefined;
+  /** Resolves with the first ring; throws Failure NO_RING when none came in time. */
+  first(timeoutMs: number): Promise<Ring>;
+  close(): void;
+}
+
+const retryDelayMs = 500;
+
+export function followRing(
+  channels: Pick<UnaryChannels, 'channel'>,
+  endpoints: readonly string[],
+  clock: Pick<Clock, 'after'>,
+  onRing: (ring: Ring) => void,
+): RingWatch {
+  let ring: Ring | undefined;
+  let waiting: ((ring: Ring) => void)[] = [];
+  let lastProblem = 'no answer';
+  let closed = false;
+  let end = () => {};
+
+  function learn(next: Ring): void {
+    if (ring !== undefined && compareVersions(next.version, ring.version) <= 0) return;
+    ring = next;
+    onRing(next);
+    for (const resolve of waiting) resolve(next);
+    waiting = [];
+  }
+
+  function watch(attempt: number): void {
+    if (closed) return;
+    const endpoint = endpoints[attempt % endpoints.length] as string;
+    const call = channels.channel(endpoint).watchRing({ known: ring?.version });
+    end = () => call.cancel();
+    call.on('data', (response: WatchRingResponse) => {
+      if (response.ring !== undefined) learn(decodeRing(response.ring));
+    });
+    let over = false;
+    const again = (problem: string) => {
+      if (over || closed) return;
+      over = true;
+      lastProblem = `${endpoint}: ${problem}`;
+      clock.after(retryDelayMs, () => watch(attempt + 1));
+    };
+    call.on('error', (error: Error) => again(error.message));
+    call.on('end', () => again('it ended the stream'));
+  }
+
+  watch(0);
+  return {
+    current: () => ring,
+    first(timeoutMs) {
+      if (ring !== undefined) return Promise.resolve(ring);
+      return new Promise((resolve, reject) => {
+        const cancel = clock.after(timeoutMs, () => {
+          reject(new Failure('NO_RING', `no ring within ${timeoutMs} ms (${lastProblem})`));
+        });
+        waiting.push((first) => {
+          cancel();
+          resolve(first);
+        });
+      });
+    },
+    close() {
+      closed = true;
+      end();
+    },
+  };
+}

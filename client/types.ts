@@ -1,0 +1,66 @@
+import type { Certificate, Receipt } from '../proto/gen/cartwheel/kv/v1/kv.ts';
+
+/** Strings are taken as UTF-8. */
+export type Key = string | Uint8Array;
+export type Value = string | Uint8Array;
+
+/** One of the concurrent values of a key. */
+export interface Sibling {
+  readonly value: Buffer;
+  /** The identity of the write; for people, and for `GetOptions.dots`. */
+  readonly dot: string;
+  /** The coordinator's wall clock; never decides anything. */
+  readonly writtenAt: Date;
+}
+
+export interface GetAnswer {
+  /** Empty where the key has no value. */
+  readonly siblings: readonly Sibling[];
+  /** To put or delete with: it covers all siblings, the omitted too. */
+  readonly context: Buffer;
+  /** Dots of siblings that were left out for their size. */
+  readonly omitted: readonly string[];
+  /** What the answer rests on. */
+  readonly certificate: Certificate;
+}
+
+export interface PutAnswer {
+  /** What was put with, and this write; to put or delete with next. */
+  readonly context: Buffer;
+  /** Values that the key has now, as the coordinator sees it. */
+  readonly siblings: number;
+  readonly receipt: Receipt;
+}
+
+export interface OperationOptions {
+  readonly namespace?: string | undefined;
+  /** Default 10,000. */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface GetOptions extends OperationOptions {
+  /** Replicas that must answer, 1 to N. */
+  readonly r?: number | undefined;
+  /** Value bytes in the answer; at least one sibling comes. */
+  readonly maxBytes?: number | undefined;
+  /** Only these siblings. */
+  readonly dots?: readonly string[] | undefined;
+}
+
+export interface WriteOptions extends OperationOptions {
+  /** Replicas that must have it on disk, 1 to N. */
+  readonly w?: number | undefined;
+  /** Up to 32 bytes; two attempts with one id are one write. One is made where there is none. */
+  readonly requestId?: Uint8Array | undefined;
+}
+
+export interface PutOptions extends WriteOptions {
+  /** Of the get or put before; without it the value is a sibling of whatever is there. */
+  readonly context?: Uint8Array | undefined;
+}
+
+export interface UpdateOptions extends OperationOptions {
+  readonly r?: number | undefined;
+  readonly w?: number | undefined;
+}

@@ -1,0 +1,281 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, beforeEach, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { type FakeStore, startFakeStore } from './fake-store.ts';
+import { cartwheel, cartwheelBytes, type RunOptions } from './run-cartwheel.ts';
+
+const scratch = mkdtempSync(join(tmpdir(), 'cartwheel-commands-'));
+let store: FakeStore;
+let env: Record<string, string>;
+before(async () => {
+  store = await startFakeStore();
+  env = { CARTWHEEL_ENDPOINT: store.address, XDG_STATE_HOME: join(scratch, 'state') };
+});
+beforeEach(() => {
+  store.values.clear();
+  store.requestIds.length = 0;
+  store.extraMembers.length = 0;
+  store.refuse = () => undefined;
+});
+after(() => {
+  store.close();
+  rmSync(scratch, { recursive: true });
+});
+
+const run = (args: readonly string[], options: RunOptions = {}) => cartwheel(args, { ...options, env });
+
+test('what put writes get shows, for people and as JSON', async () => {
+  const put = await run(['put', 'cart-1', '{"items":["apple"]}']);
+  assert.match(put.stdout, /^written as fake:\d+: on 1 replicas, 1 durable\n$/);
+  const shown = await run(['get', 'cart-1']);
+  assert.match(shown.stdout, /siblings {2}1\n {2}1\. \{"items":\["apple"\]\}\n/);
+  const { code, stdout } = await run(['get', 'cart-1', '-o', 'json']);
+  const answer = JSON.parse(stdout);
+  assert.equal(code, 0);
+  assert.equal(answer.key, 'cart-1');
+  assert.equal(answer.siblings.length, 1);
+  assert.equal(answer.siblings[0].value, '{"items":["apple"]}');
+  assert.match(answer.siblings[0].dot, /^fake:\d+$/);
+  assert.equal(answer.siblings[0].writtenAt, '2023-11-14T22:13:20.000Z');
+  assert.equal(Buffer.from(answer.context, 'base64').toString(), answer.siblings[0].dot);
+  assert.equal(answer.certificate.replicasAnswered, 2);
+  assert.deepEqual(answer.certificate.ring, { term: 1, sequence: 7 });
+});
+
+test('a key without a value exits with 1: a line on stderr, and with -o json the empty answer on stdout', async () => {
+  const people = await run(['get', 'none']);
+  assert.deepEqual([people.code, people.stdout, people.stderr], [1, '', 'cartwheel: none: not found\n']);
+  const program = await run(['get', 'none', '-o', 'json']);
+  assert.equal(program.code, 1);
+  assert.deepEqual(JSON.parse(program.stdout).siblings, []);
+  assert.match(program.stderr, /none: not found/);
+});
+
+test('bytes that are not text go in from a pipe or a file and come out with --raw as they were', async () => {
+  const value = Buffer.from([0, 255, 10, 13, 27, 91, 50, 74, 0]);
+  await run(['put', 'k', '-'], { input: value });
+  assert.deepEqual((await cartwheelBytes(['get', 'k', '--raw'], { env })).stdout, value);
+  assert.equal(
+    JSON.parse((await run(['get', 'k', '-o', 'json'])).stdout).siblings[0].valueBase64,
+    value.toString('base64'),
+  );
+  writeFileSync(join(scratch, 'value'), value);
+  await run(['put', 'k2', '--file', join(scratch, 'value')]);
+  assert.deepEqual(
+    store.values.get('k2')?.map((sibling) => sibling.value),
+    [value],
+  );
+  assert.doesNotMatch((await run(['get', 'k'])).stdout.replaceAll('\n', ''), /\p{Cc}/u);
+});
+
+test('a key that is not text is listed in base64 and found by it', async () => {
+  store.put('\xff\x00', 'v');
+  const { stdout } = await run(['keys', '-o', 'json']);
+  assert.deepEqual(JSON.parse(stdout), { keyBase64: '/wA=' });
+  const found = await run(['get', '/wA=', '--key-base64', '-o', 'json']);
+  assert.equal(JSON.parse(found.stdout).siblings[0].value, 'v');
+});
+
+test('--context replaces exactly what it covers, and a blind put leaves a sibling and says so', async () => {
+  await run(['put', 'k', 'one']);
+  const { context } = JSON.parse((await run(['get', 'k', '-o', 'json'])).stdout);
+  await run(['put', 'k', 'two', '--context', context]);
+  assert.deepEqual(
+    store.values.get('k')?.map(({ value }) => value.toString()),
+    ['two'],
+  );
+  const blind = await run(['put', 'k', 'three']);
+  assert.match(blind.stderr, /2 siblings now: cartwheel resolve k/);
+  assert.match((await run(['get', 'k', '--raw'])).stderr, /k has 2 siblings, --raw wants one/);
+});
+
+test('delete removes what is there, and says so when there is nothing', async () => {
+  store.put('k', 'a');
+  store.put('k', 'b');
+  assert.match((await run(['delete', 'k'])).stdout, /^deleted as /);
+  assert.equal(store.values.has('k'), false);
+  const again = await run(['delete', 'k']);
+  assert.equal(again.code, 1);
+  assert.match(again.stderr, /k: not found: it was deleted/);
+});
+
+test('resolve picks, merges or takes a value, and one is left', async () => {
+  const left = () => store.values.get('k')?.map(({ value }) => value.toString());
+  const siblings = () => {
+    store.values.clear();
+    store.put('k', '{"items":["apple"]}');
+    store.put('k', '{"items":["pear","apple"]}');
+  };
+  siblings();
+  await run(['resolve', 'k', '--pick', '2']);
+  assert.deepEqual(left(), ['{"items":["pear","apple"]}']);
+  siblings();
+  await run(['resolve', 'k', '--merge', 'union']);
+  assert.deepEqual(left(), ['{"items":["apple","pear"]}']);
+  siblings();
+  await run(['resolve', 'k', '--value', 'mine']);
+  assert.deepEqual(left(), ['mine']);
+  siblings();
+  const editor = join(scratch, 'editor');
+  // It touches nothing but the file it is meant to be given, whatever it is given.
+  const script = [
+    '#!/bin/sh',
+    '[ "$#" = 1 ] || exit 9',
+    'case "$1" in */cartwheel-resolve-*/value) ;; *) exit 9 ;; esac',
+    'grep -v "^<<<<<<<" "$1" | tail -1 > "$1.new" && mv "$1.new" "$1"',
+    '',
+  ];
+  writeFileSync(editor, script.join('\n'), { mode: 0o755 });
+  await cartwheel(['resolve', 'k', '--editor'], { env: { ...env, VISUAL: editor } });
+  assert.deepEqual(left(), ['{"items":["pear","apple"]}']);
+});
+
+test('resolve writes nothing when it cannot: no such sibling, no union, no terminal, an editor that leaves a divider', async () => {
+  store.put('k', '{"n":1}');
+  store.put('k', '{"n":2}');
+  assert.match((await run(['resolve', 'k', '--pick', '3'])).stderr, /--pick 3: there are 2 siblings/);
+  assert.match((await run(['resolve', 'k', '--merge', 'union'])).stderr, /siblings differ at \$\.n: 1 and 2/);
+  const asked = await run(['resolve', 'k']);
+  assert.match(asked.stderr, /1\. \{"n":1\}[\s\S]*no terminal to ask on/);
+  assert.deepEqual([asked.code, asked.stdout], [2, '']);
+  const edited = await cartwheel(['resolve', 'k', '--editor'], { env: { ...env, VISUAL: 'true' } });
+  assert.match(edited.stderr, /a line with <<<<<<< is left in; nothing was written/);
+  assert.equal(store.values.get('k')?.length, 2);
+});
+
+test('keys lists, filters, limits and counts; --count prints digits only', async () => {
+  for (let i = 0; i < 250; i++) store.put(`${i % 2 === 0 ? 'even' : 'odd'}/${i}`, 'v');
+  assert.equal((await run(['keys', '--count'])).stdout, '250\n');
+  assert.equal((await run(['keys', '--count', '--prefix', 'odd/'])).stdout, '125\n');
+  const { stdout } = await run(['keys', '--prefix', 'even/', '--limit', '2']);
+  assert.deepEqual(stdout, 'even/0\neven/2\n');
+});
+
+test('a reader that goes away ends the listing quietly', async () => {
+  for (let i = 0; i < 20_000; i++) store.put(`key-${'x'.repeat(50)}-${i}`, 'v');
+  const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
+  const child = spawn(process.execPath, [main, 'keys'], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk;
+  });
+  child.stdout.once('data', () => child.stdout.destroy());
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  assert.equal(stderr, '');
+  assert.equal(code, 0);
+});
+
+test('explain shows each replica, status each member; a member that is away makes it exit with 1', async () => {
+  const { stdout } = await run(['explain', 'k']);
+  assert.match(stdout, /hash +00000000000000ff\npartition +3 of 1\nring +1\.7\n/);
+  assert.match(stdout, /fake +127\.0\.0\.1:\d+ +zone-1 +home +yes +fake:1 +fake:1 +-\n/);
+  assert.match(stdout, /other +- +- +fallback +NO +\? +\? +-\n/);
+  const well = await run(['status']);
+  assert.equal(well.code, 0);
+  assert.match(well.stdout, /cluster +fake-cluster\nring +1\.7: 1 partition, 1 replica; 1 of 1 agree\n/);
+  assert.match(well.stdout, /storage node +fake +zone-1 +up +1\.7 +0 +2\.0 KiB +1 \(1\) +1 min 1 s/);
+  store.extraMembers.push('127.0.0.1:1');
+  const ill = await run(['status', '-o', 'json']);
+  assert.equal(ill.code, 1);
+  assert.match(ill.stderr, /cannot reach 127\.0\.0\.1:1/);
+  assert.deepEqual(
+    JSON.parse(ill.stdout).processes.map(({ reachable }: { reachable: boolean }) => reachable),
+    [false, true],
+  );
+});
+
+test('an operation that the store refuses is one line with the reason, and exit code 1', async () => {
+  store.refuse = () => ({ reason: 6, code: 3 });
+  const { code, stdout, stderr } = await run(['put', 'k', 'v']);
+  assert.equal(code, 1);
+  assert.equal(stdout, '');
+  assert.match(stderr, /^cartwheel: CONTEXT_REQUIRED: refused by the test \(.*\)\n$/);
+});
+
+test('load writes a file, loads it again without siblings, and --verify finds it equal', async () => {
+  const path = join(scratch, 'users.json');
+  writeFileSync(path, JSON.stringify(Array.from({ length: 500 }, (_, id) => ({ id, group: { name: `g${id % 7}` } }))));
+  const args = ['load', path, '--key', '{group.name}/{id}'];
+  const { code, stdout } = await run(args);
+  assert.equal(code, 0);
+  assert.match(stdout, /^500 records of 500 written in /);
+  assert.equal(store.values.size, 500);
+  assert.equal(store.values.get('g2/9')?.[0]?.value.toString(), '{"id":9,"group":{"name":"g2"}}');
+  await run(args);
+  assert.ok([...store.values.values()].every((siblings) => siblings.length === 1));
+  const verified = await run([...args, '--verify', '-o', 'json']);
+  assert.equal(verified.code, 0);
+  const { equal, sourceSha256, readSha256 } = JSON.parse(verified.stdout);
+  assert.equal(equal, 500);
+  assert.equal(readSha256, sourceSha256);
+  store.values.delete('g2/9');
+  const missing = await run([...args, '--verify']);
+  assert.equal(missing.code, 1);
+  assert.match(missing.stderr, /1 record not found:\n {2}record 10 \(g2\/9\)/);
+});
+
+test('a load that was stopped goes on where it was, and leaves no journal when it is done', async () => {
+  const path = join(scratch, 'stopped.ndjson');
+  writeFileSync(path, Array.from({ length: 300 }, (_, id) => `${JSON.stringify({ id })}\n`).join(''));
+  const args = ['load', path, '--key', 'id', '--concurrency', '4', '--retry-for', '1ms'];
+  store.refuse = ({ put }) => (put?.key.toString() === '200' ? { reason: 26, code: 8 } : undefined);
+  const stopped = await run(args);
+  assert.equal(stopped.code, 1);
+  assert.match(stopped.stderr, /stopped after record 200: OVERLOADED.*the same command goes on from there/);
+  store.refuse = () => undefined;
+  store.requestIds.length = 0;
+  const done = await run(args);
+  assert.equal(done.code, 0);
+  assert.match(done.stderr, /going on after record 200/);
+  assert.equal(store.requestIds.length, 100);
+  assert.equal(store.values.size, 300);
+  assert.deepEqual(readdirSync(join(scratch, 'state', 'cartwheel')), []);
+});
+
+test('Ctrl-C in a load keeps its place and exits with 130', async () => {
+  const path = join(scratch, 'interrupted.ndjson');
+  writeFileSync(path, Array.from({ length: 2000 }, (_, id) => `${JSON.stringify({ id })}\n`).join(''));
+  const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
+  const child = spawn(process.execPath, [main, 'load', path, '--key', 'id', '--concurrency', '2'], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  // Record 1,000 is never acknowledged: the load is in its middle for as long as it takes.
+  store.refuse = ({ put }) => {
+    if (put?.key.toString() !== '1000') return undefined;
+    if (!child.killed) child.kill('SIGINT'); // a second one would end it at once
+    return { reason: 26, code: 8 };
+  };
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk;
+  });
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  assert.match(stderr, /^cartwheel: stopped after record 1,000 \(the same command goes on from there\)\n$/);
+  assert.equal(code, 130);
+  store.refuse = () => undefined;
+  const { stderr: next } = await run(['load', path, '--key', 'id']);
+  assert.match(next, /going on after record 1,000/);
+});
+
+test('bench prints throughput and percentiles, and counts errors by their reason', async () => {
+  const flags = ['--seconds', '1', '--warmup', '0', '--keys', '20', '--concurrency', '4', '-o', 'json'];
+  const { code, stdout } = await run(['bench', ...flags, '--load', '--rate', '200', '--pids', String(process.pid)]);
+  assert.equal(code, 0);
+  const result = JSON.parse(stdout);
+  assert.ok(result.operations > 0 && result.cpuSeconds >= 0);
+  assert.equal(result.readMs.count + result.writeMs.count, result.operations);
+  assert.equal(store.values.size, 20);
+  assert.ok([...store.values.values()].every((siblings) => siblings.length === 1));
+  store.refuse = () => ({ reason: 24, code: 14 });
+  const refused = await run(['bench', ...flags, '--timeout', '100ms']);
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /no operation succeeded: [\d,]+ NOT_ENOUGH_REPLICAS/);
+});
