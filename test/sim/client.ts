@@ -1,0 +1,239 @@
+/**
+ * A client: one operation after the other through the real dispatch, on a few keys that all clients share.
+ * It adds to carts (read, merge, write), writes blindly, writes and deletes with the contexts it got, now and
+ * then with an old one, and tries again under the same request id when it does not know what became of a
+ * write.
+ *
+ * Owns what a client knows: its tokens. Hands every answer to the checks.
+ */
+import type { Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { createContextCodec } from '../../services/core/codec/context.ts';
+import { Failure } from '../../services/core/failure.ts';
+import { majority } from '../../services/core/quorum/tally.ts';
+import { hashOfStorageKey, storageKey } from '../../services/core/ring/storage-key.ts';
+import type { CausalContext } from '../../services/core/versioning/causal-context.ts';
+import { xxh64 } from '../../services/platform/hash.ts';
+import { dispatch } from '../../services/platform/routing/dispatch.ts';
+import { createRequestIds } from '../../services/platform/routing/request-ids.ts';
+import { checkContext } from './checks/contexts.ts';
+import type { History } from './history.ts';
+import { describe, itemsOf, type WriteAttempt } from './ledger.ts';
+import type { Marks } from './marks.ts';
+import type { Network } from './network.ts';
+import type { Oracle } from './oracle.ts';
+import { createSimulatedPool } from './pool.ts';
+import type { SeededRandom } from './random.ts';
+import type { Scheduler } from './scheduler.ts';
+import { Violation } from './violation.ts';
+import { createWire } from './wire.ts';
+
+/** A context, and what its client had seen when it got it. */
+export interface Token {
+  readonly bytes: Buffer;
+  readonly seen: ReadonlySet<WriteAttempt>;
+}
+
+export interface ReadResult {
+  readonly token: Token;
+  readonly values: readonly Uint8Array[];
+  readonly writes: ReadonlySet<WriteAttempt>;
+  /** False: the token covers more than what was read. */
+  readonly coversSession: boolean;
+}
+
+export interface ReadOptions {
+  readonly r?: number | undefined;
+  /** Nodes to send it to, in order. */
+  readonly via: readonly string[];
+  readonly session?: Token | undefined;
+  readonly timeoutMs: number;
+}
+
+export interface WriteOptions {
+  readonly token?: Token | undefined;
+  readonly w?: number | undefined;
+  readonly via: readonly string[];
+  readonly timeoutMs: number;
+  /** How often it is tried again while its outcome is unknown. */
+  readonly retries?: number;
+  readonly item?: string | undefined;
+  readonly items?: readonly string[];
+}
+
+export interface Client {
+  readonly name: string;
+  /** Undefined where the read failed. */
+  get(key: string, options: ReadOptions): Promise<ReadResult | undefined>;
+  /** Undefined where it was not acknowledged. */
+  put(key: string, options: WriteOptions): Promise<Token | undefined>;
+  delete(key: string, options: WriteOptions & { readonly token: Token }): Promise<Token | undefined>;
+}
+
+export interface ClientOptions {
+  readonly name: string;
+  readonly nodes: readonly string[];
+  /** N. */
+  readonly replicas: number;
+  readonly scheduler: Scheduler;
+  readonly random: SeededRandom;
+  readonly network: Network;
+  readonly oracle: Oracle;
+  readonly history: History;
+  readonly marks: Marks;
+}
+
+export const emptyToken: Token = { bytes: Buffer.alloc(0), seen: new Set() };
+const retryMs = { min: 1, max: 400 };
+
+export function createClient(options: ClientOptions): Client {
+  const { name, nodes, replicas, scheduler, random, network, oracle, history, marks } = options;
+  const { ledger } = oracle;
+  const contexts = createContextCodec(xxh64);
+  const newRequestId = createRequestIds(random.fork('request ids'));
+  const wire = createWire({
+    from: name,
+    others: nodes,
+    network,
+    scheduler,
+    random: random.fork('wire'),
+    alive: () => true,
+  });
+  const pool = createSimulatedPool(wire, false);
+  const clock = { now: () => scheduler.now() };
+
+  async function send(
+    key: string,
+    operation: Omit<Operation, 'id' | 'timeoutMs'>,
+    via: readonly string[],
+    timeoutMs: number,
+  ) {
+    const deadline = scheduler.now() + timeoutMs;
+    try {
+      return await dispatch({ pool, clock, newRequestId }, via, { ...operation, timeoutMs }, deadline);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      if (error.reason === 'INTERNAL' || error.reason.endsWith('INVALID')) {
+        throw new Violation('no bug', `an operation on ${key} was answered ${error.reason}: ${error.message}`);
+      }
+      return error;
+    }
+  }
+
+  function decode(key: string, bytes: Uint8Array): CausalContext {
+    return contexts.decode(bytes, hashOfStorageKey(storageKey('default', Buffer.from(key), xxh64)));
+  }
+
+  async function get(key: string, { r, via, session, timeoutMs }: ReadOptions): Promise<ReadResult | undefined> {
+    const startedAt = scheduler.now();
+    const sessionContext = session?.bytes ?? Buffer.alloc(0);
+    const request = { namespace: '', key: Buffer.from(key), r, sessionContext, maxBytes: 0, dots: [] };
+    const answer = await send(key, { get: request }, via, timeoutMs);
+    if (answer instanceof Failure || answer.get === undefined) {
+      history.note('get failed', name, `${key} ${answer instanceof Failure ? answer.reason : ''}`);
+      return undefined;
+    }
+    const { siblings, context, certificate } = answer.get;
+    const where = `a get of ${key} by ${name} at ${startedAt.toFixed(3)}`;
+    history.note('got', name, `${key} r=${r ?? '-'} ${siblings.map(({ dot }) => dot).join(' ')}`);
+    const writes = oracle.reads.answered({ key, r: r ?? majority(replicas), startedAt, siblings, where });
+    const seen = new Set([...writes, ...(session?.seen ?? [])]);
+    const sent = session === undefined ? [] : decode(key, session.bytes);
+    checkContext(ledger, { key, context: decode(key, context), sent, seen, where });
+    const coversSession = certificate?.coversSession ?? false;
+    if (coversSession) checkSession(session, writes, where);
+    markRead(writes, coversSession, context.length > 0);
+    return { token: { bytes: context, seen }, values: siblings.map(({ value }) => value), writes, coversSession };
+  }
+
+  /** P7. */
+  function checkSession(session: Token | undefined, read: ReadonlySet<WriteAttempt>, where: string): void {
+    for (const write of session?.seen ?? []) {
+      if (write.kind === 'delete' || read.has(write) || write.replacedBy.size > 0) continue;
+      throw new Violation('P7', `${where} says that it covers the session, which had seen ${describe(write)}`);
+    }
+  }
+
+  function markRead(writes: ReadonlySet<WriteAttempt>, coversSession: boolean, knows: boolean): void {
+    if (writes.size >= 3) marks.add('a read saw three siblings');
+    if (writes.size === 0 && knows) marks.add('a read found nothing but a context');
+    if (!coversSession) marks.add('a read could not show its session');
+    for (const write of writes) {
+      if (write.outcome === 'unknown') marks.add('a write of unknown outcome turned out to be applied');
+    }
+  }
+
+  async function write(kind: 'put' | 'delete', key: string, options: WriteOptions): Promise<Token | undefined> {
+    const { token = emptyToken, w, via, timeoutMs, retries = 0, item, items = [] } = options;
+    const context = decode(key, token.bytes);
+    // Without one of its own dispatch gives it one, which does not outlive the call.
+    const requestId = retries > 0 || random.chance(0.5) ? newRequestId() : undefined;
+    const attempt = ledger.begin({
+      kind,
+      key,
+      client: name,
+      w: w ?? majority(replicas),
+      requestId,
+      context,
+      replaces: token.seen,
+      item,
+      items,
+      startedAt: scheduler.now(),
+    });
+    history.note(`${kind}s`, name, `#${attempt.number} ${key} w=${w ?? '-'}`);
+    const common = { namespace: '', key: Buffer.from(key), context: token.bytes, w, durability: 0 as const };
+    let mayBeApplied = false;
+    for (let tried = 0; ; tried++) {
+      const known = new Set(attempt.dots);
+      const request = { ...common, requestId: requestId ?? Buffer.alloc(0), attempt: tried };
+      const operation =
+        attempt.value === undefined
+          ? { delete: request }
+          : { put: { ...request, value: attempt.value, ttl: undefined, require: undefined } };
+      const answer = await send(key, operation, tried === 0 ? via : random.shuffled(via), timeoutMs);
+      if (!(answer instanceof Failure)) return acknowledged(attempt, token, answer, known);
+      const dot = answer.details.receipt?.dot;
+      if (dot !== undefined && dot !== '') oracle.dots.named(dot, attempt, 'the receipt of a failure');
+      mayBeApplied ||= answer.outcome === 'UNKNOWN';
+      history.note(`${kind} failed`, name, `#${attempt.number} ${answer.reason} ${answer.outcome}`);
+      if (tried >= retries || !mayBeApplied) break;
+      await scheduler.sleep(random.between(retryMs.min, retryMs.max));
+    }
+    ledger.end(attempt, mayBeApplied ? 'unknown' : 'not applied', scheduler.now());
+    if (mayBeApplied) return undefined;
+    marks.add('a write said to be not applied');
+    if (attempt.dots.size > 0) throw new Violation('P5', `${describe(attempt)} was said to be not applied`);
+    return undefined;
+  }
+
+  function acknowledged(
+    attempt: WriteAttempt,
+    sent: Token,
+    answer: Omit<Result, 'id'>,
+    dotsBefore: ReadonlySet<string>,
+  ): Token {
+    const response = answer.put ?? answer.delete;
+    if (response === undefined) throw new Violation('no bug', `${describe(attempt)} was answered with something else`);
+    const dot = response.receipt?.dot ?? '';
+    const where = `the answer to ${attempt.kind} #${attempt.number}`;
+    oracle.dots.named(dot, attempt, where);
+    ledger.end(attempt, 'acknowledged', scheduler.now());
+    history.note(`${attempt.kind} done`, name, `#${attempt.number} ${dot}`);
+    if (attempt.kind === 'put' && dotsBefore.has(dot)) marks.add('a known request id was answered with its dot');
+    const seen = new Set([...sent.seen, attempt]);
+    const context = decode(attempt.key, response.context);
+    checkContext(ledger, { key: attempt.key, context, sent: attempt.context, seen, dot, where });
+    return { bytes: response.context, seen };
+  }
+
+  return {
+    name,
+    get,
+    put: (key, put) => write('put', key, put),
+    delete: (key, remove) => write('delete', key, remove),
+  };
+}
+
+/** A shopper's merge: every item of every sibling, and one more. */
+export function withItem(values: readonly Uint8Array[], item: string): readonly string[] {
+  return [...new Set([...values.flatMap((value) => itemsOf(value)), item])].sort();
+}

@@ -1,0 +1,138 @@
+/**
+ * What must come about once faults are over (P3, P6, P8, P9): every key can be read from every home, reads
+ * repair what differs, all homes then hold the same, and every key can be written again.
+ *
+ * There is no exchange between replicas without reads yet: reads drive the repair.
+ */
+import type { RecordCodec } from '../../services/core/codec/record.ts';
+import { printDot } from '../../services/core/versioning/causal-context.ts';
+import { emptyRecord } from '../../services/core/versioning/record.ts';
+import { checkCart } from './checks/carts.ts';
+import { checkAgreement, type HeldBy } from './checks/replicas-agree.ts';
+import { type Client, type ReadResult, type Token, withItem } from './client.ts';
+import type { History } from './history.ts';
+import { describe, type WriteAttempt } from './ledger.ts';
+import type { Marks } from './marks.ts';
+import type { CountingMetrics } from './metrics.ts';
+import type { SimulatedNode } from './node.ts';
+import type { Oracle } from './oracle.ts';
+import { Violation } from './violation.ts';
+
+/** One finds out, one mends, the rest is for what the first two met on their way. */
+const repairRoundsMax = 5;
+const timeoutMs = 5_000;
+
+export interface Cluster {
+  readonly nodes: readonly SimulatedNode[];
+  readonly keys: readonly string[];
+  /** N. */
+  readonly replicas: number;
+  readonly records: RecordCodec;
+  homesOf(key: string): readonly string[];
+  storageKeyOf(key: string): Uint8Array;
+}
+
+export interface LivenessOptions {
+  readonly cluster: Cluster;
+  readonly client: Client;
+  readonly oracle: Oracle;
+  readonly history: History;
+  readonly marks: Marks;
+  readonly metrics: CountingMetrics;
+  /** Lets time pass until the work is done. Throws what it throws. */
+  runUntilDone(work: Promise<unknown>): Promise<void>;
+  /** Lets everything under way come to its end. */
+  settle(): Promise<void>;
+}
+
+export async function converge(options: LivenessOptions): Promise<void> {
+  await repairByReading(options);
+  await compareReplicas(options);
+  await options.runUntilDone(writeAgain(options));
+}
+
+/** Gets with r = N through every home, until one round finds nothing to mend. */
+async function repairByReading(options: LivenessOptions): Promise<void> {
+  const { cluster, metrics, runUntilDone, settle } = options;
+  for (let round = 0; round < repairRoundsMax; round++) {
+    const repairs = metrics.count('cartwheel_read_repairs_total');
+    for (const key of cluster.keys) {
+      for (const home of cluster.homesOf(key)) await runUntilDone(readAll(options, key, home));
+    }
+    await settle();
+    if (metrics.count('cartwheel_read_repairs_total') === repairs) return;
+  }
+  throw new Violation('P6', `reads still find something to mend after ${repairRoundsMax} rounds without faults`);
+}
+
+/** With r = N every read is checked against all that was acknowledged (checks/reads.ts). */
+async function readAll(
+  { cluster, client, oracle, marks }: LivenessOptions,
+  key: string,
+  home: string,
+): Promise<ReadResult> {
+  const read = await client.get(key, { r: cluster.replicas, via: [home], timeoutMs });
+  if (read === undefined) throw new Violation('P9', `${key} cannot be read from ${home}, and faults are over`);
+  if (key.startsWith('cart')) checkCart(oracle.ledger, key, read.values);
+  markEnd(oracle.ledger.writesOf(key), read, marks);
+  return read;
+}
+
+function markEnd(all: readonly WriteAttempt[], { writes }: ReadResult, marks: Marks): void {
+  for (const write of all) {
+    if (write.kind === 'delete' || write.outcome !== 'acknowledged') continue;
+    const { replacedBy } = write;
+    if (!writes.has(write)) {
+      if ([...replacedBy].every(({ outcome }) => outcome === 'unknown')) {
+        marks.add('an acknowledged write was overwritten by one of unknown outcome');
+      }
+    } else if (all.some((other) => other.kind === 'delete' && concurrent(write, other) && !replacedBy.has(other))) {
+      marks.add('a put survived a concurrent delete');
+    }
+  }
+}
+
+/** Both acknowledged, each begun before the other had ended. */
+function concurrent(a: WriteAttempt, b: WriteAttempt): boolean {
+  if (a.endedAt === undefined || b.endedAt === undefined || b.outcome !== 'acknowledged') return false;
+  return a.startedAt < b.endedAt && b.startedAt < a.endedAt;
+}
+
+async function compareReplicas({ cluster, history, runUntilDone }: LivenessOptions): Promise<void> {
+  const { keys, nodes, records, homesOf, storageKeyOf } = cluster;
+  for (const key of keys) {
+    const held: HeldBy[] = [];
+    const homes = nodes.filter(({ name }) => homesOf(key).includes(name));
+    const ask = async (node: SimulatedNode) => {
+      const bytes = await node.held(storageKeyOf(key));
+      held.push({ node: node.name, record: bytes === undefined ? emptyRecord : records.decode(bytes) });
+    };
+    await runUntilDone(Promise.all(homes.map(ask)));
+    checkAgreement(key, held);
+    history.note('agreed', key, held[0]?.record.siblings.map(({ dot }) => printDot(dot)).join(' '));
+  }
+}
+
+/** Through every home in turn, with w = N and the context of all there is: it is then all there is. */
+async function writeAgain(options: LivenessOptions): Promise<void> {
+  const { cluster, client } = options;
+  for (const key of cluster.keys) {
+    for (const home of cluster.homesOf(key)) {
+      const { token, writes, values } = await readAll(options, key, home);
+      const items = key.startsWith('cart') ? withItem(values, 'the last') : [];
+      const written: Token | undefined = await client.put(key, {
+        token,
+        w: cluster.replicas,
+        via: [home],
+        timeoutMs,
+        items,
+      });
+      if (written === undefined)
+        throw new Violation('P8', `${key} cannot be written through ${home}, and faults are over`);
+      const after = await client.get(key, { r: 1, via: [home], timeoutMs });
+      const left = [...(after?.writes ?? [])].filter((write) => writes.has(write));
+      if (left.length > 0)
+        throw new Violation('P2', `${left.map(describe).join(', ')} is left after a put that replaced it`);
+    }
+  }
+}

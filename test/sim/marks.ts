@@ -1,0 +1,43 @@
+/**
+ * Situations that have names, because the promises are about them: over the seeds of `npm test` each must
+ * have happened at least once, or the simulation does not test what it says it tests.
+ */
+export const marks = [
+  'a crash lost unsynced writes',
+  'a crash left some of the unsynced writes',
+  'all nodes lost their power at once',
+  'a clean restart minted under the kept birth',
+  'a crash ended a birth',
+  'a directory was touched while its node was stopped',
+  'a disk failed, and its node stopped',
+  'a retry met two coordinators',
+  'a known request id was answered with its dot',
+  'a write of unknown outcome turned out to be applied',
+  'a write said to be not applied',
+  'a replica write arrived twice',
+  'a message was lost',
+  'a message was lost to a partition',
+  'a message was lost to a one-way partition',
+  'a read was hedged',
+  'a read repaired a replica',
+  'a read saw three siblings',
+  'a put survived a concurrent delete',
+  'a read found nothing but a context',
+  'a read could not show its session',
+  'an operation was forwarded',
+  'a clock was cut',
+  'a wall clock jumped backwards',
+  'an acknowledged write was overwritten by one of unknown outcome',
+] as const;
+
+export type Mark = (typeof marks)[number];
+
+export interface Marks {
+  add(mark: Mark): void;
+  readonly seen: ReadonlySet<Mark>;
+}
+
+export function createMarks(): Marks {
+  const seen = new Set<Mark>();
+  return { seen, add: (mark) => seen.add(mark) };
+}

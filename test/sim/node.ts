@@ -1,0 +1,309 @@
+/**
+ * One storage node: the real data path (assembleStorageNode) on simulated ports, through all its lives.
+ *
+ * Owns starting, crashing, stopping and failing. Knows nothing of when: see faults/.
+ *
+ * I1 A life that is over does and says nothing any more: its clock calls nothing, its engine's promises
+ *    never settle, its wire carries nothing.
+ * I2 The disk outlives every life. A crash, and nothing else, loses what was not synced.
+ */
+import { Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Failure } from '../../services/core/failure.ts';
+import type { Clock, Log, StorageEngine } from '../../services/core/ports.ts';
+import type { Peers } from '../../services/core/quorum/peers.ts';
+import { requestLimits } from '../../services/core/requests/limits.ts';
+import type { Ring } from '../../services/core/ring/ring.ts';
+import { toOperationError } from '../../services/platform/errors.ts';
+import { checksum32, xxh64 } from '../../services/platform/hash.ts';
+import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
+import { assembleStorageNode } from '../../services/storage-node/assemble.ts';
+import type { StorageNode } from '../../services/storage-node/node.ts';
+import { type Forward, runOperation } from '../../services/storage-node/operations.ts';
+import type { NodeLife } from './births.ts';
+import { createNodeClock } from './clock.ts';
+import { createDiskTimes, type SimulatedDiskTimes } from './disk.ts';
+import type { History } from './history.ts';
+import type { Marks } from './marks.ts';
+import type { CountingMetrics } from './metrics.ts';
+import type { Network } from './network.ts';
+import type { Oracle } from './oracle.ts';
+import { createSimulatedPeers, serveReplica } from './peers.ts';
+import { createSimulatedPool, forwardedId } from './pool.ts';
+import type { Profile } from './profile.ts';
+import type { SeededRandom } from './random.ts';
+import type { Scheduler } from './scheduler.ts';
+import { Violation } from './violation.ts';
+import { createWire, type Wire } from './wire.ts';
+
+/** As the real process waits for the operations in flight when it stops, and before it ends for its disk. */
+const drainMsMax = 400;
+const exitMsMax = 500;
+const noBytes = new Uint8Array(0);
+
+export interface SimulatedNode {
+  readonly name: string;
+  readonly state: 'down' | 'up' | 'stopping';
+  /** Milliseconds that its wall clock is off. */
+  wallSkewMs: number;
+  readonly diskTimes: SimulatedDiskTimes;
+  /** Writes that a crash now may lose. */
+  readonly uncertainWrites: number;
+  readonly diskBroken: boolean;
+  start(): void;
+  /** Of the uncertain writes the oldest `survivors` are left. */
+  crash(survivors: number): void;
+  /** As on SIGTERM. `onStopped` is not called where it crashes first. */
+  stop(onStopped: () => void): void;
+  failDisk(): void;
+  touchDirectory(): void;
+  /** What it holds now; only while it is up. */
+  held(storageKey: Uint8Array): Promise<Uint8Array | undefined>;
+}
+
+export interface SimulatedNodeOptions {
+  readonly name: string;
+  readonly profile: Profile;
+  readonly ring: Ring;
+  readonly scheduler: Scheduler;
+  readonly random: SeededRandom;
+  readonly network: Network;
+  readonly oracle: Oracle;
+  readonly history: History;
+  readonly marks: Marks;
+  readonly metrics: CountingMetrics;
+  readonly wallClocksRight: boolean;
+  /** It ended by itself. */
+  onExit(node: SimulatedNode): void;
+}
+
+interface Life extends NodeLife {
+  alive: boolean;
+  draining: boolean;
+  inFlight: number;
+  onIdle: () => void;
+}
+
+interface Running {
+  readonly life: Life;
+  readonly engine: StorageEngine;
+  readonly assembled: StorageNode;
+  readonly clock: Clock;
+  readonly wire: Wire;
+}
+
+export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNode {
+  const { name, profile, ring, scheduler, random, network, oracle, history, marks, metrics } = options;
+  const disk = createMemoryDisk();
+  const diskTimes = createDiskTimes(scheduler, random.fork('disk'), profile.disk);
+  let lives = 0;
+  let endedBy: NodeLife['startedAfter'] = 'nothing';
+  let running: Running | undefined;
+  let diskBroken = false;
+  const wallSkew = () => (options.wallClocksRight ? 0 : node.wallSkewMs);
+
+  function start(): void {
+    if (running !== undefined) throw new Error(`${name} runs already`);
+    const number = lives++;
+    const own = random.fork(`life ${number}`);
+    const opened = openMemoryEngine(disk, { random: own.fork('lineage'), schedule: diskTimes.schedule });
+    const life: Life = {
+      node: name,
+      number,
+      lineage: opened.lineage,
+      startedAfter: endedBy,
+      alive: true,
+      draining: false,
+      inFlight: 0,
+      onIdle: () => {},
+    };
+    diskBroken = false;
+    const alive = () => life.alive;
+    const clock = createNodeClock({ scheduler, random: own.fork('clock'), alive, wallSkew });
+    const others = ring.nodes.map(({ id }) => id).filter((id) => id !== name);
+    const wire = createWire({ from: name, others, network, scheduler, random: own.fork('wire'), alive });
+    const engine = watched(opened, life);
+    const assembled = assembleStorageNode({
+      id: name,
+      engine,
+      peers: watchedPeers(createSimulatedPeers(wire, clock)),
+      clock,
+      random: own.fork('births'),
+      hash: xxh64,
+      checksum: checksum32,
+      log: complaining,
+      metrics,
+      cacheBytesMax: profile.cacheBytesMax,
+      ring: () => ring,
+      onStorageFailure() {
+        if (!life.alive || !diskBroken)
+          return oracle.fail(new Error(`${name} says that its disk failed, which it has not`));
+        history.note('storage failed', name);
+        scheduler.after(random.between(0, exitMsMax), () => {
+          if (!life.alive) return;
+          marks.add('a disk failed, and its node stopped');
+          node.crash(random.below(node.uncertainWrites + 1));
+          options.onExit(node);
+        });
+      },
+    });
+    const pool = createSimulatedPool(wire, true);
+    const forward: Forward = async (nodeId, operation, deadline) => {
+      marks.add('an operation was forwarded');
+      const timeoutMs = Math.max(1, Math.ceil(deadline - clock.now()));
+      const answer = await pool.send(nodeId, { ...operation, timeoutMs }, timeoutMs);
+      if (answer instanceof Failure) throw answer;
+      return answer;
+    };
+
+    async function serveOperation(bytes: Uint8Array): Promise<Uint8Array> {
+      const operation = Operation.decode(bytes);
+      const { id } = operation;
+      const timeoutMs = Math.min(operation.timeoutMs || requestLimits.timeoutMsDefault, requestLimits.timeoutMsMax);
+      life.inFlight++;
+      let result: Omit<Result, 'id'>;
+      try {
+        if (life.draining) throw new Failure('DRAINING', 'this process is going away');
+        const arrival = { deadline: clock.now() + timeoutMs, forwarded: id === forwardedId };
+        result = await runOperation(assembled, forward, operation, arrival);
+      } catch (error) {
+        if (!(error instanceof Failure)) oracle.fail(error);
+        const failure = error instanceof Failure ? error : new Failure('INTERNAL', 'a bug', { outcome: 'UNKNOWN' });
+        result = { error: toOperationError(failure) };
+      }
+      life.inFlight--;
+      if (life.inFlight === 0) life.onIdle();
+      return Result.encode({ ...result, id }).finish();
+    }
+
+    running = { life, engine, assembled, clock, wire };
+    network.listen(name, (channel, message) =>
+      channel === 'session' ? serveOperation(message) : serveReplica(assembled.replica, clock, message),
+    );
+    history.note('started', name, `after ${endedBy}, lineage ${engine.lineage.toString(16)}`);
+  }
+
+  /** Every record that is written is looked at on its way. What is read is known some time after it was looked up. */
+  function watched(engine: StorageEngine, life: Life): StorageEngine {
+    return {
+      ...engine,
+      lineage: engine.lineage,
+      async getMany(space, keys) {
+        const values = await engine.getMany(space, keys);
+        await new Promise<void>((resolve) => {
+          diskTimes.schedule('read', () => {
+            if (life.alive) resolve();
+          });
+        });
+        return values;
+      },
+      async write(mutations, sync) {
+        for (const { space, key, prefix = noBytes, value } of mutations) {
+          if (space === 'records' && value !== undefined) oracle.stored(life, key, Buffer.concat([prefix, value]));
+        }
+        await engine.write(mutations, sync);
+        history.note(sync ? 'synced' : 'wrote', name, String(mutations.length));
+      },
+    };
+  }
+
+  function watchedPeers(peers: Peers): Peers {
+    return {
+      reachable: (nodeId) => peers.reachable(nodeId),
+      replica(nodeId) {
+        const replica = peers.replica(nodeId);
+        return {
+          ...replica,
+          write(message) {
+            oracle.sent(message.key, message.record, `a record that ${name} sent to ${nodeId}`);
+            return replica.write(message);
+          },
+        };
+      },
+    };
+  }
+
+  /** A node that logs an error, or a warning, has met something that should not happen here. */
+  const complain: Log['error'] = (fields, message) => {
+    oracle.fail(new Violation('no bug', `${name} logged: ${message} ${JSON.stringify(fields)}`));
+  };
+  const complaining: Log = { debug() {}, info() {}, warn: complain, error: complain };
+
+  function end(how: NodeLife['startedAfter']): void {
+    if (running === undefined) return;
+    running.life.alive = false;
+    running = undefined;
+    endedBy = how;
+    network.silence(name);
+  }
+
+  const node: SimulatedNode = {
+    name,
+    diskTimes,
+    wallSkewMs: random.between(-profile.wallSkewMs, profile.wallSkewMs),
+    get state() {
+      if (running === undefined) return 'down';
+      return running.life.draining ? 'stopping' : 'up';
+    },
+    get uncertainWrites() {
+      return disk.uncertainWrites;
+    },
+    get diskBroken() {
+      return diskBroken;
+    },
+    start,
+
+    crash(survivors) {
+      const { uncertainWrites } = disk;
+      history.note('crashed', name, `${survivors} of ${uncertainWrites} unsynced writes are left`);
+      if (survivors < uncertainWrites) marks.add('a crash lost unsynced writes');
+      if (survivors > 0) marks.add('a crash left some of the unsynced writes');
+      end('a crash');
+      disk.crash(survivors);
+    },
+
+    // In the order of server.ts.
+    stop(onStopped) {
+      if (running === undefined) throw new Error(`${name} does not run`);
+      const { life, assembled, engine, wire } = running;
+      history.note('stopping', name);
+      life.draining = true;
+      let closing = false;
+      const close = async () => {
+        if (closing || !life.alive) return;
+        closing = true;
+        network.silence(name);
+        wire.close();
+        await assembled.store.close();
+        await engine.close();
+        if (!life.alive) return;
+        history.note('stopped', name);
+        end(diskBroken ? 'a crash' : 'a clean stop');
+        onStopped();
+      };
+      life.onIdle = () => void close();
+      if (life.inFlight === 0) void close();
+      else scheduler.after(drainMsMax, () => void close());
+    },
+
+    failDisk() {
+      if (running === undefined || diskBroken) return;
+      history.note('disk fails', name);
+      diskBroken = true;
+      disk.failWrites(new Error('EIO'));
+    },
+
+    touchDirectory() {
+      marks.add('a directory was touched while its node was stopped');
+      history.note('directory touched', name);
+      disk.touch();
+      endedBy = 'a crash';
+    },
+
+    async held(storageKey) {
+      if (running === undefined) throw new Error(`${name} does not run`);
+      const { assembled, clock } = running;
+      return assembled.replica.read({ key: storageKey, deadline: clock.now() + 1_000 });
+    },
+  };
+  return node;
+}

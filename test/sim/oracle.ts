@@ -1,0 +1,93 @@
+/** The checks, put together, and what they have found: the first violation ends the run. */
+
+import { Malformed } from '../../services/core/codec/bytes.ts';
+import { decodeStored, type RecordCodec } from '../../services/core/codec/record.ts';
+import { parseStorageKey } from '../../services/core/ring/storage-key.ts';
+import { emptyRecord, type KeyRecord } from '../../services/core/versioning/record.ts';
+import { type BirthWatch, createBirthWatch, type NodeLife } from './births.ts';
+import { createDotCheck, type DotCheck } from './checks/dots-name-one-write.ts';
+import { createRequestCheck } from './checks/one-dot-a-request.ts';
+import { createReadCheck, type ReadCheck } from './checks/reads.ts';
+import { createLedger, type Ledger } from './ledger.ts';
+import type { Marks } from './marks.ts';
+import { Violation } from './violation.ts';
+
+export interface Oracle {
+  readonly ledger: Ledger;
+  readonly dots: DotCheck;
+  readonly reads: ReadCheck;
+  /** A record on its way to the disk of a node. */
+  stored(life: NodeLife, storageKey: Uint8Array, bytes: Uint8Array): void;
+  /** A record in a message. */
+  sent(storageKey: Uint8Array, bytes: Uint8Array, where: string): void;
+  /** Runs a check, or anything in which one may be broken; the first violation is kept. */
+  attempt(check: () => void): void;
+  fail(error: unknown): void;
+  readonly violation: Violation | undefined;
+}
+
+export interface OracleOptions {
+  readonly records: RecordCodec;
+  readonly replicas: number;
+  readonly marks: Marks;
+  cut(): boolean;
+}
+
+export function createOracle({ records, replicas, marks, cut }: OracleOptions): Oracle {
+  const ledger = createLedger();
+  const dots = createDotCheck(ledger);
+  const births: BirthWatch = createBirthWatch(marks);
+  const requests = createRequestCheck();
+  let violation: Violation | undefined;
+
+  function open(bytes: Uint8Array, where: string): KeyRecord {
+    if (bytes.length === 0) return emptyRecord;
+    try {
+      return records.decode(bytes);
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+      throw new Violation('P12', `${where} is no record: ${error.message}`);
+    }
+  }
+
+  const oracle: Oracle = {
+    ledger,
+    dots,
+    reads: createReadCheck({ ledger, dots, replicas, cut }),
+    stored(life, storageKey, bytes) {
+      oracle.attempt(() => {
+        const where = `a record on the disk of ${life.node}`;
+        const { birth, bytes: encoded } = decodeStored(bytes);
+        const record = open(encoded, where);
+        const key = keyOf(storageKey);
+        dots.record(key, record, where);
+        requests.stored(life, key, birth, record);
+        if (birth !== undefined) births.stored(life, key, birth, record.clock);
+      });
+    },
+    sent(storageKey, bytes, where) {
+      oracle.attempt(() => dots.record(keyOf(storageKey), open(bytes, where), where));
+    },
+    attempt(check) {
+      if (violation !== undefined) return;
+      try {
+        check();
+      } catch (error) {
+        oracle.fail(error);
+      }
+    },
+    fail(error) {
+      if (violation !== undefined) return;
+      if (error instanceof Violation) violation = error;
+      else violation = new Violation('no bug', error instanceof Error ? (error.stack ?? error.message) : String(error));
+    },
+    get violation() {
+      return violation;
+    },
+  };
+  return oracle;
+}
+
+function keyOf(storageKey: Uint8Array): string {
+  return Buffer.from(parseStorageKey(storageKey).key).toString();
+}

@@ -1,0 +1,72 @@
+/**
+ * What one seed is: how large, how busy, how unlucky. Each seed leaves most faults out, so that some runs
+ * have one fault often and not all of them have all (swarm testing: Groce, Zhang, Eide, Chen, Regehr 2012).
+ *
+ * Times are milliseconds of virtual time; faults come `…EveryMs` on average, and never where it is 0.
+ */
+import type { DiskConditions } from './disk.ts';
+import type { NetworkConditions } from './network.ts';
+import { seededRandom } from './random.ts';
+
+export interface Profile {
+  readonly seed: number;
+  readonly nodes: number;
+  /** N. */
+  readonly replicas: number;
+  /** Keys that only ever get items added, and keys to which anything is done. */
+  readonly carts: number;
+  readonly registers: number;
+  readonly clients: number;
+  readonly operationsPerClient: number;
+  readonly thinkMs: number;
+  readonly network: NetworkConditions;
+  readonly disk: DiskConditions;
+  readonly cacheBytesMax: number;
+  readonly wallSkewMs: number;
+  readonly crashEveryMs: number;
+  readonly powerLossEveryMs: number;
+  readonly cleanStopEveryMs: number;
+  readonly diskFailureEveryMs: number;
+  readonly partitionEveryMs: number;
+  readonly slowNodeEveryMs: number;
+  readonly slowDiskEveryMs: number;
+  readonly resetEveryMs: number;
+  readonly clockJumpEveryMs: number;
+}
+
+export const operationsPerSeed = 110;
+
+export function profileOf(seed: number): Profile {
+  const random = seededRandom(seed, 'profile');
+  const sometimes = (probability: number, low: number, high: number) =>
+    random.chance(probability) ? random.between(low, high) : 0;
+  const clients = 3 + random.below(4);
+  const oneKey = random.chance(0.15);
+  return {
+    seed,
+    nodes: random.chance(0.6) ? 3 : 4 + random.below(2),
+    replicas: 3,
+    carts: oneKey ? 0 : 1 + random.below(2),
+    registers: oneKey ? 1 : 1 + random.below(3),
+    clients,
+    operationsPerClient: Math.ceil(operationsPerSeed / clients),
+    thinkMs: random.between(2, 40),
+    network: {
+      delayMs: random.between(0.2, 6),
+      loss: sometimes(0.4, 0.002, 0.08),
+      duplication: sometimes(0.5, 0.02, 0.4),
+    },
+    disk: { readMs: random.between(0.02, 1), writeMs: random.between(0.05, 1), syncMs: random.between(0.5, 12) },
+    cacheBytesMax: random.pick([0, 700, 1 << 20]),
+    wallSkewMs: random.chance(0.5) ? 6 * 3_600_000 : 50,
+    crashEveryMs: sometimes(0.6, oneKey ? 60 : 100, 900),
+    powerLossEveryMs: sometimes(0.25, 200, 1_200),
+    cleanStopEveryMs: sometimes(0.4, 150, 900),
+    diskFailureEveryMs: sometimes(0.2, 300, 1_200),
+    partitionEveryMs: sometimes(0.5, 100, 800),
+    slowNodeEveryMs: sometimes(0.3, 100, 800),
+    slowDiskEveryMs: sometimes(0.3, 100, 800),
+    resetEveryMs: sometimes(0.3, 50, 500),
+    clockJumpEveryMs: sometimes(0.4, 100, 600),
+  };
+}

@@ -1,0 +1,209 @@
+/**
+ * One run of a whole cluster under one seed, in one process: storage nodes (the real data path on simulated
+ * ports), the real dispatch of routers and clients, and the clients themselves.
+ *
+ *     faults and load ──► healing ──► reads until all is repaired, and the last checks (liveness.ts)
+ *
+ * Everything follows from the seed: the same seed gives the same history, and the same hash of it.
+ */
+import { createRecordCodec } from '../../services/core/codec/record.ts';
+import { firstClaim } from '../../services/core/ring/claim.ts';
+import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
+import { preferenceList } from '../../services/core/ring/preference-list.ts';
+import { createRing, type Ring, type RingNode } from '../../services/core/ring/ring.ts';
+import { storageKey } from '../../services/core/ring/storage-key.ts';
+import { checksum32, xxh64 } from '../../services/platform/hash.ts';
+import { type Client, createClient } from './client.ts';
+import { cleanStops } from './faults/clean-stops.ts';
+import { clockJumps } from './faults/clock-jumps.ts';
+import { crashes } from './faults/crashes.ts';
+import { diskFailures } from './faults/disk-failures.ts';
+import { partitions } from './faults/partitions.ts';
+import { powerLoss } from './faults/power-loss.ts';
+import { resets } from './faults/resets.ts';
+import { slowDisks } from './faults/slow-disks.ts';
+import { slowNodes } from './faults/slow-nodes.ts';
+import { startLater, type World } from './faults/world.ts';
+import { createHistory } from './history.ts';
+import { converge } from './liveness.ts';
+import { createMarks, type Mark } from './marks.ts';
+import { createCountingMetrics } from './metrics.ts';
+import { createNetwork } from './network.ts';
+import { createSimulatedNode } from './node.ts';
+import { createOracle } from './oracle.ts';
+import { profileOf } from './profile.ts';
+import { seededRandom } from './random.ts';
+import { createScheduler } from './scheduler.ts';
+import { Violation } from './violation.ts';
+import { cartsOf, registersOf, runWorkload } from './workload.ts';
+
+const faults = [crashes, powerLoss, cleanStops, diskFailures, partitions, slowNodes, slowDisks, resets, clockJumps];
+
+export interface RunResult {
+  readonly seed: number;
+  /** Undefined: all promises held. */
+  readonly violation: Violation | undefined;
+  readonly hash: string;
+  readonly marks: ReadonlySet<Mark>;
+  /** The last things that happened. */
+  readonly lastLines: readonly string[];
+  readonly events: number;
+  readonly virtualMs: number;
+}
+
+export interface RunOptions {
+  readonly trace?: ((line: string) => void) | undefined;
+  /** Wall clocks that are right, whatever the seed says: nothing else may be different then (P11). */
+  readonly wallClocksRight?: boolean;
+}
+
+export async function simulate(seed: number, { trace, wallClocksRight = false }: RunOptions = {}): Promise<RunResult> {
+  const profile = profileOf(seed);
+  const scheduler = createScheduler();
+  const root = seededRandom(seed, 'simulation');
+  const marks = createMarks();
+  const metrics = createCountingMetrics();
+  const history = createHistory(() => scheduler.now(), trace);
+  const records = createRecordCodec(checksum32);
+  const cut = () => metrics.count('cartwheel_clock_entries_cut_total') > 0;
+  const oracle = createOracle({ records, replicas: profile.replicas, marks, cut });
+  let healing = false;
+  const calm = { ...profile.network, loss: 0, duplication: 0 };
+  const conditions = () => (healing ? calm : profile.network);
+  const network = createNetwork({ scheduler, random: root.fork('network'), marks, conditions });
+  const ring = ringOf(profile.nodes, profile.replicas);
+  const names = ring.nodes.map(({ id }) => id);
+  const nodes = names.map((name) =>
+    createSimulatedNode({
+      ...{
+        name,
+        profile,
+        ring,
+        scheduler,
+        random: root.fork(name),
+        network,
+        oracle,
+        history,
+        marks,
+        metrics,
+        wallClocksRight,
+      },
+      onExit: (node) => startLater(world, node, root.fork('exits')),
+    }),
+  );
+  const clients = Array.from({ length: profile.clients }, (_, i) =>
+    createClient({
+      name: `client-${i}`,
+      nodes: names,
+      replicas: profile.replicas,
+      random: root.fork(`client-${i}`),
+      ...{ scheduler, network, oracle, history, marks },
+    }),
+  );
+  const world: World = {
+    ...{ profile, scheduler, network, nodes, marks, history },
+    clients: clients.map(({ name }) => name),
+    random: (name) => root.fork(`faults/${name}`),
+    healing: () => healing,
+  };
+  const keys = [...cartsOf(profile), ...registersOf(profile)];
+  const storageKeyOf = (key: string) => storageKey('default', Buffer.from(key), xxh64);
+  const homesOf = (key: string) => homesIn(ring, storageKeyOf(key));
+  const broken = () => oracle.violation !== undefined;
+
+  /** Lets everything under way come to its end. */
+  async function settle(): Promise<void> {
+    if (await scheduler.run(broken)) throw oracle.violation;
+  }
+
+  async function runUntilDone(work: Promise<unknown>): Promise<void> {
+    let done = false;
+    work.then(
+      () => {
+        done = true;
+      },
+      (error: unknown) => oracle.fail(error),
+    );
+    if (!(await scheduler.run(() => done || broken()))) throw new Violation('no bug', 'something waits for ever');
+    if (broken()) throw oracle.violation;
+  }
+
+  async function faultsAndLoad(): Promise<void> {
+    for (const node of nodes) node.start();
+    for (const fault of faults) fault(world);
+    await runUntilDone(
+      Promise.all(
+        clients.map((client) =>
+          runWorkload({
+            client,
+            profile,
+            scheduler,
+            random: root.fork(`workload/${client.name}`),
+            nodes: names,
+            homesOf,
+          }),
+        ),
+      ),
+    );
+  }
+
+  async function heal(): Promise<void> {
+    healing = true;
+    history.note('healing', 'all');
+    await settle();
+    for (const node of nodes) {
+      if (node.diskBroken && node.state !== 'down') node.crash(0);
+      if (node.state === 'down') node.start();
+    }
+    await settle();
+  }
+
+  const unhandled = (error: unknown) => oracle.fail(error);
+  process.on('unhandledRejection', unhandled);
+  try {
+    await faultsAndLoad();
+    await heal();
+    const cluster = { nodes, keys, homesOf, storageKeyOf, records, replicas: profile.replicas };
+    await converge({
+      cluster,
+      client: clients[0] as Client,
+      oracle,
+      history,
+      marks,
+      metrics,
+      runUntilDone,
+      settle,
+    });
+  } catch (error) {
+    oracle.fail(error);
+  } finally {
+    process.off('unhandledRejection', unhandled);
+  }
+  if (cut()) marks.add('a clock was cut');
+  if (metrics.count('cartwheel_hedged_reads_total') > 0) marks.add('a read was hedged');
+  if (metrics.count('cartwheel_read_repairs_total') > 0) marks.add('a read repaired a replica');
+  for (const { dots } of oracle.ledger.all()) if (dots.size > 1) marks.add('a retry met two coordinators');
+  const { violation } = oracle;
+  if (violation !== undefined) history.note('violation', violation.promise, violation.message);
+  return {
+    ...{ seed, violation, marks: marks.seen, lastLines: history.lines },
+    hash: history.hash(),
+    events: scheduler.events,
+    virtualMs: scheduler.now(),
+  };
+}
+
+function ringOf(count: number, replicas: number): Ring {
+  const nodes = Array.from({ length: count }, (_, index): RingNode => {
+    const id = `node-${index}`;
+    return { index, id, address: id, host: `host-${index}`, zone: `zone-${index}`, status: 'UP' };
+  });
+  const partitions = 16;
+  const owners = firstClaim({ nodes, partitions, replicas });
+  return createRing({ version: { term: 1n, sequence: 1n }, partitions, replicas, nodes, owners, pending: new Map() });
+}
+
+function homesIn(ring: Ring, key: Uint8Array): readonly string[] {
+  const preference = preferenceList(ring, partitionOfStorageKey(key, ring.partitions));
+  return preference.slice(0, ring.replicas).map((index) => (ring.nodes[index] as RingNode).id);
+}

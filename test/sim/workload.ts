@@ -1,0 +1,94 @@
+/** What one client does, operation after operation. */
+import { type Client, type Token, withItem } from './client.ts';
+import type { Profile } from './profile.ts';
+import type { SeededRandom } from './random.ts';
+import type { Scheduler } from './scheduler.ts';
+
+export interface WorkloadOptions {
+  readonly client: Client;
+  readonly profile: Profile;
+  readonly scheduler: Scheduler;
+  readonly random: SeededRandom;
+  readonly nodes: readonly string[];
+  homesOf(key: string): readonly string[];
+}
+
+/** Tokens of a key that a client remembers. */
+const tokensMax = 3;
+
+export const cartsOf = ({ carts }: Profile) => Array.from({ length: carts }, (_, i) => `cart-${i}`);
+export const registersOf = ({ registers }: Profile) => Array.from({ length: registers }, (_, i) => `register-${i}`);
+
+export async function runWorkload({
+  client,
+  profile,
+  scheduler,
+  random,
+  nodes,
+  homesOf,
+}: WorkloadOptions): Promise<void> {
+  const carts = cartsOf(profile);
+  const registers = registersOf(profile);
+  const tokens = new Map<string, Token[]>();
+
+  function remember(key: string, token: Token | undefined): void {
+    if (token === undefined) return;
+    tokens.set(key, [token, ...(tokens.get(key) ?? [])].slice(0, tokensMax));
+  }
+
+  /** Mostly the last one; two writes from one context are two siblings. */
+  function token(key: string): Token | undefined {
+    const known = tokens.get(key) ?? [];
+    return known.length === 0 ? undefined : random.chance(0.75) ? known[0] : random.pick(known);
+  }
+
+  /** Mostly as the client does, in preference order; or as through some router or node that is no home. */
+  function via(key: string): readonly string[] {
+    const homes = homesOf(key);
+    return random.chance(0.5) ? homes : random.chance(0.7) ? random.shuffled(homes) : random.shuffled(nodes);
+  }
+
+  const quorum = () => (random.chance(0.5) ? undefined : 1 + random.below(profile.replicas));
+  const timeoutMs = () => Math.ceil(random.between(100, 1_200));
+  const retries = () => (random.chance(0.6) ? 1 + random.below(3) : 0);
+
+  async function addToCart(key: string, item: string): Promise<void> {
+    const read = await client.get(key, {
+      r: quorum(),
+      via: via(key),
+      timeoutMs: timeoutMs(),
+      session: tokens.get(key)?.[0],
+    });
+    // Where the session is not covered a merge of what was read would lose what the session had seen.
+    if (read === undefined || !read.coversSession) return;
+    const items = withItem(read.values, item);
+    remember(key, await client.put(key, { ...writing(key), token: read.token, item, items }));
+  }
+
+  const writing = (key: string) => ({ w: quorum(), via: via(key), timeoutMs: timeoutMs(), retries: retries() });
+
+  async function useRegister(key: string): Promise<void> {
+    const dice = random.fraction();
+    const known = token(key);
+    if (dice < 0.3) {
+      const session = random.chance(0.4) ? known : undefined;
+      remember(key, (await client.get(key, { r: quorum(), via: via(key), timeoutMs: timeoutMs(), session }))?.token);
+    } else if (dice < 0.45) {
+      remember(key, await client.put(key, writing(key)));
+    } else if (dice < 0.75) {
+      remember(key, await client.put(key, { ...writing(key), token: known }));
+    } else if (dice < 0.88) {
+      const read = await client.get(key, { via: via(key), timeoutMs: timeoutMs() });
+      if (read !== undefined) remember(key, await client.put(key, { ...writing(key), token: read.token }));
+    } else if (known !== undefined && known.bytes.length > 0) {
+      remember(key, await client.delete(key, { ...writing(key), token: known }));
+    }
+  }
+
+  for (let i = 0; i < profile.operationsPerClient; i++) {
+    await scheduler.sleep(random.around(profile.thinkMs));
+    const key = random.pick([...carts, ...registers]);
+    if (carts.includes(key)) await addToCart(key, `${client.name}-${i}`);
+    else await useRegister(key);
+  }
+}
