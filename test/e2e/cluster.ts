@@ -1,0 +1,229 @@
+/**
+ * A real cluster for a test: membership, storage nodes and a router as child processes on free ports of the
+ * loopback interface, each with a directory of its own.
+ *
+ *     const cluster = await startCluster();
+ *     after(() => cluster.stop());
+ *     await cluster.nodes[0].kill('SIGKILL');
+ *     await cluster.nodes[0].start();
+ *
+ * I1 A process keeps its ports, its directory and its flags over kill() and start().
+ * I2 No child outlives the test: it stops itself when this process is gone (the IPC channel of runProcess).
+ * I3 The ports are outside the range that the system gives to outgoing connections, so that nobody takes one
+ *    while its process is down.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export interface ClusterProcess {
+  /** HOST:PORT of gRPC. */
+  readonly address: string;
+  /** HOST:PORT of the admin HTTP. */
+  readonly admin: string;
+  /** The process's own directory: its `data` and its log. */
+  readonly data: string;
+  /** Of the last start. */
+  readonly pid: number;
+  readonly running: boolean;
+  /** Of the last start; null while it runs, and when a signal ended it. */
+  readonly exitCode: number | null;
+  /** All that it has written to stdout and stderr, over all its starts. */
+  log(): string;
+  /** Sends the signal. Resolves when the process has ended, or at once for one that does not end it (SIGSTOP, SIGCONT). */
+  kill(signal: NodeJS.Signals): Promise<void>;
+  /** Resolves when /readyz is 200; rejects with the log when the process ends instead. */
+  start(): Promise<void>;
+}
+
+export interface Cluster {
+  readonly router: ClusterProcess;
+  readonly nodes: readonly ClusterProcess[];
+  readonly membership: ClusterProcess;
+  readonly processes: readonly ClusterProcess[];
+  /** Ends all processes, and removes the directory unless it was given. */
+  stop(): Promise<void>;
+}
+
+export interface ClusterOptions {
+  readonly nodes?: number;
+  readonly partitions?: number;
+  /** Where the data goes; made, and kept at the end. Without it a temporary directory. */
+  readonly data?: string;
+  /** More flags for one kind of process. */
+  readonly flags?: { readonly router?: readonly string[]; readonly node?: readonly string[] };
+}
+
+const READY_WITHIN_MS = 60_000;
+const ENDED_WITHIN_MS = 30_000;
+const host = '127.0.0.1';
+
+export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  const { nodes: count = 3, partitions = 16, flags = {} } = options;
+  const data = options.data ?? mkdtempSync(join(tmpdir(), 'cartwheel-cluster-'));
+  const ports = await freePorts(2 * (count + 2));
+  const take = () => `${host}:${ports.pop()}`;
+  const seed = take();
+
+  const membership = clusterProcess('membership', 'membership', join(data, 'membership'), seed, take(), [
+    ...['--data', join(data, 'membership', 'data'), '--expected-nodes', String(count)],
+    ...['--partitions', String(partitions), '--replicas', String(Math.min(3, count))],
+  ]);
+  const nodes = Array.from({ length: count }, (_, i) => {
+    const name = `node-${i + 1}`;
+    return clusterProcess('storage-node', name, join(data, name), take(), take(), [
+      ...['--data', join(data, name, 'data'), '--seeds', seed, '--host', `host-${i + 1}`, '--zone', `zone-${i + 1}`],
+      ...(flags.node ?? []),
+    ]);
+  });
+  const seeds = [seed, ...nodes.map(({ address }) => address)].join(',');
+  const router = clusterProcess('router', 'router', join(data, 'router'), take(), take(), [
+    ...['--seeds', seeds],
+    ...(flags.router ?? []),
+  ]);
+
+  const processes = [membership, ...nodes, router];
+  const cluster: Cluster = {
+    router,
+    nodes,
+    membership,
+    processes,
+    async stop() {
+      await Promise.all(processes.map(endOf));
+      if (options.data === undefined) rmSync(data, { recursive: true, force: true });
+    },
+  };
+  try {
+    await Promise.all(processes.map((each) => each.start()));
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
+  return cluster;
+}
+
+/** The router first would be kinder to clients; a test that ends has none. */
+async function endOf(each: ClusterProcess): Promise<void> {
+  if (!each.running) return;
+  await each.kill('SIGCONT');
+  await each.kill('SIGTERM');
+}
+
+function clusterProcess(
+  service: 'membership' | 'storage-node' | 'router',
+  name: string,
+  data: string,
+  address: string,
+  admin: string,
+  flags: readonly string[],
+): ClusterProcess {
+  const script = fileURLToPath(new URL(`../../services/${service}/main.ts`, import.meta.url));
+  const logFile = join(data, 'log');
+  const environment = Object.fromEntries(
+    Object.entries(process.env).filter(([key]) => key === 'NODE_COMPILE_CACHE' || !/^(CARTWHEEL|NODE)_/.test(key)),
+  );
+  mkdirSync(data, { recursive: true });
+  let child: ChildProcess | undefined;
+  let ended: Promise<void> = Promise.resolve();
+
+  const self: ClusterProcess = {
+    address,
+    admin,
+    data,
+    get pid() {
+      return child?.pid ?? 0;
+    },
+    get running() {
+      return child !== undefined && child.exitCode === null && child.signalCode === null;
+    },
+    get exitCode() {
+      return child?.exitCode ?? null;
+    },
+    log() {
+      try {
+        return readFileSync(logFile, 'utf8');
+      } catch {
+        return '';
+      }
+    },
+    async kill(signal) {
+      if (!self.running) return;
+      child?.kill(signal);
+      if (signal === 'SIGSTOP' || signal === 'SIGCONT') return;
+      await within(ENDED_WITHIN_MS, ended, () => {
+        child?.kill('SIGKILL');
+        return new Error(`${name} was still there ${ENDED_WITHIN_MS} ms after ${signal}:\n${self.log()}`);
+      });
+    },
+    async start() {
+      if (self.running) throw new Error(`${name} is running already`);
+      const log = openSync(logFile, 'a');
+      const spawned = spawn(process.execPath, [script, '--listen', address, '--admin', admin, ...flags], {
+        stdio: ['ignore', log, log, 'ipc'],
+        env: environment,
+      });
+      closeSync(log);
+      child = spawned;
+      ended = new Promise((resolve) => spawned.once('exit', () => resolve()));
+      const deadline = performance.now() + READY_WITHIN_MS;
+      while (!(await isReady(admin))) {
+        const { exitCode, signalCode } = spawned;
+        if (exitCode !== null || signalCode !== null) {
+          throw new Error(`${name} ended with ${exitCode ?? signalCode} before it was ready:\n${self.log()}`);
+        }
+        if (performance.now() > deadline) {
+          throw new Error(`${name} was not ready after ${READY_WITHIN_MS} ms:\n${self.log()}`);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    },
+  };
+  return self;
+}
+
+async function isReady(admin: string): Promise<boolean> {
+  try {
+    const response = await fetch(`http://${admin}/readyz`);
+    await response.text();
+    return response.ok;
+  } catch {
+    return false;
+  }
+}
+
+async function within(ms: number, done: Promise<void>, late: () => Error): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const hang = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(late()), ms);
+  });
+  try {
+    await Promise.race([done, hang]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Linux gives outgoing connections ports from 32,768, macOS from 49,152. */
+const firstPort = 16_000;
+const lastPort = 32_000;
+
+/** Distinct ports that nobody listens on. Tests that run at the same time draw at random, and so from different places. */
+export async function freePorts(count: number): Promise<number[]> {
+  const found = new Set<number>();
+  while (found.size < count) {
+    const port = firstPort + Math.floor(Math.random() * (lastPort - firstPort));
+    if (!found.has(port) && (await isFree(port))) found.add(port);
+  }
+  return [...found];
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, host, () => server.close(() => resolve(true)));
+  });
+}

@@ -1,0 +1,297 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Member } from '../../services/core/membership/member.ts';
+import type { Clock, Log, Metrics, Random } from '../../services/core/ports.ts';
+import { firstClaim } from '../../services/core/ring/claim.ts';
+import { createRing, type Ring } from '../../services/core/ring/ring.ts';
+import {
+  createGossip,
+  type Gossip,
+  type GossipOptions,
+  type GossipTransport,
+} from '../../services/platform/gossip/gossip.ts';
+import { decodeRemembered, encodeRemembered } from '../../services/platform/gossip/remembered.ts';
+
+/** A clock that moves when the test says so. */
+function createManualClock() {
+  let now = 0;
+  let waiting: { at: number; run: () => void }[] = [];
+  const clock: Clock = {
+    now: () => now,
+    wallNow: () => now,
+    after(ms, run) {
+      const timer = { at: now + ms, run };
+      waiting.push(timer);
+      return () => {
+        waiting = waiting.filter((other) => other !== timer);
+      };
+    },
+    endOfTurn: (run) => queueMicrotask(run),
+  };
+  const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
+  return {
+    clock,
+    async advance(ms: number): Promise<void> {
+      const until = now + ms;
+      for (;;) {
+        await settle();
+        const next = waiting.filter(({ at }) => at <= until).sort((a, b) => a.at - b.at)[0];
+        if (next === undefined) break;
+        waiting = waiting.filter((timer) => timer !== next);
+        now = next.at;
+        next.run();
+      }
+      now = until;
+    },
+  };
+}
+
+function createSeededRandom(seed: number): Random {
+  let x = seed + 1;
+  const below = (bound: number) => {
+    x = (x * 48_271) % 2_147_483_647;
+    return x % bound;
+  };
+  return { below, u64: () => BigInt(below(2 ** 31)) };
+}
+
+const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Counts by name. */
+function createCountingMetrics(): Metrics & { readonly counts: Map<string, number> } {
+  const counts = new Map<string, number>();
+  return {
+    counts,
+    histogram: () => ({ observe() {} }),
+    counter: (name) => ({ add: (n) => counts.set(name, (counts.get(name) ?? 0) + n) }),
+    gauge() {},
+  };
+}
+
+/** A transport that hands calls over in this process. */
+function createNetwork() {
+  const processes = new Map<string, Gossip>();
+  const transport: GossipTransport = {
+    async exchange(address, request) {
+      const process = processes.get(address);
+      if (process === undefined) throw new Error(`nobody listens on ${address}`);
+      return process.handle(request);
+    },
+  };
+  return { processes, transport };
+}
+
+function ringOf(sequence: bigint, ids: readonly string[]): Ring {
+  const nodes = ids.map((id, index) => ({ index, ...selfOf(id), status: 'UP' as const }));
+  const shape = { partitions: 8, replicas: 1 };
+  const owners = firstClaim({ nodes, ...shape });
+  return createRing({ version: { term: 1n, sequence }, ...shape, nodes, owners, pending: new Map() });
+}
+
+function selfOf(id: string): Pick<Member, 'id' | 'address' | 'host' | 'zone'> {
+  return { id, address: `${id}:7411`, host: id, zone: 'z' };
+}
+
+function setUp() {
+  const { clock, advance } = createManualClock();
+  const network = createNetwork();
+  let started = 0;
+  async function start(address: string, options: Partial<GossipOptions> = {}): Promise<Gossip> {
+    started += 1;
+    const gossip = await createGossip({
+      seeds: ['seed:7441'],
+      clock,
+      random: createSeededRandom(started),
+      transport: network.transport,
+      log: silent,
+      metrics: createCountingMetrics(),
+      ...options,
+    });
+    network.processes.set(address, gossip);
+    return gossip;
+  }
+  const startNode = (id: string, options: Partial<GossipOptions> = {}) =>
+    start(`${id}:7411`, { self: selfOf(id), ...options });
+  return { advance, network, start, startNode };
+}
+
+test('nodes that know one seed soon know each other, and the ring that is issued', async () => {
+  const { advance, start, startNode } = setUp();
+  const seed = await start('seed:7441');
+  const ids = Array.from({ length: 12 }, (_, i) => `n${i}`);
+  const nodes = await Promise.all(ids.map((id) => startNode(id)));
+  await advance(10_000);
+  for (const node of nodes) assert.equal(node.state().members.size, 12);
+  await seed.issue(ringOf(1n, ids), 'c1');
+  await advance(10_000);
+  for (const node of nodes) {
+    assert.deepEqual(node.state().ring?.version, { term: 1n, sequence: 1n });
+    assert.equal(node.state().clusterId, 'c1');
+    assert.deepEqual(new Set([...node.state().members.values()].map(({ status }) => status)), new Set(['UP']));
+  }
+});
+
+test('a node that starts before its seed finds it within a second of its start', async () => {
+  const { advance, start, startNode } = setUp();
+  const metrics = createCountingMetrics();
+  const node = await startNode('a', { metrics });
+  await advance(5_000);
+  assert.ok((metrics.counts.get('cartwheel_gossip_failures_total') ?? 0) > 5);
+  await startNode('b');
+  await start('seed:7441');
+  await advance(1_000);
+  assert.deepEqual([...node.state().members.keys()].sort(), ['a', 'b']);
+});
+
+test('the ring spreads on when the seed is gone', async () => {
+  const { advance, network, start, startNode } = setUp();
+  const seed = await start('seed:7441');
+  const first = await startNode('a');
+  await advance(1_000);
+  await seed.issue(ringOf(1n, ['a']), 'c1');
+  await advance(2_000);
+  const late = await startNode('b', { seeds: ['a:7411'] });
+  network.processes.delete('seed:7441');
+  await advance(2_000);
+  assert.deepEqual(late.state().ring?.version, first.state().ring?.version);
+});
+
+test('halves that do not know of each other meet at a seed', async () => {
+  const { advance, start, startNode } = setUp();
+  const left = await startNode('a', { seeds: ['b:7411', 'seed:7441'] });
+  await startNode('b', { seeds: ['a:7411', 'seed:7441'] });
+  const right = await startNode('c', { seeds: ['d:7411', 'seed:7441'] });
+  await startNode('d', { seeds: ['c:7411', 'seed:7441'] });
+  await start('seed:7441', { seeds: [] });
+  await advance(60_000);
+  assert.equal(left.state().members.size, 4);
+  assert.equal(right.state().members.size, 4);
+});
+
+test('a node says nothing before its incarnation is durable', async () => {
+  const { advance, start } = setUp();
+  let heard = 0;
+  let release = () => {};
+  const transport: GossipTransport = {
+    async exchange() {
+      heard += 1;
+      throw new Error('down');
+    },
+  };
+  const persist = () => new Promise<void>((resolve) => (release = resolve));
+  const starting = start('a:7411', { self: selfOf('a'), transport, persist });
+  await advance(5_000);
+  assert.equal(heard, 0);
+  release();
+  await starting;
+  await advance(1_000);
+  assert.ok(heard > 0);
+});
+
+test('an issued ring is known to nobody before it is durable, and never where that fails', async () => {
+  const { start } = setUp();
+  let isDiskFull = false;
+  const seed = await start('seed:7441', {
+    persist: async () => {
+      if (isDiskFull) throw new Error('ENOSPC');
+    },
+  });
+  isDiskFull = true;
+  await assert.rejects(seed.issue(ringOf(1n, ['a']), 'c1'), /ENOSPC/);
+  assert.equal(seed.state().ring, undefined);
+  assert.equal(seed.state().clusterId, '');
+  isDiskFull = false;
+  await seed.issue(ringOf(1n, ['a']), 'c1');
+  assert.deepEqual(seed.state().ring?.version, { term: 1n, sequence: 1n });
+});
+
+test('what is remembered after a write always holds the ring that was issued before it', async () => {
+  const { advance, start, startNode } = setUp();
+  let kept: Uint8Array | undefined;
+  const seed = await start('seed:7441', {
+    persist: async (bytes) => {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      kept = bytes;
+    },
+  });
+  const issuing = seed.issue(ringOf(1n, ['a']), 'c1');
+  await startNode('a');
+  await advance(200);
+  await issuing;
+  await advance(2_000);
+  assert.deepEqual(decodeRemembered(kept).ring?.version, { term: 1n, sequence: 1n });
+  assert.deepEqual(
+    decodeRemembered(kept).members.map(({ id }) => id),
+    ['a'],
+  );
+});
+
+test('a process that starts again goes over to the ring it remembers at once', async () => {
+  const { start } = setUp();
+  let kept: Uint8Array | undefined;
+  const persist = async (bytes: Uint8Array) => {
+    kept = bytes;
+  };
+  const seed = await start('seed:7441', { persist });
+  await seed.issue(ringOf(4n, ['a']), 'c1');
+  await seed.stop();
+  const rings: [bigint, string][] = [];
+  await start('seed:7441', { remembered: kept, onRing: (ring, id) => rings.push([ring.version.sequence, id]) });
+  assert.deepEqual(rings, [[4n, 'c1']]);
+});
+
+test('a node that was restored from an old image is told so, once', async () => {
+  const { advance, start, startNode } = setUp();
+  await start('seed:7441');
+  let image: Uint8Array | undefined;
+  const first = await startNode('a', {
+    persist: async (bytes) => {
+      image = bytes;
+    },
+  });
+  await advance(500);
+  await first.stop();
+  let told = 0;
+  const again = await startNode('a', { remembered: image, onRestored: () => (told += 1) });
+  await advance(3_000);
+  await again.stop();
+  assert.equal(told, 0);
+  const restored = await startNode('a', { remembered: image, onRestored: () => (told += 1) });
+  await advance(20_000);
+  await restored.stop();
+  assert.equal(told, 1);
+});
+
+test('nothing is called after a stop', async () => {
+  const { advance, network, start } = setUp();
+  let calls = 0;
+  await start('seed:7441');
+  const transport: GossipTransport = {
+    exchange(address, request, timeoutMs) {
+      calls += 1;
+      return network.transport.exchange(address, request, timeoutMs);
+    },
+  };
+  const gossip = await start('a:7411', { self: selfOf('a'), transport });
+  await advance(3_000);
+  await gossip.stop();
+  const before = calls;
+  await advance(10_000);
+  assert.equal(calls, before);
+});
+
+test('a damaged memory, and one of a newer format, are refused with what was seen', async () => {
+  const { start } = setUp();
+  const seed = await start('seed:7441');
+  await seed.issue(ringOf(1n, ['a']), 'c1');
+  const bytes = encodeRemembered(seed.state());
+  for (const at of [1, 5, bytes.length - 1]) {
+    const damaged = Uint8Array.from(bytes);
+    damaged[at] = (damaged[at] as number) ^ 1;
+    assert.throws(() => decodeRemembered(damaged), /damaged: checksum \d+ stored, \d+ computed/);
+  }
+  const newer = Uint8Array.from(bytes);
+  newer[0] = 2;
+  assert.throws(() => decodeRemembered(newer), /format 2, and this build knows 1/);
+  assert.throws(() => decodeRemembered(bytes.subarray(0, 3)), /only 3 bytes/);
+});
