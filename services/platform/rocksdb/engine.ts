@@ -4,21 +4,20 @@ import { beginRun, inspectLastRun, markCleanStop } from './clean-stop.ts';
 import { COLUMNS, META_COLUMN, RECORDS_COLUMN } from './columns.ts';
 import { startCommitter } from './committer.ts';
 import { DataDirectoryError, databaseDirectory, messageOf, prepareDataDirectory } from './data-directory.ts';
+import { createReadPlacement } from './read-placement.ts';
 
 /**
  * The StorageEngine on RocksDB (the port's I1 to I4).
- * Owns the database and its data directory. Writes go through the committer thread (committer.ts), reads
- * through the thread pool; the event loop waits for no sync.
+ * Owns the database and its data directory. Writes go through the committer thread (committer.ts); the event
+ * loop waits for no sync. Reads run on the event loop while the data is in memory, and in the thread pool once
+ * the disk was seen to be waited for (read-placement.ts).
  *
- * Reads are the binding's asynchronous getMany. The synchronous one is faster while the data is in memory
- * (16 keys of 1 KB on a busy machine of 2 cores: 100 µs a call, against 150 µs with four calls under way and
- * 200 µs with one), but on a cold block it stops the event loop for as long as the disk takes, and with it
- * every other operation of the node. Values are copies: the binding's `unsafe` ones pin cache blocks, and
- * any that the garbage collector has not taken yet aborts the process at close.
+ * Values are copies: the binding's `unsafe` ones pin cache blocks, and any that the garbage collector has not
+ * taken yet aborts the process at close.
  *
  * Known limits of the binding: an iterator positions itself on the event loop (the first block of a scan
- * page may be read there), and a corrupt block met by getMany is an uncaught exception, which stops the
- * process; it is never served.
+ * page may be read there), and a corrupt block met by getMany in the thread pool is an uncaught exception, which
+ * stops the process; it is never served.
  */
 
 /** A page ends here even before its `limit`: a page is held in memory as a whole. */
@@ -61,7 +60,25 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
       meta: { column: columnOf(database, META_COLUMN) },
     };
     const readMs = metrics.histogram('cartwheel_engine_read_seconds', 'One getMany of the storage engine.');
+    const inlineReads = metrics.counter('cartwheel_engine_inline_reads_total', 'getMany that ran on the event loop.');
+    const placement = createReadPlacement();
     let closing: Promise<void> | undefined;
+
+    async function getManyInline(
+      keys: readonly Uint8Array[],
+      column: { readonly column: Column },
+      startedAt: number,
+    ): Promise<(Uint8Array | undefined)[]> {
+      const values = database._getManySync(keys, column);
+      const now = performance.now();
+      placement.took(now - startedAt, now);
+      readMs.observe(now - startedAt);
+      inlineReads.add(1);
+      if (values.includes(null)) {
+        throw gaveUp(values);
+      }
+      return values as (Uint8Array | undefined)[];
+    }
 
     const engine: StorageEngine = {
       get lineage() {
@@ -80,18 +97,16 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
           return Promise.resolve([]);
         }
         const startedAt = performance.now();
+        if (placement.inline(keys.length, startedAt)) {
+          return getManyInline(keys, columns[space], startedAt);
+        }
         return new Promise((resolve, reject) => {
           database._getManyAsync(keys, columns[space], (error, values) => {
             readMs.observe(performance.now() - startedAt);
             if (error !== null) {
               reject(error);
             } else if (values.includes(null)) {
-              // Not the same as absent: to take it for that would be to overwrite a record unread.
-              reject(
-                new Error(
-                  `RocksDB gave up on ${values.filter((value) => value === null).length} of ${keys.length} keys`,
-                ),
-              );
+              reject(gaveUp(values));
             } else {
               resolve(values as (Uint8Array | undefined)[]);
             }
@@ -182,6 +197,11 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
     metrics.gauge('cartwheel_engine_disk_bytes', 'Bytes of table files and memtables.', () => engine.stats().diskBytes);
     return engine;
   }
+}
+
+/** Not the same as absent: to take it for that would be to overwrite a record unread. */
+function gaveUp(values: readonly (Uint8Array | undefined | null)[]): Error {
+  return new Error(`RocksDB gave up on ${values.filter((value) => value === null).length} of ${values.length} keys`);
 }
 
 async function failureOf(work: Promise<void>): Promise<unknown> {

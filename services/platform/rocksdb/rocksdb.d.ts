@@ -80,6 +80,8 @@ declare module 'rocksdb' {
       options: ColumnChoice,
       callback: (error: Error | null, values: (Uint8Array | undefined | null)[]) => void,
     ): void;
+    /** The same on the calling thread, which waits for the disk where it must. Throws on a corrupt block. */
+    _getManySync(keys: readonly Uint8Array[], options: ColumnChoice): (Uint8Array | undefined | null)[];
     _chainedBatch(): ChainedBatch;
     /** Positions itself on the calling thread; only `nextv` is asynchronous. */
     iterator(options: IteratorOptions): Iterator;
