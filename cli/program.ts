@@ -10,6 +10,7 @@ import { addDelete } from './commands/delete.ts';
 import { addDev } from './commands/dev.ts';
 import { addExplain } from './commands/explain.ts';
 import { addGet } from './commands/get.ts';
+import { addHints } from './commands/hints.ts';
 import { addKeys } from './commands/keys.ts';
 import { addLoad } from './commands/load.ts';
 import { addPut } from './commands/put.ts';
@@ -49,6 +50,7 @@ function build(): Command {
     addKeys,
     addExplain,
     addStatus,
+    addHints,
     addLoad,
     addBench,
   ]) {

@@ -29,8 +29,14 @@ export type Hash64 = (bytes: Uint8Array, seed?: bigint) => bigint;
 /** 32-bit CRC (IEEE) over `bytes`, going on from `seed`. */
 export type Checksum32 = (bytes: Uint8Array, seed?: number) => number;
 
-/** `records` holds the records under their storage keys; `meta` the node's own small values. */
-export type Space = 'records' | 'meta';
+/** The spaces of an engine, each with keys of its own, in the order of their numbers in packed-write.ts. */
+export const SPACES = ['records', 'meta', 'hints', 'requests'] as const;
+
+/**
+ * `records` holds the records under their storage keys, `meta` the node's own small values, `hints` an index of
+ * the records that are owed to other nodes, `requests` the request ids that were seen.
+ */
+export type Space = (typeof SPACES)[number];
 
 /** Write `prefix` (none where it is not given) and `value` as one, or remove the key where `value` is undefined. */
 export interface Mutation {

@@ -1,4 +1,4 @@
-import type { Mutation, Random, ScanPage, Space, StorageEngine } from '../core/ports.ts';
+import { type Mutation, type Random, type ScanPage, SPACES, type Space, type StorageEngine } from '../core/ports.ts';
 
 /**
  * The StorageEngine in memory (the port's I1 to I4): for tests, and the disk of the simulation.
@@ -255,16 +255,19 @@ function keyOf(name: string): Uint8Array {
 
 /** The spaces as sorted maps. Values are never changed in place, so clones share them. */
 class SortedSpaces {
-  readonly #values: Record<Space, Map<string, Uint8Array>> = { records: new Map(), meta: new Map() };
+  readonly #values = Object.fromEntries(SPACES.map((space) => [space, new Map()])) as Record<
+    Space,
+    Map<string, Uint8Array>
+  >;
   /** The names in order; undefined since a key came or went. */
-  readonly #names: Record<Space, string[] | undefined> = { records: undefined, meta: undefined };
+  readonly #names: Partial<Record<Space, string[]>> = {};
 
   apply(mutations: readonly Mutation[]): void {
     for (const { space, key, value } of mutations) {
       const values = this.#values[space];
       const name = nameOf(key);
       if (value === undefined ? values.has(name) : !values.has(name)) {
-        this.#names[space] = undefined;
+        delete this.#names[space];
       }
       if (value === undefined) {
         values.delete(name);
@@ -309,7 +312,7 @@ class SortedSpaces {
 
   clone(): SortedSpaces {
     const clone = new SortedSpaces();
-    for (const space of ['records', 'meta'] as const) {
+    for (const space of SPACES) {
       for (const [name, value] of this.#values[space]) {
         clone.#values[space].set(name, value);
       }

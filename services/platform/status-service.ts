@@ -2,6 +2,7 @@
 import {
   AdminServiceService,
   type ClaimantStatus,
+  type HintStatus,
   type PeerStatus,
   type ProcessKind,
   type StorageStatus,
@@ -22,6 +23,7 @@ export interface StatusOptions {
   readonly log: Log;
   peers?(): readonly PeerStatus[];
   storage?(): StorageStatus;
+  hints?(): Promise<HintStatus[]>;
   claimant?(): ClaimantStatus;
 }
 
@@ -47,6 +49,7 @@ export function statusService(options: StatusOptions): GrpcService {
           peers: options.peers?.() ?? [],
           storage: options.storage?.(),
           claimant: options.claimant?.(),
+          hints: (await options.hints?.()) ?? [],
         };
       }),
     },

@@ -11,8 +11,10 @@ import type { Peers } from '../core/quorum/peers.ts';
 import { requestLimits } from '../core/requests/limits.ts';
 import type { Ring } from '../core/ring/ring.ts';
 import { createCoordinatorMetrics } from './coordinator-metrics.ts';
+import { createHandoff, type Handoff } from './handoff.ts';
+import { createHintBook } from './hints.ts';
 import { createLocalReplica } from './local-replica.ts';
-import type { StorageNode } from './node.ts';
+import { type StorageNode, wallMs } from './node.ts';
 import { createRecordStore } from './record-store.ts';
 
 export interface StorageNodePorts {
@@ -27,28 +29,39 @@ export interface StorageNodePorts {
   readonly metrics: Metrics;
   /** Of records used last; 0: none. */
   readonly cacheBytesMax: number;
+  /** Records that may be owed to one node, see hints.ts. */
+  readonly hintsPerNodeMax: number;
   ring(): Ring | undefined;
   /** The disk failed: what was acknowledged is in doubt, and nothing may be acknowledged any more. */
   onStorageFailure(error: unknown): void;
 }
 
-export function assembleStorageNode(ports: StorageNodePorts): StorageNode {
+export interface AssembledNode extends StorageNode {
+  readonly handoff: Handoff;
+}
+
+export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   const { id, engine, peers, clock, random, hash, log, metrics } = ports;
   const records = createRecordCodec(ports.checksum, (size) => Buffer.allocUnsafe(size));
+  const hints = createHintBook(engine, metrics, ports.hintsPerNodeMax);
   const store = createRecordStore({
     engine,
     codec: records,
     metrics,
     cacheBytesMax: ports.cacheBytesMax,
     endOfTurn: (run) => clock.endOfTurn(run),
+    wallNowMs: () => wallMs(clock),
     onFailure: (error) => ports.onStorageFailure(error),
+    onOwed: (nodeId, by) => hints.changed(nodeId, by),
   });
-  return {
+  const node: StorageNode = {
     id,
     lineage: () => engine.lineage,
     ring: () => ports.ring(),
+    engine,
     store,
-    replica: createLocalReplica(store, records, clock),
+    hints,
+    replica: createLocalReplica({ id, store, records, clock, hints, ring: () => ports.ring() }),
     peers,
     records,
     validation: { limits: requestLimits, contexts: createContextCodec(hash), hash },
@@ -58,4 +71,5 @@ export function assembleStorageNode(ports: StorageNodePorts): StorageNode {
     random,
     metrics: createCoordinatorMetrics(metrics, log),
   };
+  return { ...node, handoff: createHandoff(node) };
 }

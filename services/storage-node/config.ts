@@ -23,6 +23,13 @@ const schema = {
     host: text({ about: 'the physical host; no two homes of a key are on one', default: 'localhost' }),
     zone: text({ about: 'the rack, zone or datacentre; homes of a key are in different ones', default: 'default' }),
     'cache-mib': integer({ about: 'MiB of records kept in memory, 0 to 65536', default: '64', min: 0, max: 65_536 }),
+    // An index of so many has about 100 MB.
+    'hints-max': integer({
+      about: 'records kept for one node that is away; beyond, its partitions are marked for exchange',
+      default: '1000000',
+      min: 0,
+      max: 100_000_000,
+    }),
     drain: duration({ about: 'time for operations in flight when it stops', default: '10s' }),
     'log-level': choice(LOG_LEVELS, { about: 'least severe lines to log', default: 'info' }),
   },

@@ -1,9 +1,9 @@
 /**
- * One get, run by a home of its key; operations.ts has validated and placed it:
+ * One get, run by a node of the key's preference list; operations.ts has validated and placed it:
  *
- *   read from R homes, this one first → merge → answer → mend what was stale
+ *   read from R replicas, homes first, then fallbacks → merge → answer → mend what was stale
  *
- * Only R are asked at first: a read costs R times the work, not N times. A home that fails is replaced by
+ * Only R are asked at first: a read costs R times the work, not N times. One that fails is replaced by
  * the next at once, one that is slow after `hedgeAfterMs`, within the budget for that.
  */
 import type { GetResponse } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
@@ -12,7 +12,7 @@ import type { ValidGet } from '../core/requests/validate.ts';
 import type { RingNode } from '../core/ring/ring.ts';
 import { includes, join, printDot } from '../core/versioning/causal-context.ts';
 import { agree, emptyRecord, type KeyRecord, merge, type Sibling, visibleSiblings } from '../core/versioning/record.ts';
-import { notEnoughReplicas, type Place, reachableHomes, replicaOn, type StorageNode } from './node.ts';
+import { notEnoughReplicas, type Place, reachableOf, readersOf, replicaOn, type StorageNode } from './node.ts';
 import { type Answer, gatherQuorum, type Quorum } from './quorum.ts';
 import { repairReplicas } from './read-repair.ts';
 
@@ -34,11 +34,12 @@ export async function coordinateGet(
   get: ValidGet,
   deadline: number,
 ): Promise<GetResponse> {
-  const quorum = await readHomes(node, place, get, deadline);
+  const quorum = await readReplicas(node, place, get, deadline);
 
   const answers = quorum.answers.slice();
   const record = answers.map(({ value }) => value.record).reduce(merge);
-  const stale = answers.filter(({ value }) => isStale(value, record));
+  const isHome = (id: string) => place.homes.some((home) => home.id === id);
+  const stale = answers.filter(({ nodeId, value }) => isStale(value, record, isHome(nodeId)));
   const divergent = stale.length > 0;
   if (divergent) void repairReplicas(node, get.storageKey, record, stale);
   return {
@@ -47,7 +48,7 @@ export async function coordinateGet(
     certificate: {
       replicasAsked: answers.length + quorum.tally.failed + quorum.tally.outstanding,
       replicasAnswered: answers.length,
-      homesAnswered: answers.length,
+      homesAnswered: answers.filter(({ nodeId }) => isHome(nodeId)).length,
       divergent,
       coversSession: includes(record.clock, get.session),
       ring: place.ring.version,
@@ -57,34 +58,48 @@ export async function coordinateGet(
 
 /**
  * By what it holds, not by its clock: clocks are cut by the puts of one coordinator at a time, and to repair
- * that would put back what the next put cuts again, for ever.
+ * that would put back what the next put cuts again, for ever. A fallback that keeps nothing lacks nothing.
  */
-function isStale({ bytes, record }: ReplicaCopy, merged: KeyRecord): boolean {
-  return bytes === undefined ? merged.clock.length > 0 : !agree(record, merged);
+function isStale({ bytes, record }: ReplicaCopy, merged: KeyRecord, isHome: boolean): boolean {
+  return bytes === undefined ? isHome && merged.clock.length > 0 : !agree(record, merged);
 }
 
-/** Resolves when R homes have answered; throws the failure otherwise. */
-export async function readHomes(
+/** Resolves when R of the preference list have answered; throws the failure otherwise. */
+function readReplicas(node: StorageNode, place: Place, get: ValidGet, deadline: number): Promise<Quorum<ReplicaCopy>> {
+  return readFrom(node, place, readersOf(node, place), get, deadline);
+}
+
+/** The same of homes only. */
+export function readHomes(
   node: StorageNode,
   place: Place,
+  get: Pick<ValidGet, 'storageKey' | 'r'>,
+  deadline: number,
+): Promise<Quorum<ReplicaCopy>> {
+  return readFrom(node, place, reachableOf(node, place.homes), get, deadline);
+}
+
+async function readFrom(
+  node: StorageNode,
+  place: Place,
+  readers: readonly RingNode[],
   { storageKey, r }: Pick<ValidGet, 'storageKey' | 'r'>,
   deadline: number,
 ): Promise<Quorum<ReplicaCopy>> {
-  const homes = reachableHomes(node, place);
-  if (homes.length < r) throw notEnoughReplicas(place, r, homes.length);
+  if (readers.length < r) throw notEnoughReplicas(place, r, readers.length);
   const decode = decoder(node);
-  const read = async (home: RingNode) => decode(await replicaOn(node, home.id).read({ key: storageKey, deadline }));
-  const ask = (home: RingNode) => [home.id, read(home)] as const;
+  const read = async ({ id }: RingNode) => decode(await replicaOn(node, id).read({ key: storageKey, deadline }));
+  const ask = (reader: RingNode) => [reader.id, read(reader)] as const;
   let asked = r;
   const askNext = () => {
-    const home = homes[asked++];
-    return home === undefined ? undefined : ask(home);
+    const reader = readers[asked++];
+    return reader === undefined ? undefined : ask(reader);
   };
   const quorum = gatherQuorum<ReplicaCopy>({
     needed: r,
     deadline,
     deadlines: node.deadlines,
-    asked: homes.slice(0, r).map(ask),
+    asked: readers.slice(0, r).map(ask),
     onFailure(nodeId, error) {
       node.metrics.replicaFailed(nodeId, 'read', error);
       return askNext();
@@ -92,7 +107,7 @@ export async function readHomes(
   });
   node.hedges.earn();
   const hedge = node.deadlines.set(node.clock.now() + hedgeAfterMs, () => {
-    const more = asked < homes.length && node.hedges.spend() ? askNext() : undefined;
+    const more = asked < readers.length && node.hedges.spend() ? askNext() : undefined;
     if (more === undefined) return;
     node.metrics.hedges.add(1);
     quorum.ask(...more);

@@ -1,11 +1,13 @@
 /**
- * One put or delete, run by a home of its key; operations.ts has validated and placed it:
+ * One put or delete, run by a node of the key's preference list; operations.ts has validated and placed it:
  *
- *   change the own record, minting a dot → send the record to the other homes → answer at W
- *   → what is still under way goes on
+ *   select the first N that can be reached → change the own record, minting a dot → send the record to the others
+ *   → in place of one that fails, the next fallback → answer at W → what is still under way goes on
+ *   → a home that nobody has it for is owed it by this node
  *
  * I1 The dot is in the overlay before it is sent anywhere (record-store.ts, I2).
  * I2 Until the own record is changed a failure is NOT_APPLIED; from then on it is UNKNOWN.
+ * I3 When all is over each home has the record, or somebody owes it to it (unless this process dies before).
  */
 import type { DeleteResponse, PutResponse, Receipt } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../core/failure.ts';
@@ -14,13 +16,13 @@ import type { ValidPut, ValidWrite } from '../core/requests/validate.ts';
 import { type Dot, printDot } from '../core/versioning/causal-context.ts';
 import { answerContext, visibleSiblings } from '../core/versioning/record.ts';
 import { applyDelete, applyPut, type Copy, type Written } from '../core/versioning/write.ts';
-import { notEnoughReplicas, type Place, reachableHomes, type StorageNode } from './node.ts';
+import { notEnoughReplicas, type Place, type StorageNode, selectWriters, wallMs } from './node.ts';
 import { gatherQuorum, type Quorum } from './quorum.ts';
 import type { Changed, Held, Next } from './record-store.ts';
+import { createStandIns, type StandIns } from './stand-ins.ts';
 
 export function coordinatePut(node: StorageNode, place: Place, put: ValidPut, deadline: number): Promise<PutResponse> {
-  // A broken wall clock must not break the record (it decides nothing).
-  const writtenAtMs = Math.max(0, Math.floor(node.clock.wallNow())) || 0;
+  const writtenAtMs = wallMs(node.clock);
   return write(node, place, put, deadline, (copy) => applyPut(copy, { ...put, writtenAtMs }, minting(node)));
 }
 
@@ -40,8 +42,10 @@ async function write(
   deadline: number,
   apply: (copy: Copy) => Written,
 ): Promise<PutResponse> {
-  const homes = reachableHomes(node, place);
-  if (homes.length < request.w) throw notEnoughReplicas(place, request.w, homes.length);
+  const selection = selectWriters(node, place);
+  const { chosen, spare } = selection;
+  if (chosen.length + spare.length < request.w) throw notEnoughReplicas(place, request.w, chosen.length + spare.length);
+  const standIns = createStandIns(selection);
 
   let written: Written | undefined;
   const { held, committed } = await changeInTime(node, request.storageKey, deadline, (own) => {
@@ -51,24 +55,36 @@ async function write(
     const bytes = node.records.encode(record);
     checkSize(bytes.length, own.bytes?.length ?? 0, node.validation.limits);
     checkSiblings(record.siblings.length, own.record.siblings.length, node.validation.limits);
-    return { birth, record, bytes };
+    return owing(node, place, { ...own, birth, record, bytes }, standIns.homeOf(node.id));
   });
   const { dot, entriesCut } = written as unknown as Written;
   node.metrics.entriesCut.add(entriesCut);
+  if (standIns.homeOf(node.id) !== undefined) node.metrics.coordinatedByFallback.add(1);
 
   const message = { key: request.storageKey, record: held.bytes as Uint8Array, sync: true, deadline };
   // Async: a node that left the ring since then has failed, and throws here.
-  const send = async (id: string) => node.peers.replica(id).write(message);
+  const send = async (id: string) => {
+    const hintedFor = standIns.homeOf(id) ?? '';
+    if (hintedFor !== '') node.metrics.standIns.add(1);
+    await node.peers.replica(id).write({ ...message, hintedFor });
+    standIns.acknowledged(id);
+  };
   const quorum = gatherQuorum({
     needed: request.w,
     deadline,
     deadlines: node.deadlines,
-    asked: homes.map(({ id }) => [id, id === node.id ? committed : send(id)]),
-    onFailure: (nodeId, error) => node.metrics.replicaFailed(nodeId, 'write', error),
+    asked: chosen.map(({ nodeId }) => [nodeId, nodeId === node.id ? committed : send(nodeId)]),
+    onFailure(nodeId, error) {
+      node.metrics.replicaFailed(nodeId, 'write', error);
+      if (nodeId === node.id || node.clock.now() >= deadline) return undefined;
+      const next = standIns.replace(nodeId, (id) => node.peers.reachable(id));
+      return next === undefined ? undefined : [next, send(next)];
+    },
   });
+  void quorum.over.then(() => owe(node, place, request.storageKey, standIns.unmet()));
 
   const outcome = await quorum.outcome;
-  const receipt = receiptOf(quorum, place, dot);
+  const receipt = receiptOf(quorum, place, dot, standIns);
   if (outcome === 'impossible') throw notEnoughReplicas(place, request.w, quorum.answers.length, receipt);
   if (outcome === 'late') {
     const message = `${quorum.answers.length} of ${request.w} replicas had acknowledged when the deadline passed`;
@@ -77,6 +93,26 @@ async function write(
   const { contexts } = node.validation;
   const context = contexts.encode(answerContext(request.context, dot), request.keyHash);
   return { context: Buffer.from(context), siblings: visibleSiblings(held.record).length, receipt };
+}
+
+/** The copy, owed to the home that this node stands in for, if it does. */
+function owing(node: StorageNode, { partition }: Place, copy: Next, home: string | undefined): Next {
+  return home === undefined ? copy : node.hints.owe(copy, home, partition);
+}
+
+/** I3: what nobody else keeps for these homes, this node does. Unsynced: nothing that was answered rests on it. */
+async function owe(node: StorageNode, { partition }: Place, key: Uint8Array, homes: readonly string[]): Promise<void> {
+  if (homes.length === 0) return;
+  const owed = (own: Held): Next | undefined => {
+    if (own.bytes === undefined) return undefined; // handed over since, and gone
+    const copy = homes.reduce<Next>((next, home) => node.hints.owe(next, home, partition), own);
+    return copy === own ? undefined : copy;
+  };
+  try {
+    await node.store.change(key, owed, false);
+  } catch (error) {
+    node.metrics.replicaFailed(node.id, 'write', error);
+  }
 }
 
 /** Changes the own record, synced, or fails at the deadline; the change is then never made (I2). */
@@ -118,10 +154,12 @@ function minting(node: StorageNode) {
   return { lineage: node.lineage(), newActor: () => node.random.u64() };
 }
 
-function receiptOf(quorum: Quorum<void>, { ring, homes }: Place, dot: Dot): Receipt {
-  const zoneOf = (nodeId: string) => homes.find(({ id }) => id === nodeId)?.zone ?? '';
+function receiptOf(quorum: Quorum<void>, { ring, preference }: Place, dot: Dot, standIns: StandIns): Receipt {
+  const zoneOf = (nodeId: string) => preference.find(({ id }) => id === nodeId)?.zone ?? '';
   return {
-    acks: quorum.answers.map(({ nodeId }) => ({ nodeId, zone: zoneOf(nodeId), durable: true, hintedFor: '' })),
+    acks: quorum.answers.map(({ nodeId }) => {
+      return { nodeId, zone: zoneOf(nodeId), durable: true, hintedFor: standIns.homeOf(nodeId) ?? '' };
+    }),
     dot: printDot(dot),
     ring: ring.version,
   };

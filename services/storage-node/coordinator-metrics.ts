@@ -10,20 +10,20 @@ export interface CoordinatorMetrics {
   /** Of whole operations, as this node answered them. */
   readonly operation: Readonly<Record<'get' | 'put' | 'delete', HistogramHandle>>;
   readonly failedOperations: CounterHandle;
-  replicaFailed(nodeId: string, what: 'read' | 'write' | 'repair', error: unknown): undefined;
+  readonly hintsDelivered: CounterHandle;
+  readonly standIns: CounterHandle;
+  readonly coordinatedByFallback: CounterHandle;
+  replicaFailed(nodeId: string, what: 'read' | 'write' | 'repair' | 'handoff', error: unknown): undefined;
 }
 
 export function createCoordinatorMetrics(metrics: Metrics, log: Log): CoordinatorMetrics {
+  const failed = (what: string) =>
+    metrics.counter('cartwheel_replica_failures_total', 'Replicas that did not do what was asked', { what });
   const failures = {
-    read: metrics.counter('cartwheel_replica_failures_total', 'Replicas that did not do what was asked', {
-      what: 'read',
-    }),
-    write: metrics.counter('cartwheel_replica_failures_total', 'Replicas that did not do what was asked', {
-      what: 'write',
-    }),
-    repair: metrics.counter('cartwheel_replica_failures_total', 'Replicas that did not do what was asked', {
-      what: 'repair',
-    }),
+    read: failed('read'),
+    write: failed('write'),
+    repair: failed('repair'),
+    handoff: failed('handoff'),
   };
   const operation = (name: string) =>
     metrics.histogram('cartwheel_operation_seconds', 'Operations coordinated here, from their arrival to the answer', {
@@ -37,6 +37,15 @@ export function createCoordinatorMetrics(metrics: Metrics, log: Log): Coordinato
     hedges: metrics.counter('cartwheel_hedged_reads_total', 'Reads that asked one more replica because one was slow'),
     repairs: metrics.counter('cartwheel_read_repairs_total', 'Replicas mended after a read'),
     repairsSkipped: metrics.counter('cartwheel_read_repairs_skipped_total', 'Read repairs left to the next read'),
+    hintsDelivered: metrics.counter(
+      'cartwheel_hints_delivered_total',
+      'Records delivered to the home they were owed to',
+    ),
+    standIns: metrics.counter('cartwheel_stand_ins_total', 'Writes that a fallback took for a home'),
+    coordinatedByFallback: metrics.counter(
+      'cartwheel_coordinated_by_fallback_total',
+      'Writes coordinated here though this node is no home of their key: no home could be reached',
+    ),
     repairsUnderWay: 0,
     forwarded: metrics.counter('cartwheel_forwarded_operations_total', 'Operations sent on to a home of their key'),
     operation: { get: operation('get'), put: operation('put'), delete: operation('delete') },

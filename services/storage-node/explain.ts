@@ -1,30 +1,48 @@
-/** Where a key lives, and what each of its homes holds of it. */
+/** Where a key lives, and what each of its homes, and each node that stands in for one, holds of it. */
 
 import type { ExplainRequest, ExplainResponse, ReplicaState } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { locate } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
-import type { RingNode } from '../core/ring/ring.ts';
 import { printContext, printDot } from '../core/versioning/causal-context.ts';
-import { placeOf, replicaOn, type StorageNode } from './node.ts';
+import { placeOf, reachableOf, replicaOn, type StorageNode } from './node.ts';
+
+/** In a large ring no more are asked: those that come first stand in first. */
+const fallbacksMax = 5;
 
 export async function explain(node: StorageNode, request: ExplainRequest, deadline: number): Promise<ExplainResponse> {
   const ring = currentRing(node);
   const { storageKey, keyHash } = locate(request.namespace, request.key, node.validation);
-  const { partition, homes } = placeOf(ring, storageKey);
-  const replicas = await Promise.all(homes.map((home) => stateOf(node, home, storageKey, deadline)));
-  return { hash: keyHash, partition, ring: ring.version, replicas };
+  const { partition, homes, preference } = placeOf(ring, storageKey);
+  const fallbacks = reachableOf(node, preference.slice(homes.length)).slice(0, fallbacksMax);
+  const replicas = await Promise.all([
+    ...homes.map(({ id }) => stateOf(node, id, true, storageKey, deadline)),
+    ...fallbacks.map(({ id }) => stateOf(node, id, false, storageKey, deadline)),
+  ]);
+  return { hash: keyHash, partition, ring: ring.version, replicas: replicas.filter(isWorthShowing) };
 }
 
-async function stateOf(node: StorageNode, { id }: RingNode, key: Uint8Array, deadline: number): Promise<ReplicaState> {
-  const state = { nodeId: id, home: true, reachable: false, dots: [], clock: '', tombstone: false, hintedFor: [] };
+/** A fallback that keeps nothing is no news. */
+function isWorthShowing({ home, dots, clock, hintedFor }: ReplicaState): boolean {
+  return home || dots.length > 0 || clock !== '' || hintedFor.length > 0;
+}
+
+async function stateOf(
+  node: StorageNode,
+  nodeId: string,
+  home: boolean,
+  key: Uint8Array,
+  deadline: number,
+): Promise<ReplicaState> {
+  const state = { nodeId, home, reachable: false, dots: [], clock: '', tombstone: false, hintedFor: [] };
   try {
-    const bytes = await replicaOn(node, id).read({ key, deadline });
+    const { record: bytes, owed } = await replicaOn(node, nodeId).inspect({ key, deadline });
     if (bytes === undefined) return { ...state, reachable: true };
     const { clock, siblings } = node.records.decode(bytes);
     const dots = siblings.map(({ dot }) => printDot(dot));
-    return { ...state, reachable: true, dots, clock: printContext(clock), tombstone: siblings.length === 0 };
+    const tombstone = siblings.length === 0;
+    return { ...state, reachable: true, dots, clock: printContext(clock), tombstone, hintedFor: [...owed] };
   } catch (error) {
-    node.metrics.replicaFailed(id, 'read', error);
+    node.metrics.replicaFailed(nodeId, 'read', error);
     return state;
   }
 }

@@ -21,7 +21,7 @@ import type { Ring } from '../core/ring/ring.ts';
 import { parseStorageKey } from '../core/ring/storage-key.ts';
 import { merge, visibleSiblings } from '../core/versioning/record.ts';
 import { readHomes } from './coordinate-get.ts';
-import { notEnoughReplicas, type Place, placeOf, reachableHomes, replicaOn, type StorageNode } from './node.ts';
+import { notEnoughReplicas, type Place, placeOf, reachableOf, replicaOn, type StorageNode } from './node.ts';
 
 export const pageKeysDefault = 1_000;
 export const pageKeysMax = 10_000;
@@ -89,7 +89,7 @@ async function* liveKeys(
 async function* liveKeysOf(node: StorageNode, ring: Ring, range: ReplicaScanMessage): AsyncGenerator<ScannedKey> {
   const place = placeOf(ring, range.start);
   const needed = majority(ring.replicas);
-  let cursors = reachableHomes(node, place).map(({ id }) => openCursor(id, replicaOn(node, id), range));
+  let cursors = reachableOf(node, place.homes).map(({ id }) => openCursor(id, replicaOn(node, id), range));
   for (;;) {
     const failed = new Set<Cursor>();
     await Promise.all(

@@ -1,27 +1,67 @@
-/** This node's own replica: what it does for coordinators, itself among them. */
+/**
+ * This node's own replica: what it does for coordinators, itself among them.
+ *
+ * I1 A record that belongs elsewhere is stored only for a home that it is then owed to, or where one of the key is
+ *    kept for a home already: what nobody would ever take away again must not come.
+ */
 import { decodeStored, type RecordCodec, recordChecksum } from '../core/codec/record.ts';
 import { Failure } from '../core/failure.ts';
 import type { Clock } from '../core/ports.ts';
 import type { Replica, ScannedKey } from '../core/quorum/peers.ts';
+import { partitionOfStorageKey } from '../core/ring/partition.ts';
+import { isHome, nodeById, type Ring } from '../core/ring/ring.ts';
 import { parseStorageKey } from '../core/ring/storage-key.ts';
-import { emptyRecord, merge, sameBytes, visibleSiblings } from '../core/versioning/record.ts';
-import type { RecordStore } from './record-store.ts';
+import { emptyRecord, type KeyRecord, merge, sameBytes, visibleSiblings } from '../core/versioning/record.ts';
+import type { HintBook } from './hints.ts';
+import type { Held, Next, RecordStore } from './record-store.ts';
 
 /** A page reads at most this many records, so that no scan holds the event loop for long. */
 const scanRecordsMax = 512;
 
-export function createLocalReplica(store: RecordStore, records: RecordCodec, clock: Clock): Replica {
+export interface LocalReplicaOptions {
+  /** Of this node. */
+  readonly id: string;
+  readonly store: RecordStore;
+  readonly records: RecordCodec;
+  readonly clock: Clock;
+  readonly hints: HintBook;
+  ring(): Ring | undefined;
+}
+
+export function createLocalReplica({ id, store, records, clock, hints, ring }: LocalReplicaOptions): Replica {
+  /** I1. */
+  function checkOwnership(key: Uint8Array, hintedFor: string, own: Held): void {
+    const known = ring();
+    const self = known && nodeById(known, id);
+    if (known !== undefined && self !== undefined) {
+      const partition = partitionOfStorageKey(key, known.partitions);
+      if (isHome(known, partition, self.index)) return;
+      const home = hintedFor === '' ? undefined : nodeById(known, hintedFor);
+      if (home !== undefined && isHome(known, partition, home.index)) return;
+      if (own.bytes !== undefined) return;
+    }
+    throw new Failure('NOT_ENOUGH_REPLICAS', `node ${id} does not own the partition of the key`);
+  }
+
+  function merged(own: Held, incoming: KeyRecord, bytes: Uint8Array): Next | undefined {
+    if (own.bytes !== undefined && sameBytes(own.bytes, bytes)) return undefined;
+    const record = own.record === emptyRecord ? incoming : merge(own.record, incoming);
+    if (record === own.record) return undefined;
+    return { ...own, record, bytes: record === incoming ? bytes : records.encode(record) };
+  }
+
   return {
-    async write({ key, record: bytes, sync, deadline }) {
+    async write({ key, record: bytes, sync, hintedFor, deadline }) {
       if (clock.now() >= deadline) throw new Failure('DEADLINE', 'the deadline had passed when the record arrived');
       const incoming = records.decode(bytes);
       const { committed } = await store.change(
         key,
-        ({ birth, record, bytes: own }) => {
-          if (own !== undefined && sameBytes(own, bytes)) return undefined;
-          const merged = record === emptyRecord ? incoming : merge(record, incoming);
-          if (merged === record) return undefined;
-          return { birth, record: merged, bytes: merged === incoming ? bytes : records.encode(merged) };
+        (own) => {
+          checkOwnership(key, hintedFor, own);
+          const next = merged(own, incoming, bytes);
+          if (hintedFor === '' || hintedFor === id) return next;
+          const owing = hints.owe(next ?? own, hintedFor, partitionOf(key));
+          return owing === own ? undefined : owing;
         },
         sync,
       );
@@ -29,6 +69,11 @@ export function createLocalReplica(store: RecordStore, records: RecordCodec, clo
     },
 
     read: ({ key }) => store.read(key),
+
+    async inspect({ key }) {
+      const { held } = await store.change(key, () => undefined, false);
+      return { record: held.bytes, owed: held.owed };
+    },
 
     async scan({ start, end, namespace, prefix, limit }) {
       const page = await store.scan(start, end, Math.min(limit, scanRecordsMax));
@@ -42,4 +87,8 @@ export function createLocalReplica(store: RecordStore, records: RecordCodec, clo
       return { keys, next: page.next };
     },
   };
+
+  function partitionOf(key: Uint8Array): number {
+    return partitionOfStorageKey(key, (ring() as Ring).partitions);
+  }
 }

@@ -3,14 +3,16 @@ import type { Receipt } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import type { RecordCodec } from '../core/codec/record.ts';
 import type { Deadlines } from '../core/deadlines.ts';
 import { Failure } from '../core/failure.ts';
-import type { Clock, Random } from '../core/ports.ts';
+import type { Clock, Random, StorageEngine } from '../core/ports.ts';
 import type { HedgeBudget } from '../core/quorum/hedge-budget.ts';
 import type { Peers, Replica } from '../core/quorum/peers.ts';
+import { type Selection, selectReplicas } from '../core/quorum/sloppy.ts';
 import type { Validation } from '../core/requests/validate.ts';
 import { partitionOfStorageKey } from '../core/ring/partition.ts';
 import { preferenceList } from '../core/ring/preference-list.ts';
 import type { Ring, RingNode } from '../core/ring/ring.ts';
 import type { CoordinatorMetrics } from './coordinator-metrics.ts';
+import type { HintBook } from './hints.ts';
 import type { RecordStore } from './record-store.ts';
 
 export interface StorageNode {
@@ -20,7 +22,9 @@ export interface StorageNode {
   lineage(): bigint;
   /** Undefined until the first ring is known. */
   ring(): Ring | undefined;
+  readonly engine: StorageEngine;
   readonly store: RecordStore;
+  readonly hints: HintBook;
   /** This node's own replica. */
   readonly replica: Replica;
   readonly peers: Peers;
@@ -37,21 +41,39 @@ export interface StorageNode {
 export interface Place {
   readonly ring: Ring;
   readonly partition: number;
-  /** The first N of the preference list, in order. */
+  /** Every node that may serve the key, in order. */
+  readonly preference: readonly RingNode[];
+  /** The first N of them. */
   readonly homes: readonly RingNode[];
 }
 
 export function placeOf(ring: Ring, storageKey: Uint8Array): Place {
   const partition = partitionOfStorageKey(storageKey, ring.partitions);
-  const indexes = preferenceList(ring, partition).slice(0, ring.replicas);
-  return { ring, partition, homes: indexes.map((index) => ring.nodes[index] as RingNode) };
+  const preference = preferenceList(ring, partition).map((index) => ring.nodes[index] as RingNode);
+  return { ring, partition, preference, homes: preference.slice(0, ring.replicas) };
 }
 
-/** This node first, then the homes that answer, in preference order. */
-export function reachableHomes(node: Pick<StorageNode, 'id' | 'peers'>, { homes }: Place): readonly RingNode[] {
-  const others = homes.filter(({ id }) => id !== node.id && node.peers.reachable(id));
-  const self = homes.find(({ id }) => id === node.id);
+/** Who runs a write of the key that this node coordinates. */
+export function selectWriters(node: Pick<StorageNode, 'id' | 'peers'>, { ring, preference }: Place): Selection {
+  return selectReplicas({
+    preference: preference.map(({ id }) => id),
+    replicas: ring.replicas,
+    coordinator: node.id,
+    strict: false,
+    reachable: (id) => node.peers.reachable(id),
+  });
+}
+
+/** Those of the nodes that can be asked, this node first. */
+export function reachableOf(node: Pick<StorageNode, 'id' | 'peers'>, nodes: readonly RingNode[]): readonly RingNode[] {
+  const others = nodes.filter(({ id }) => id !== node.id && node.peers.reachable(id));
+  const self = nodes.find(({ id }) => id === node.id);
   return self === undefined ? others : [self, ...others];
+}
+
+/** Whom to ask for the key, in order: the homes, then who may stand in for one. */
+export function readersOf(node: Pick<StorageNode, 'id' | 'peers'>, { homes, preference }: Place): readonly RingNode[] {
+  return [...reachableOf(node, homes), ...reachableOf(node, preference.slice(homes.length))];
 }
 
 export function replicaOn(node: Pick<StorageNode, 'id' | 'peers' | 'replica'>, nodeId: string): Replica {
@@ -62,4 +84,9 @@ export function notEnoughReplicas(place: Place, wanted: number, reached: number,
   const message = `${wanted} of ${place.homes.length} replicas wanted, ${reached} reached`;
   if (receipt === undefined) return new Failure('NOT_ENOUGH_REPLICAS', message, { retryAfterMs: 500 });
   return new Failure('NOT_ENOUGH_REPLICAS', message, { outcome: 'UNKNOWN', receipt });
+}
+
+/** Milliseconds since 1970, whole and not negative: a broken wall clock must not break a record (it decides nothing). */
+export function wallMs(clock: Pick<Clock, 'wallNow'>): number {
+  return Math.max(0, Math.floor(clock.wallNow())) || 0;
 }

@@ -1,16 +1,16 @@
 /**
  * One operation as it comes from a client: validated, placed, and run here where this node is a home of
- * its key; else sent on to one that is.
+ * its key; else sent on to the homes that can be reached, one after the other, and run here where there is none.
  */
 
 import type { Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
-import { Failure } from '../core/failure.ts';
+import { Failure, type ReasonName } from '../core/failure.ts';
 import { type Located, validateDelete, validateGet, validatePut } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
 import type { Arrival } from '../platform/streams/session-server.ts';
 import { coordinateGet } from './coordinate-get.ts';
 import { coordinateDelete, coordinatePut } from './coordinate-put.ts';
-import { notEnoughReplicas, type Place, placeOf, type StorageNode } from './node.ts';
+import { type Place, placeOf, type StorageNode } from './node.ts';
 
 /** Sends an operation on to another storage node. */
 export type Forward = (nodeId: string, operation: Operation, deadline: number) => Promise<Omit<Result, 'id'>>;
@@ -31,9 +31,12 @@ export async function runOperation(
     run: (place: Place, request: V) => Promise<Omit<Result, 'id'>>,
   ) => {
     const place = placeOf(ring, request.storageKey);
-    if (place.homes.some(({ id }) => id === node.id)) return run(place, request);
-    if (forwarded) throw notHome(node, place);
-    return sendOn(node, forward, place, operation, deadline);
+    if (!forwarded && !place.homes.some(({ id }) => id === node.id)) {
+      const answer = await sendOn(node, forward, place, operation, deadline);
+      if (answer !== undefined) return answer;
+    }
+    if (!place.preference.some(({ id }) => id === node.id)) throw notInList(node, place);
+    return run(place, request);
   };
   try {
     if (get !== undefined) {
@@ -64,23 +67,38 @@ export async function runOperation(
   }
 }
 
+/** Undefined where no home can be reached. An operation whose outcome is unknown is not tried again: its client is. */
 async function sendOn(
   node: StorageNode,
   forward: Forward,
   place: Place,
   operation: Operation,
   deadline: number,
-): Promise<Omit<Result, 'id'>> {
-  const home = place.homes.find(({ id }) => node.peers.reachable(id));
-  if (home === undefined) throw notEnoughReplicas(place, 1, 0);
-  node.metrics.forwarded.add(1);
-  return forward(home.id, operation, deadline);
+): Promise<Omit<Result, 'id'> | undefined> {
+  for (const { id } of place.homes) {
+    if (!node.peers.reachable(id)) continue;
+    node.metrics.forwarded.add(1);
+    try {
+      return await forward(id, operation, deadline);
+    } catch (error) {
+      const isElsewhere = error instanceof Failure && isOfThatNode.has(error.reason);
+      if (!isElsewhere || error.outcome === 'UNKNOWN') throw error;
+    }
+  }
+  return undefined;
 }
 
-function notHome(node: StorageNode, { partition, ring }: Place): Failure {
+/** Another node may do better. */
+const isOfThatNode: ReadonlySet<ReasonName> = new Set([
+  'DRAINING',
+  'NO_RING',
+  'NOT_ENOUGH_REPLICAS',
+  'OVERLOADED',
+  'STORAGE_FAILED',
+]);
+
+function notInList(node: StorageNode, { partition, ring }: Place): Failure {
   const { term, sequence } = ring.version;
-  return new Failure(
-    'NOT_ENOUGH_REPLICAS',
-    `node ${node.id} does not own partition ${partition} in ring ${term}.${sequence}`,
-  );
+  const message = `node ${node.id} is not in the preference list of partition ${partition} in ring ${term}.${sequence}`;
+  return new Failure('NOT_ENOUGH_REPLICAS', message);
 }

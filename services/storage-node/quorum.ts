@@ -20,6 +20,8 @@ export interface Quorum<T> {
   /** Adds a replica that was asked beyond those announced at the start. */
   ask(nodeId: string, answer: Promise<T>): void;
   readonly outcome: Promise<Outcome>;
+  /** All that were asked have answered or failed. */
+  readonly over: Promise<void>;
 }
 
 export interface QuorumOptions<T> {
@@ -36,11 +38,13 @@ export function gatherQuorum<T>(options: QuorumOptions<T>): Quorum<T> {
   const { needed, deadline, deadlines, asked, onFailure } = options;
   const answers: Answer<T>[] = [];
   const { promise: outcome, resolve } = Promise.withResolvers<Outcome>();
+  const { promise: over, resolve: end } = Promise.withResolvers<void>();
   const alarm = deadlines.set(deadline, () => resolve('late'));
   let tally = openTally(needed, asked.length);
 
   function update(next: Tally): void {
     tally = next;
+    if (tally.outstanding === 0) end();
     if (tally.verdict === 'open') return;
     alarm.cancel();
     resolve(tally.verdict);
@@ -68,6 +72,7 @@ export function gatherQuorum<T>(options: QuorumOptions<T>): Quorum<T> {
   return {
     answers,
     outcome,
+    over,
     get tally() {
       return tally;
     },

@@ -23,7 +23,7 @@ export async function repairReplicas(
   }
   node.metrics.repairsUnderWay++;
   const record = node.records.encode(merged);
-  const message = { key, record, sync: false, deadline: node.clock.now() + repairTimeoutMs };
+  const message = { key, record, sync: false, hintedFor: '', deadline: node.clock.now() + repairTimeoutMs };
   await Promise.all(stale.map(({ nodeId }) => repair(node, nodeId, message)));
   node.metrics.repairsUnderWay--;
 }

@@ -12,10 +12,9 @@
  *    with it. (A buffer each would be tens of thousands of them for the garbage collector to look after; views
  *    of the pages that messages came in would keep those alive.)
  */
-import type { Birth } from '../core/versioning/birth.ts';
+import type { CopyNotes } from '../core/codec/record.ts';
 
-export interface CachedRecord {
-  readonly birth: Birth | undefined;
+export interface CachedRecord extends CopyNotes {
   /** The record's encoding; undefined where the engine has none. */
   readonly bytes: Uint8Array | undefined;
 }
@@ -102,8 +101,8 @@ function createGeneration(pageBytes: number): Generation {
       return found;
     },
     add(name, record) {
-      const { birth, bytes } = record;
-      records.set(name, { birth, bytes: bytes && own(bytes) });
+      const { birth, owed, bytes } = record;
+      records.set(name, { birth, owed, bytes: bytes && own(bytes) });
       total += sizeOf(record);
     },
     get bytes() {

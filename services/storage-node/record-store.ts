@@ -2,8 +2,9 @@
  * The records of this node: an overlay of what is being changed, over the storage engine, with group commit.
  *
  * Reads of one turn become one getMany; changes of one turn become one batch; while one batch is being
- * written the next one gathers. Owns the order of changes to a key, and a cache of the records used last.
- * Knows nothing of what the changes mean.
+ * written the next one gathers. Owns the order of changes to a key, the index of what is owed to whom (in
+ * the same batch as the record it speaks of), and a cache of the records used last. Knows nothing of what the
+ * changes mean.
  *
  * I1 Everything that changes a record goes through one overlay entry a key, made at first touch, while its
  *    read may still be pending: later changes of the key queue on it. Without it two changes read the
@@ -18,10 +19,10 @@
  * I6 A key is in the overlay, or in the cache, or in neither; what a read found is cached only if the key
  *    was not touched since the read began.
  */
-import { decodeStored, encodeBirth, type RecordCodec } from '../core/codec/record.ts';
+import { encodeHintNote, hintKey } from '../core/codec/hint.ts';
+import { type CopyNotes, decodeStored, encodeNotes, type RecordCodec } from '../core/codec/record.ts';
 import { Failure } from '../core/failure.ts';
 import type { CounterHandle, Metrics, Mutation, ScanPage, StorageEngine } from '../core/ports.ts';
-import type { Birth } from '../core/versioning/birth.ts';
 import { emptyRecord, type KeyRecord } from '../core/versioning/record.ts';
 import { type CachedRecord, createRecordCache } from './record-cache.ts';
 
@@ -32,18 +33,16 @@ const readBatchesMax = 2;
 const readBatchKeysMax = 512;
 
 /** What this node keeps of one key. */
-export interface Held {
-  readonly birth: Birth | undefined;
+export interface Held extends CopyNotes {
   readonly record: KeyRecord;
   /** The record's encoding; undefined where nothing is kept. */
   readonly bytes: Uint8Array | undefined;
 }
 
-/** What a change leaves; undefined where it changes nothing. */
-export interface Next {
-  readonly birth: Birth | undefined;
-  readonly record: KeyRecord;
-  readonly bytes: Uint8Array;
+/** What a change leaves: `nothingHeld` to drop the record. */
+export interface Next extends Held {
+  /** Written in the same batch. */
+  readonly also?: readonly Mutation[];
 }
 
 export interface Changed {
@@ -71,14 +70,19 @@ export interface RecordStoreOptions {
   engine: StorageEngine;
   codec: RecordCodec;
   endOfTurn(run: () => void): void;
+  /** Whole milliseconds since 1970; for people. */
+  wallNowMs(): number;
   metrics: Metrics;
   /** 0: no cache. */
   cacheBytesMax: number;
   onFailure(error: unknown): void;
+  /** The record of a key has come to be owed to a node, or is no more (-1). */
+  onOwed?(nodeId: string, by: 1 | -1): void;
 }
 
 interface Batch {
   readonly entries: Entry[];
+  readonly also: Mutation[];
   sync: boolean;
   readonly done: PromiseWithResolvers<void>;
 }
@@ -88,6 +92,8 @@ interface Entry {
   readonly name: string;
   /** Undefined while the first read is pending. */
   held: Held | undefined;
+  /** To whom the record is owed by the index, once the batches handed over so far are written. */
+  indexed: readonly string[];
   loading: Promise<void>;
   /** Changes that wait for `loading`. */
   waiting: number;
@@ -101,7 +107,12 @@ interface PendingRead {
   reject(error: unknown): void;
 }
 
-const nothingHeld: Held = Object.freeze({ birth: undefined, record: emptyRecord, bytes: undefined });
+export const nothingHeld: Held = Object.freeze({
+  birth: undefined,
+  owed: Object.freeze([]),
+  record: emptyRecord,
+  bytes: undefined,
+});
 const alreadyDone = Promise.resolve();
 /** Written where a batch has nothing else to write but must sync what was written before. */
 const syncMark: Mutation = { space: 'meta', key: new TextEncoder().encode('sync'), value: new Uint8Array(0) };
@@ -170,7 +181,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
 
   function gather(): Batch {
     if (gathering === undefined) {
-      gathering = { entries: [], sync: false, done: Promise.withResolvers() };
+      gathering = { entries: [], also: [], sync: false, done: Promise.withResolvers() };
       gathering.done.promise.catch(() => {}); // nobody may be waiting for it
     }
     if (!writeScheduled && writing === undefined) {
@@ -189,12 +200,15 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
   }
 
   async function runWrite(batch: Batch): Promise<void> {
-    const mutations = batch.entries.map(({ key, held }): Mutation => {
-      const { birth, bytes } = held as Next;
-      return { space: 'records', key, prefix: encodeBirth(birth), value: bytes };
-    });
+    const mutations = [...batch.also];
+    for (const entry of batch.entries) {
+      const held = entry.held as Held;
+      const prefix = held.bytes && encodeNotes(held);
+      mutations.push({ space: 'records', key: entry.key, prefix, value: held.bytes });
+      if (entry.indexed !== held.owed) index(entry, held, mutations);
+    }
     metrics.batches.add(1);
-    metrics.batchRecords.add(mutations.length);
+    metrics.batchRecords.add(batch.entries.length);
     if (mutations.length === 0) mutations.push(syncMark);
     try {
       await engine.write(mutations, batch.sync);
@@ -218,6 +232,22 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     startWrite();
   }
 
+  /** What the index of hints has to learn of an entry. */
+  function index(entry: Entry, { owed, bytes }: Held, mutations: Mutation[]): void {
+    for (const nodeId of owed) {
+      if (entry.indexed.includes(nodeId)) continue;
+      const value = encodeHintNote({ sinceMs: options.wallNowMs(), recordBytes: bytes?.length ?? 0 });
+      mutations.push({ space: 'hints', key: hintKey(nodeId, entry.key), value });
+      options.onOwed?.(nodeId, 1);
+    }
+    for (const nodeId of entry.indexed) {
+      if (owed.includes(nodeId)) continue;
+      mutations.push({ space: 'hints', key: hintKey(nodeId, entry.key), value: undefined });
+      options.onOwed?.(nodeId, -1);
+    }
+    entry.indexed = owed;
+  }
+
   function forgetIfIdle(entry: Entry): void {
     if (entry.batch === undefined && entry.waiting === 0) drop(entry);
   }
@@ -237,7 +267,15 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     if (known !== undefined) return known;
     cacheableReads.delete(name);
     const cached = cache.take(name);
-    const entry: Entry = { key, name, held: undefined, waiting: 0, batch: undefined, loading: alreadyDone };
+    const entry: Entry = {
+      key,
+      name,
+      held: undefined,
+      indexed: nothingHeld.owed,
+      waiting: 0,
+      batch: undefined,
+      loading: alreadyDone,
+    };
     if (cached === undefined) {
       entry.loading = load(key).then((stored) => hold(entry, openStored(stored)));
     } else {
@@ -267,8 +305,9 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       entry.held = nothingHeld;
       return;
     }
-    const { birth, bytes } = found;
-    entry.held = { birth, bytes, record: unlessCorrupt(() => codec.decode(bytes)) };
+    const { birth, owed, bytes } = found;
+    entry.held = { birth, owed, bytes, record: unlessCorrupt(() => codec.decode(bytes)) };
+    entry.indexed = owed;
     overlayBytes += bytes.length;
   }
 
@@ -299,7 +338,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     const next = decide(before);
     if (next === undefined) return { held: before, committed: committedAlready(entry, sync) };
     // Here too: those that waited for their reads all came while there was room.
-    const bytes = overlayBytes + next.bytes.length - (before.bytes?.length ?? 0);
+    const bytes = overlayBytes + (next.bytes?.length ?? 0) - (before.bytes?.length ?? 0);
     if (bytes > overlayBytesMax && bytes > overlayBytes && overlay.size > 1) throw overloaded(bytes);
     entry.held = next;
     overlayBytes = bytes;
@@ -308,6 +347,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       entry.batch = batch;
       batch.entries.push(entry);
     }
+    if (next.also !== undefined) batch.also.push(...next.also);
     if (sync) batch.sync = true;
     return { held: next, committed: batch.done.promise };
   }

@@ -4,7 +4,7 @@
  *   KeyValueService ─► operations ─► coordinate-put / coordinate-get ─► record store ─► RocksDB
  *   ReplicaService  ─► local replica ────────────────────────────────────┘
  */
-import { ProcessKind, type StorageStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { type HintStatus, ProcessKind, type StorageStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { KeyValueServiceService } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { ReplicaServiceService } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import type { StorageEngine } from '../core/ports.ts';
@@ -27,12 +27,13 @@ import { statusService } from '../platform/status-service.ts';
 import { createPeers } from '../platform/streams/peers.ts';
 import { createReplicaService } from '../platform/streams/replica-service.ts';
 import { createSessionServer, type Execute } from '../platform/streams/session-server.ts';
-import { assembleStorageNode } from './assemble.ts';
+import { type AssembledNode, assembleStorageNode } from './assemble.ts';
 import type { StorageNodeConfig } from './config.ts';
 import { explain } from './explain.ts';
 import { createForwarding } from './forwarding.ts';
 import { readIdentity } from './identity.ts';
 import { listKeys } from './list-keys.ts';
+import { wallMs } from './node.ts';
 import { runOperation } from './operations.ts';
 
 /** EX_IOERR: a disk that fails leaves what was acknowledged in doubt, and the process must not go on. */
@@ -64,6 +65,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     hash: xxh64,
     checksum: checksum32,
     cacheBytesMax: config['cache-mib'] * 1024 * 1024,
+    hintsPerNodeMax: config['hints-max'],
     ring: () => rings.current(),
     onStorageFailure(error) {
       storageFailed = true;
@@ -72,6 +74,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     },
   });
 
+  await node.handoff.start();
   const forwarding = createForwarding(rings, clock, random, id);
   const execute: Execute = (operation, arrival) => runOperation(node, forwarding.forward, operation, arrival);
   const ringVersion = () => rings.current()?.version;
@@ -85,7 +88,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     explain: (request, deadline) => explain(node, request, deadline),
     listKeys: (request) => listKeys(node, request),
   });
-  const replicaService = createReplicaService({ replica: node.replica, rings, terms, clock, log });
+  const replicaService = createReplicaService({ replica: node.replica, terms, clock, log });
 
   const transport = createGrpcGossipTransport();
   const [remembered] = await engine.getMany('meta', [gossipMemory]);
@@ -124,6 +127,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
         log,
         peers: () => peers.view(),
         storage: () => storageStatus(engine, rings.current(), id, accepting()),
+        hints: () => hintStatus(node),
       }),
     ],
   });
@@ -142,6 +146,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     draining = true;
     server.setServing(false);
     await Promise.race([sessions.drain(), new Promise<void>((resolve) => clock.after(config.drain, resolve))]);
+    await node.handoff.stop();
     await gossip.stop();
     transport.close();
     forwarding.close();
@@ -159,6 +164,23 @@ function readiness(storageFailed: boolean, ring: Ring | undefined): { ok: boolea
   if (storageFailed) return { ok: false, reason: 'the disk failed; nothing is acknowledged' };
   if (ring === undefined) return { ok: false, reason: 'no ring is known yet' };
   return { ok: true };
+}
+
+async function hintStatus({ hints, handoff, clock }: AssembledNode): Promise<HintStatus[]> {
+  const summaries = await hints.summary();
+  return summaries.map(({ nodeId, hints: count, bytes, oldestMs, markedPartitions }) => {
+    const progress = handoff.progress(nodeId);
+    return {
+      nodeId,
+      hints: BigInt(count),
+      bytes: BigInt(bytes),
+      oldestMs: BigInt(oldestMs === undefined ? 0 : Math.max(0, wallMs(clock) - oldestMs)),
+      markedPartitions,
+      delivering: progress !== undefined,
+      delivered: BigInt(progress?.delivered ?? 0),
+      deliveringMs: BigInt(Math.round(progress?.ms ?? 0)),
+    };
+  });
 }
 
 function storageStatus(

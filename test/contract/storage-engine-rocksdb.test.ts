@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { RocksLevel } from 'rocksdb';
-import type { Mutation } from '../../services/core/ports.ts';
+import { type Mutation, SPACES } from '../../services/core/ports.ts';
 import { beginRun, inspectLastRun, markCleanStop } from '../../services/platform/rocksdb/clean-stop.ts';
 import { startCommitter } from '../../services/platform/rocksdb/committer.ts';
 import { DataDirectoryError, FORMAT_VERSION } from '../../services/platform/rocksdb/data-directory.ts';
@@ -348,7 +348,7 @@ test('a committer thread that cannot start is an error of the start', async () =
 test('unpackWrite(packWrite(x)) is x, order and spaces included', () => {
   const mutation: fc.Arbitrary<Mutation> = fc.record(
     {
-      space: fc.constantFrom('records' as const, 'meta' as const),
+      space: fc.constantFrom(...SPACES),
       key: fc.uint8Array({ maxLength: 300 }),
       value: fc.option(fc.uint8Array({ maxLength: 300 }), { nil: undefined }),
     },
@@ -357,12 +357,10 @@ test('unpackWrite(packWrite(x)) is x, order and spaces included', () => {
   fc.assert(
     fc.property(fc.array(mutation), fc.boolean(), (mutations, sync) => {
       const found: Mutation[] = [];
-      const space = (meta: boolean) => (meta ? ('meta' as const) : ('records' as const));
       const synced = unpackWrite(
         packWrite(mutations, sync),
-        (meta, key, value) =>
-          found.push({ space: space(meta), key: Uint8Array.from(key), value: Uint8Array.from(value) }),
-        (meta, key) => found.push({ space: space(meta), key: Uint8Array.from(key), value: undefined }),
+        (space, key, value) => found.push({ space, key: Uint8Array.from(key), value: Uint8Array.from(value) }),
+        (space, key) => found.push({ space, key: Uint8Array.from(key), value: undefined }),
       );
       assert.equal(synced, sync);
       assert.deepEqual(found, mutations);

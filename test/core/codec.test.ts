@@ -6,7 +6,7 @@ import { ByteReader, ByteWriter, Malformed, varintSize } from '../../services/co
 import { contextBytesMax, createContextCodec } from '../../services/core/codec/context.ts';
 import { entriesSize, readEntries, writeEntries } from '../../services/core/codec/entries.ts';
 import { decodePageToken, encodePageToken } from '../../services/core/codec/page-token.ts';
-import { createRecordCodec, decodeStored, encodeBirth, recordChecksum } from '../../services/core/codec/record.ts';
+import { createRecordCodec, decodeStored, encodeNotes, recordChecksum } from '../../services/core/codec/record.ts';
 import {
   type CausalContext,
   type ContextEntry,
@@ -316,17 +316,19 @@ test('fixed widths are big-endian and read back', () => {
   assert.throws(() => new ByteReader(new Uint8Array(7)).u64(), Malformed);
 });
 
-test('a stored record keeps its birth beside it, and says by its checksum whether it differs', () => {
+test('a stored record keeps its birth and whom it is owed to beside it, and says by its checksum whether it differs', () => {
+  const owedTo = fc.array(fc.string({ unit: 'grapheme', minLength: 1 }), { maxLength: 5 });
   fc.assert(
-    fc.property(record, fc.option(birth, { nil: undefined }), (one, kept) => {
+    fc.property(record, fc.option(birth, { nil: undefined }), owedTo, (one, kept, owed) => {
       const bytes = records.encode(one);
-      const stored = Uint8Array.from([...encodeBirth(kept), ...bytes]);
-      assert.equal(stored.length, bytes.length + (kept === undefined ? 1 : 17));
-      assert.deepEqual(decodeStored(stored), { birth: kept, bytes });
+      const notes = encodeNotes({ birth: kept, owed });
+      if (owed.length === 0) assert.equal(notes.length, kept === undefined ? 1 : 17);
+      assert.deepEqual(decodeStored(Uint8Array.from([...notes, ...bytes])), { birth: kept, owed, bytes });
       assert.equal(recordChecksum(bytes), checksum32(bytes.subarray(0, -4)));
     }),
   );
-  refuses(() => decodeStored(Uint8Array.from([2, 0, 0])), 'kind 2');
+  refuses(() => decodeStored(Uint8Array.from([4, 0, 0])), 'flag 4');
+  refuses(() => decodeStored(Uint8Array.from([2, 1, 9, 0])), 'short id');
   refuses(() => decodeStored(new Uint8Array(0)), 'empty');
   refuses(() => decodeStored(Uint8Array.from([1, 0, 0])), 'short birth');
 });

@@ -352,22 +352,24 @@ test('a client that writes faster than the replicas is made to wait, and not tak
   for (const server of servers) {
     const stream = openHttp2(server).request(sessionHeaders);
     stream.on('error', () => {});
+    const before = await residentBytes();
     await Promise.all(others.map((each) => each.kill('SIGSTOP')));
-    let taken = 0;
+    let running = 0;
+    let resident = 0;
     try {
       for (let i = 0; i < 64; i++) {
         const value = Buffer.alloc(mib, i);
         const writes = [1, 2, 3].map((n) => operation(BigInt(3 * i + n), 'put', put(`fast ${i} ${n}`, value), 60_000));
-        const flows = stream.write(framed(sessionRequest(writes)));
-        const isTaken = flows || once(stream, 'drain').then(() => true);
-        if (!(await Promise.race([isTaken, sleep(1_000).then(() => false)]))) break;
-        taken += writes.length;
+        // Until the stopped nodes are noticed the writes wait for them; from then on they are refused.
+        if (!stream.write(framed(sessionRequest(writes)))) await once(stream, 'drain');
+        running = Math.max(running, await gauge(server, 'cartwheel_operations_running_bytes'));
+        resident = Math.max(resident, (await residentBytes()) - before);
       }
     } finally {
       await Promise.all(others.map((each) => each.kill('SIGCONT')));
     }
-    // 16 run, 8 wait, and grpc-js reads 16 messages ahead.
-    assert.ok(taken >= 16 && taken <= 100, `${taken} MiB were taken, of 192`);
+    assert.ok(running > mib && running < 17 * mib, `${running} bytes ran at a time, of one session`);
+    assert.ok(resident < 400 * mib, `${Math.round(resident / mib)} MiB more for writes of 192 MiB`);
     stream.close();
     await until(async () => (await gauge(server, 'cartwheel_operations_running_bytes')) === 0);
   }
@@ -597,7 +599,7 @@ test('a replication stream without a handshake, or with a wrong one, is refused,
   const client = clientOf(node);
   const right = await hello(client);
   const write = { id: 1, key: keyBytes('stranger'), record: recordOf(Buffer.from('v')), sync: true };
-  const writes = [{ ...write, timeoutMs: 0, more: false }];
+  const writes = [{ ...write, timeoutMs: 0, more: false, hintedFor: '' }];
   const wrong: readonly (readonly [Partial<ReplicateRequest>, RegExp])[] = [
     [{ writes }, /no handshake/],
     [{ hello: { ...right, wireVersion: 99 }, writes }, /99 there, 1 here/],
@@ -652,8 +654,16 @@ test('records and keys that make no sense are refused one by one, and do not sta
     [hashed(Buffer.concat([Buffer.alloc(64, 'n'), Buffer.from('\0k')])), record],
   ];
   replicate.send({
-    writes: bad.map(([key, record], i) => ({ id: i, key, record, sync: true, timeoutMs: 0, more: false })),
-    reads: [{ id: 1_000, key: Buffer.alloc(3), timeoutMs: 0 }],
+    writes: bad.map(([key, record], i) => ({
+      id: i,
+      key,
+      record,
+      sync: true,
+      timeoutMs: 0,
+      more: false,
+      hintedFor: '',
+    })),
+    reads: [{ id: 1_000, key: Buffer.alloc(3), timeoutMs: 0, inspect: false }],
   });
   const results = await replicate.results(bad.length + 1);
   assert.deepEqual(
@@ -661,7 +671,9 @@ test('records and keys that make no sense are refused one by one, and do not sta
     [],
   );
   // One id twice, and id 0: each has its own answer.
-  replicate.send({ writes: [0, 1, 1].map((id) => ({ id, key, record, sync: true, timeoutMs: 0, more: false })) });
+  replicate.send({
+    writes: [0, 1, 1].map((id) => ({ id, key, record, sync: true, timeoutMs: 0, more: false, hintedFor: '' })),
+  });
   const more = (await replicate.results(bad.length + 4)).slice(-3);
   assert.deepEqual(
     more.map((result) => result.status),
@@ -687,7 +699,15 @@ test('pieces that never end, in number or in size, are bounded', async () => {
   const greeting = await hello(client);
   const before = await residentBytes([node]);
   const key = keyBytes('pieces');
-  const piece = (id: number, record: Buffer) => ({ id, key, record, sync: true, timeoutMs: 0, more: true });
+  const piece = (id: number, record: Buffer) => ({
+    id,
+    key,
+    record,
+    sync: true,
+    timeoutMs: 0,
+    more: true,
+    hintedFor: '',
+  });
   const kinds: readonly ((frame: number) => Partial<ReplicateRequest>)[] = [
     (frame) => ({ writes: Array.from({ length: 3_000 }, (_, i) => piece(frame * 3_000 + i, Buffer.alloc(0))) }),
     () => ({ writes: Array.from({ length: 3_000 }, () => piece(1, Buffer.alloc(1))) }),
@@ -701,7 +721,7 @@ test('pieces that never end, in number or in size, are bounded', async () => {
         await once(replicate.stream, 'drain');
       }
     }
-    replicate.send({ reads: [{ id: 9, key, timeoutMs: 0 }] });
+    replicate.send({ reads: [{ id: 9, key, timeoutMs: 0, inspect: false }] });
     await replicate.results(1);
     replicate.stream.cancel();
   }
@@ -715,12 +735,14 @@ test('a stranger that reads much and takes no answer is held to a bound', async 
   replicate.send({ hello: await hello(client) });
   const key = keyBytes('a large record');
   const record = recordOf(Buffer.alloc(900 * kib, 1));
-  replicate.send({ writes: [{ id: 1, key, record, sync: true, timeoutMs: 0, more: false }] });
+  replicate.send({ writes: [{ id: 1, key, record, sync: true, timeoutMs: 0, more: false, hintedFor: '' }] });
   assert.equal((await replicate.results(1))[0]?.status, ReplicaStatus.OK);
   const before = await residentBytes([node]);
   replicate.stream.pause();
   for (let i = 0; i < 4; i++) {
-    replicate.send({ reads: Array.from({ length: 1_000 }, (_, n) => ({ id: 2 + n, key, timeoutMs: 60_000 })) });
+    replicate.send({
+      reads: Array.from({ length: 1_000 }, (_, n) => ({ id: 2 + n, key, timeoutMs: 60_000, inspect: false })),
+    });
     await sleep(300);
     await assertAllIsWell();
   }

@@ -47,6 +47,8 @@ export interface ReadOptions {
   readonly via: readonly string[];
   readonly session?: Token | undefined;
   readonly timeoutMs: number;
+  /** See checks/reads.ts. */
+  readonly afterwards?: boolean;
 }
 
 export interface WriteOptions {
@@ -123,7 +125,10 @@ export function createClient(options: ClientOptions): Client {
     return contexts.decode(bytes, hashOfStorageKey(storageKey('default', Buffer.from(key), xxh64)));
   }
 
-  async function get(key: string, { r, via, session, timeoutMs }: ReadOptions): Promise<ReadResult | undefined> {
+  async function get(
+    key: string,
+    { r, via, session, timeoutMs, afterwards = false }: ReadOptions,
+  ): Promise<ReadResult | undefined> {
     const startedAt = scheduler.now();
     const sessionContext = session?.bytes ?? Buffer.alloc(0);
     const request = { namespace: '', key: Buffer.from(key), r, sessionContext, maxBytes: 0, dots: [] };
@@ -135,7 +140,9 @@ export function createClient(options: ClientOptions): Client {
     const { siblings, context, certificate } = answer.get;
     const where = `a get of ${key} by ${name} at ${startedAt.toFixed(3)}`;
     history.note('got', name, `${key} r=${r ?? '-'} ${siblings.map(({ dot }) => dot).join(' ')}`);
-    const writes = oracle.reads.answered({ key, r: r ?? majority(replicas), startedAt, siblings, where });
+    const homes = certificate?.homesAnswered ?? 0;
+    if (homes < (r ?? majority(replicas))) marks.add('a read rested on a fallback');
+    const writes = oracle.reads.answered({ key, homes, afterwards, startedAt, siblings, where });
     const seen = new Set([...writes, ...(session?.seen ?? [])]);
     const sent = session === undefined ? [] : decode(key, session.bytes);
     checkContext(ledger, { key, context: decode(key, context), sent, seen, where });
@@ -216,6 +223,9 @@ export function createClient(options: ClientOptions): Client {
     const dot = response.receipt?.dot ?? '';
     const where = `the answer to ${attempt.kind} #${attempt.number}`;
     oracle.dots.named(dot, attempt, where);
+    const acks = response.receipt?.acks ?? [];
+    attempt.homeAcks = acks.filter(({ hintedFor }) => hintedFor === '').length;
+    if (attempt.homeAcks === 0) marks.add('a write was acknowledged by fallbacks alone');
     ledger.end(attempt, 'acknowledged', scheduler.now());
     history.note(`${attempt.kind} done`, name, `#${attempt.number} ${dot}`);
     if (attempt.kind === 'put' && dotsBefore.has(dot)) marks.add('a known request id was answered with its dot');

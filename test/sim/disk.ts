@@ -18,14 +18,17 @@ export interface SimulatedDiskTimes {
   readonly schedule: DiskSchedule;
   /** 1: healthy. */
   slowness: number;
+  /** Now and then it stalls, so long that others take the node for stopped. */
+  stalls: boolean;
 }
 
 export function createDiskTimes(scheduler: Scheduler, random: SeededRandom, means: DiskConditions): SimulatedDiskTimes {
   const mean: Readonly<Record<DiskAction, number>> = { read: means.readMs, write: means.writeMs, sync: means.syncMs };
   const times: SimulatedDiskTimes = {
     slowness: 1,
+    stalls: true,
     schedule(action, run) {
-      const stall = random.chance(stallChance) ? stallFactor : 1;
+      const stall = random.chance(stallChance) && times.stalls ? stallFactor : 1;
       scheduler.after(times.slowness * stall * (0.01 + random.around(mean[action])), run);
     },
   };

@@ -24,6 +24,8 @@ export interface WriteAttempt {
   readonly startedAt: number;
   endedAt: number | undefined;
   outcome: 'under way' | 'acknowledged' | 'unknown' | 'not applied';
+  /** Of the acknowledgements its answer named, those of homes. */
+  homeAcks: number;
   /** Every dot that was ever seen to name it. */
   readonly dots: Set<string>;
   /** Writes that may have replaced it: they knew it, and were tried. */
@@ -32,7 +34,7 @@ export interface WriteAttempt {
 
 export interface Ledger {
   begin(
-    write: Omit<WriteAttempt, 'number' | 'value' | 'endedAt' | 'outcome' | 'dots' | 'replacedBy'> & {
+    write: Omit<WriteAttempt, 'number' | 'value' | 'endedAt' | 'outcome' | 'homeAcks' | 'dots' | 'replacedBy'> & {
       items?: readonly string[];
     },
   ): WriteAttempt;
@@ -56,6 +58,7 @@ export function createLedger(): Ledger {
         value,
         endedAt: undefined,
         outcome: 'under way',
+        homeAcks: 0,
         dots: new Set(),
         replacedBy: new Set(),
       };

@@ -27,6 +27,15 @@ export const marks = [
   'an operation was forwarded',
   'a clock was cut',
   'a wall clock jumped backwards',
+  'a silent node was suspected',
+  'a suspected node was trusted again',
+  'a fallback stood in for a home',
+  'a fallback coordinated a write',
+  'a write was acknowledged by fallbacks alone',
+  'a read rested on a fallback',
+  'a hint was delivered',
+  'a record went with its last hint',
+  'hints went beyond their limit',
   'an acknowledged write was overwritten by one of unknown outcome',
 ] as const;
 

@@ -36,6 +36,11 @@ export interface Network {
   blocked(from: string, to: string): boolean;
   /** Everything to and from this endpoint takes `factor` times as long, until the function returned is called. */
   slow(name: string, factor: number): () => void;
+  /**
+   * Nothing to or from this endpoint arrives, though its connections stay as they are, until the function returned
+   * is called: a process that is stopped.
+   */
+  hold(name: string): () => void;
   /** Breaks the connections between two endpoints, without anything being wrong. */
   reset(from: string, to: string): void;
   /** Whatever may have broken a connection, or made a new one possible. */
@@ -64,6 +69,8 @@ export function createNetwork({ scheduler, random, marks, conditions }: NetworkO
   const listeners = new Map<string, Serve>();
   const blocks = new Map<string, number>();
   const slowness = new Map<string, number>();
+  /** What waits for an endpoint that is held. */
+  const held = new Map<string, (() => void)[]>();
   const watchers = new Set<(change: LinkChange) => void>();
 
   const link = (from: string, to: string) => `${from}>${to}`;
@@ -98,6 +105,11 @@ export function createNetwork({ scheduler, random, marks, conditions }: NetworkO
         return;
       }
       const arrive = () => {
+        const waiting = held.get(from) ?? held.get(to);
+        if (waiting !== undefined) {
+          waiting.push(arrive);
+          return;
+        }
         if (!blocked(from, to)) return arrived(Uint8Array.from(bytes));
         marks.add(
           blocked(to, from) ? 'a message was lost to a partition' : 'a message was lost to a one-way partition',
@@ -127,6 +139,15 @@ export function createNetwork({ scheduler, random, marks, conditions }: NetworkO
     slow(name, factor) {
       slowness.set(name, factor);
       return () => slowness.delete(name);
+    },
+
+    hold(name) {
+      const waiting = held.get(name) ?? [];
+      held.set(name, waiting);
+      return () => {
+        held.delete(name);
+        for (const arrive of waiting.splice(0)) scheduler.after(delay(name, name), arrive);
+      };
     },
 
     reset: (from, to) => tell({ what: 'reset', endpoints: [from, to] }),

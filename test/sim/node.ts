@@ -16,8 +16,7 @@ import type { Ring } from '../../services/core/ring/ring.ts';
 import { toOperationError } from '../../services/platform/errors.ts';
 import { checksum32, xxh64 } from '../../services/platform/hash.ts';
 import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
-import { assembleStorageNode } from '../../services/storage-node/assemble.ts';
-import type { StorageNode } from '../../services/storage-node/node.ts';
+import { type AssembledNode, assembleStorageNode } from '../../services/storage-node/assemble.ts';
 import { type Forward, runOperation } from '../../services/storage-node/operations.ts';
 import type { NodeLife } from './births.ts';
 import { createNodeClock } from './clock.ts';
@@ -56,6 +55,8 @@ export interface SimulatedNode {
   stop(onStopped: () => void): void;
   failDisk(): void;
   touchDirectory(): void;
+  /** Nodes that it owes something to; only while it is up. */
+  readonly owes: readonly string[];
   /** What it holds now; only while it is up. */
   held(storageKey: Uint8Array): Promise<Uint8Array | undefined>;
 }
@@ -86,7 +87,7 @@ interface Life extends NodeLife {
 interface Running {
   readonly life: Life;
   readonly engine: StorageEngine;
-  readonly assembled: StorageNode;
+  readonly assembled: AssembledNode;
   readonly clock: Clock;
   readonly wire: Wire;
 }
@@ -125,7 +126,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     const assembled = assembleStorageNode({
       id: name,
       engine,
-      peers: watchedPeers(createSimulatedPeers(wire, clock)),
+      peers: watchedPeers(createSimulatedPeers(wire, clock, () => own.fraction(), marks)),
       clock,
       random: own.fork('births'),
       hash: xxh64,
@@ -133,6 +134,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       log: complaining,
       metrics,
       cacheBytesMax: profile.cacheBytesMax,
+      hintsPerNodeMax: profile.hintsPerNodeMax,
       ring: () => ring,
       onStorageFailure() {
         if (!life.alive || !diskBroken)
@@ -176,9 +178,16 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     }
 
     running = { life, engine, assembled, clock, wire };
-    network.listen(name, (channel, message) =>
-      channel === 'session' ? serveOperation(message) : serveReplica(assembled.replica, clock, message),
-    );
+    void assembled.handoff.start().then(() => {
+      if (life.alive) serve();
+    });
+
+    function serve(): void {
+      network.listen(name, (channel, message) =>
+        channel === 'session' ? serveOperation(message) : serveReplica(assembled.replica, clock, message),
+      );
+    }
+
     history.note('started', name, `after ${endedBy}, lineage ${engine.lineage.toString(16)}`);
   }
 
@@ -198,7 +207,12 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       },
       async write(mutations, sync) {
         for (const { space, key, prefix = noBytes, value } of mutations) {
-          if (space === 'records' && value !== undefined) oracle.stored(life, key, Buffer.concat([prefix, value]));
+          if (space !== 'records') continue;
+          if (value !== undefined) oracle.stored(life, key, Buffer.concat([prefix, value]));
+          else {
+            marks.add('a record went with its last hint');
+            oracle.dropped(life, key);
+          }
         }
         await engine.write(mutations, sync);
         history.note(sync ? 'synced' : 'wrote', name, String(mutations.length));
@@ -209,6 +223,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
   function watchedPeers(peers: Peers): Peers {
     return {
       reachable: (nodeId) => peers.reachable(nodeId),
+      onReachable: (listener) => peers.onReachable(listener),
       replica(nodeId) {
         const replica = peers.replica(nodeId);
         return {
@@ -250,6 +265,9 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     get diskBroken() {
       return diskBroken;
     },
+    get owes() {
+      return running?.assembled.hints.nodes() ?? [];
+    },
     start,
 
     crash(survivors) {
@@ -271,6 +289,8 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       const close = async () => {
         if (closing || !life.alive) return;
         closing = true;
+        await assembled.handoff.stop();
+        if (!life.alive) return;
         network.silence(name);
         wire.close();
         await assembled.store.close();

@@ -18,6 +18,8 @@ export interface Oracle {
   readonly reads: ReadCheck;
   /** A record on its way to the disk of a node. */
   stored(life: NodeLife, storageKey: Uint8Array, bytes: Uint8Array): void;
+  /** A record that a node gives up: it does not belong there. */
+  dropped(life: NodeLife, storageKey: Uint8Array): void;
   /** A record in a message. */
   sent(storageKey: Uint8Array, bytes: Uint8Array, where: string): void;
   /** Runs a check, or anything in which one may be broken; the first violation is kept. */
@@ -64,6 +66,9 @@ export function createOracle({ records, replicas, marks, cut }: OracleOptions): 
         requests.stored(life, key, birth, record);
         if (birth !== undefined) births.stored(life, key, birth, record.clock);
       });
+    },
+    dropped(life, storageKey) {
+      requests.dropped(life, keyOf(storageKey));
     },
     sent(storageKey, bytes, where) {
       oracle.attempt(() => dots.record(keyOf(storageKey), open(bytes, where), where));

@@ -1,52 +1,140 @@
-/** The port Peers over a simulated wire: replica operations as the frames of replica.proto, one in each. */
+/**
+ * The port Peers over a simulated wire: replica operations as the frames of replica.proto, one in each. Whom to ask
+ * is decided as in services/platform/streams/peers.ts: by the connection, and by who is silent.
+ */
 import { ReplicaStatus, ReplicateRequest, ReplicateResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { Failure } from '../../services/core/failure.ts';
 import type { Clock } from '../../services/core/ports.ts';
-import type { Peers, Replica } from '../../services/core/quorum/peers.ts';
+import { createPeerHealth, lookEveryMs, type PeerHealth } from '../../services/core/quorum/peer-health.ts';
+import type { Peers, Replica, ReplicaCopyReport, ReplicaReadMessage } from '../../services/core/quorum/peers.ts';
+import type { Marks } from './marks.ts';
 import { ConnectionLost, type Wire } from './wire.ts';
 
 const id = 1;
+const noBytes = new Uint8Array(0);
 
-export function createSimulatedPeers(wire: Wire, clock: Pick<Clock, 'now'>): Peers {
+interface Peer {
+  readonly health: PeerHealth;
+  readonly waiting: Set<(error: Failure) => void>;
+  cancelLook: (() => void) | undefined;
+}
+
+export function createSimulatedPeers(
+  wire: Wire,
+  clock: Pick<Clock, 'now' | 'after'>,
+  jitter: () => number,
+  marks: Marks,
+): Peers {
+  const peers = new Map<string, Peer>();
+  const listeners = new Set<(nodeId: string) => void>();
   const leftOf = (deadline: number) => Math.max(1, Math.ceil(deadline - clock.now()));
 
-  async function ask(to: string, request: ReplicateRequest, duplicable: boolean): Promise<Buffer> {
-    const bytes = ReplicateRequest.encode(request).finish();
+  function peerOf(to: string): Peer {
+    let peer = peers.get(to);
+    if (peer === undefined) {
+      peer = { health: createPeerHealth(), waiting: new Set(), cancelLook: undefined };
+      if (wire.up(to)) peer.health.connected(clock.now());
+      peers.set(to, peer);
+    }
+    return peer;
+  }
+
+  function tell(to: string): void {
+    for (const listener of listeners) listener(to);
+  }
+
+  wire.onChange((to, up) => {
+    const { health } = peerOf(to);
+    if (up) {
+      health.connected(clock.now());
+      tell(to);
+    } else health.lost();
+  });
+
+  function heard(to: string): void {
+    const { health, waiting } = peerOf(to);
+    const wasTrusted = health.trusted;
+    health.heard(clock.now(), waiting.size);
+    if (!wasTrusted && health.trusted) {
+      marks.add('a suspected node was trusted again');
+      tell(to);
+    }
+  }
+
+  function watch(to: string): void {
+    peerOf(to).cancelLook ??= clock.after(lookEveryMs, () => look(to));
+  }
+
+  function look(to: string): void {
+    const peer = peerOf(to);
+    peer.cancelLook = undefined;
+    const finding = peer.health.look(clock.now(), jitter());
+    if (finding === 'suspect') {
+      marks.add('a silent node was suspected');
+      for (const fail of [...peer.waiting]) fail(unreachable(`${to} is silent`));
+    } else if (finding === 'probe') {
+      const probe = ReplicateRequest.encode({ hello: undefined, writes: [], reads: [], probe: true }).finish();
+      wire.call(to, 'replica', probe).then(
+        () => heard(to),
+        () => {},
+      );
+    }
+    if (peer.health.watchful) watch(to);
+  }
+
+  async function ask(to: string, request: Partial<ReplicateRequest>, duplicable: boolean): Promise<ReplicaCopyReport> {
+    const bytes = ReplicateRequest.encode(ReplicateRequest.fromPartial(request)).finish();
+    const { health, waiting } = peerOf(to);
+    if (!health.trusted) throw unreachable(`${to} cannot be reached`);
+    const { promise: given, reject: fail } = Promise.withResolvers<never>();
+    waiting.add(fail);
+    health.sent(clock.now());
+    watch(to);
     let answer: Uint8Array;
     try {
-      answer = await wire.call(to, 'replica', bytes, duplicable);
+      answer = await Promise.race([wire.call(to, 'replica', bytes, duplicable), given]);
     } catch (error) {
-      if (!(error instanceof ConnectionLost)) throw error;
-      throw new Failure('NOT_ENOUGH_REPLICAS', error.message, { outcome: 'UNKNOWN' });
+      waiting.delete(fail);
+      throw error instanceof ConnectionLost ? unreachable(error.message) : error;
     }
+    waiting.delete(fail);
+    heard(to);
     const [result] = ReplicateResponse.decode(answer).results;
-    if (result?.status === ReplicaStatus.OK) return result.record;
+    if (result?.status === ReplicaStatus.OK) {
+      return { record: result.record.length === 0 ? undefined : result.record, owed: result.owed };
+    }
     throw new Failure('STORAGE_FAILED', `node ${to}: ${result?.message}`, { outcome: 'UNKNOWN' });
   }
 
   function replicaOn(to: string): Replica {
+    const read = ({ key, deadline }: ReplicaReadMessage, inspect: boolean) => {
+      const asked = { id, key: Buffer.from(key), timeoutMs: leftOf(deadline), inspect };
+      return ask(to, { reads: [asked] }, false);
+    };
     return {
-      async write({ key, record, sync, deadline }) {
+      async write({ key, record, sync, hintedFor, deadline }) {
         const write = {
-          id,
-          key: Buffer.from(key),
-          record: Buffer.from(record),
-          sync,
+          ...{ id, key: Buffer.from(key), record: Buffer.from(record), sync, hintedFor },
           timeoutMs: leftOf(deadline),
           more: false,
         };
-        await ask(to, { hello: undefined, writes: [write], reads: [] }, true);
+        await ask(to, { writes: [write] }, true);
       },
-      async read({ key, deadline }) {
-        const read = { id, key: Buffer.from(key), timeoutMs: leftOf(deadline) };
-        const record = await ask(to, { hello: undefined, writes: [], reads: [read] }, false);
-        return record.length === 0 ? undefined : record;
-      },
+      read: async (message) => (await read(message, false)).record,
+      inspect: (message) => read(message, true),
       scan: () => Promise.reject(new Failure('NOT_IMPLEMENTED', 'the simulation lists no keys')),
     };
   }
 
-  return { reachable: (nodeId) => wire.up(nodeId), replica: replicaOn };
+  return {
+    reachable: (nodeId) => peerOf(nodeId).health.trusted,
+    onReachable: (listener) => listeners.add(listener),
+    replica: replicaOn,
+  };
+}
+
+function unreachable(message: string): Failure {
+  return new Failure('NOT_ENOUGH_REPLICAS', message, { outcome: 'UNKNOWN' });
 }
 
 /** The other end: one frame, run on the replica, answered as replica-service.ts does. */
@@ -55,19 +143,24 @@ export async function serveReplica(
   clock: Pick<Clock, 'now'>,
   bytes: Uint8Array,
 ): Promise<Uint8Array> {
-  const { writes, reads } = ReplicateRequest.decode(bytes);
+  const { writes, reads, probe } = ReplicateRequest.decode(bytes);
+  if (probe) return ReplicateResponse.encode(ReplicateResponse.fromPartial({ alive: true })).finish();
   const [write] = writes;
   const [read] = reads;
-  let record: Uint8Array | undefined;
+  let copy: ReplicaCopyReport = { record: undefined, owed: [] };
   let status: ReplicaStatus = ReplicaStatus.OK;
   let message = '';
   try {
     if (write !== undefined) await replica.write({ ...write, deadline: clock.now() + write.timeoutMs });
-    else if (read !== undefined) record = await replica.read({ ...read, deadline: clock.now() + read.timeoutMs });
+    else if (read?.inspect) copy = await replica.inspect({ ...read, deadline: clock.now() + read.timeoutMs });
+    else if (read !== undefined) {
+      copy = { record: await replica.read({ ...read, deadline: clock.now() + read.timeoutMs }), owed: [] };
+    }
   } catch (error) {
     status = ReplicaStatus.FAILED;
     message = error instanceof Error ? error.message : String(error);
   }
-  const result = { id, status, record: Buffer.from(record ?? []), message, more: false };
-  return ReplicateResponse.encode({ welcome: undefined, results: [result] }).finish();
+  const { record = noBytes, owed } = copy;
+  const result = { id, status, record: Buffer.from(record), message, more: false, owed: [...owed] };
+  return ReplicateResponse.encode(ReplicateResponse.fromPartial({ results: [result] })).finish();
 }

@@ -29,6 +29,9 @@ export interface Profile {
   readonly diskFailureEveryMs: number;
   readonly partitionEveryMs: number;
   readonly slowNodeEveryMs: number;
+  readonly stoppedNodeEveryMs: number;
+  /** Records that may be owed to one node. */
+  readonly hintsPerNodeMax: number;
   readonly slowDiskEveryMs: number;
   readonly resetEveryMs: number;
   readonly clockJumpEveryMs: number;
@@ -44,7 +47,7 @@ export function profileOf(seed: number): Profile {
   const oneKey = random.chance(0.15);
   return {
     seed,
-    nodes: random.chance(0.6) ? 3 : 4 + random.below(2),
+    nodes: random.chance(0.35) ? 3 : 4 + random.below(3),
     replicas: 3,
     carts: oneKey ? 0 : 1 + random.below(2),
     registers: oneKey ? 1 : 1 + random.below(3),
@@ -65,6 +68,8 @@ export function profileOf(seed: number): Profile {
     diskFailureEveryMs: sometimes(0.2, 300, 1_200),
     partitionEveryMs: sometimes(0.5, 100, 800),
     slowNodeEveryMs: sometimes(0.3, 100, 800),
+    stoppedNodeEveryMs: sometimes(0.35, 400, 2_500),
+    hintsPerNodeMax: random.chance(0.1) ? 1 : 1_000,
     slowDiskEveryMs: sometimes(0.3, 100, 800),
     resetEveryMs: sometimes(0.3, 50, 500),
     clockJumpEveryMs: sometimes(0.4, 100, 600),

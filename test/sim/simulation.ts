@@ -23,6 +23,7 @@ import { powerLoss } from './faults/power-loss.ts';
 import { resets } from './faults/resets.ts';
 import { slowDisks } from './faults/slow-disks.ts';
 import { slowNodes } from './faults/slow-nodes.ts';
+import { stoppedNodes } from './faults/stopped-nodes.ts';
 import { startLater, type World } from './faults/world.ts';
 import { createHistory } from './history.ts';
 import { converge } from './liveness.ts';
@@ -37,7 +38,13 @@ import { createScheduler } from './scheduler.ts';
 import { Violation } from './violation.ts';
 import { cartsOf, registersOf, runWorkload } from './workload.ts';
 
-const faults = [crashes, powerLoss, cleanStops, diskFailures, partitions, slowNodes, slowDisks, resets, clockJumps];
+const faults = [
+  ...[crashes, powerLoss, cleanStops, diskFailures, partitions],
+  ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps],
+];
+
+/** Longer than any fault, or the restart of a node, is planned for. */
+const faultsLastMs = 5_000;
 
 export interface RunResult {
   readonly seed: number;
@@ -108,7 +115,8 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   };
   const keys = [...cartsOf(profile), ...registersOf(profile)];
   const storageKeyOf = (key: string) => storageKey('default', Buffer.from(key), xxh64);
-  const homesOf = (key: string) => homesIn(ring, storageKeyOf(key));
+  const preferenceOf = (key: string) => preferenceIn(ring, storageKeyOf(key));
+  const homesOf = (key: string) => preferenceOf(key).slice(0, profile.replicas);
   const broken = () => oracle.violation !== undefined;
 
   /** Lets everything under way come to its end. */
@@ -140,7 +148,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
             scheduler,
             random: root.fork(`workload/${client.name}`),
             nodes: names,
-            homesOf,
+            preferenceOf,
           }),
         ),
       ),
@@ -149,8 +157,10 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
 
   async function heal(): Promise<void> {
     healing = true;
+    for (const { diskTimes } of nodes) diskTimes.stalls = false;
     history.note('healing', 'all');
-    await settle();
+    // Not until all is settled: who owes something to a node that is down never stops looking for it.
+    await runUntilDone(scheduler.sleep(faultsLastMs));
     for (const node of nodes) {
       if (node.diskBroken && node.state !== 'down') node.crash(0);
       if (node.state === 'down') node.start();
@@ -182,6 +192,10 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   if (cut()) marks.add('a clock was cut');
   if (metrics.count('cartwheel_hedged_reads_total') > 0) marks.add('a read was hedged');
   if (metrics.count('cartwheel_read_repairs_total') > 0) marks.add('a read repaired a replica');
+  if (metrics.count('cartwheel_coordinated_by_fallback_total') > 0) marks.add('a fallback coordinated a write');
+  if (metrics.count('cartwheel_hints_delivered_total') > 0) marks.add('a hint was delivered');
+  if (metrics.count('cartwheel_hints_beyond_limit_total') > 0) marks.add('hints went beyond their limit');
+  if (metrics.count('cartwheel_stand_ins_total') > 0) marks.add('a fallback stood in for a home');
   for (const { dots } of oracle.ledger.all()) if (dots.size > 1) marks.add('a retry met two coordinators');
   const { violation } = oracle;
   if (violation !== undefined) history.note('violation', violation.promise, violation.message);
@@ -203,7 +217,7 @@ function ringOf(count: number, replicas: number): Ring {
   return createRing({ version: { term: 1n, sequence: 1n }, partitions, replicas, nodes, owners, pending: new Map() });
 }
 
-function homesIn(ring: Ring, key: Uint8Array): readonly string[] {
+function preferenceIn(ring: Ring, key: Uint8Array): readonly string[] {
   const preference = preferenceList(ring, partitionOfStorageKey(key, ring.partitions));
-  return preference.slice(0, ring.replicas).map((index) => (ring.nodes[index] as RingNode).id);
+  return preference.map((index) => (ring.nodes[index] as RingNode).id);
 }

@@ -32,6 +32,8 @@ export interface Wire {
   up(to: string): boolean;
   /** Rejects with ConnectionLost. */
   call(to: string, channel: Channel, message: Uint8Array, duplicable?: boolean): Promise<Uint8Array>;
+  /** Calls `listener` when a connection has come up, and when it has gone down. */
+  onChange(listener: (to: string, up: boolean) => void): void;
   /** The process is stopping: what is under way fails. */
   close(): void;
 }
@@ -53,6 +55,7 @@ interface Connection {
 
 export function createWire({ from, others, network, scheduler, random, alive }: WireOptions): Wire {
   const connections = new Map(others.map((to): [string, Connection] => [to, { to, up: false, underWay: new Set() }]));
+  const listeners: ((to: string, up: boolean) => void)[] = [];
   let closed = false;
 
   const passable = (to: string) => network.listening(to) && !network.blocked(from, to) && !network.blocked(to, from);
@@ -62,15 +65,21 @@ export function createWire({ from, others, network, scheduler, random, alive }: 
     });
   };
 
+  function set(connection: Connection, up: boolean): void {
+    if (connection.up === up) return;
+    connection.up = up;
+    for (const listener of listeners) listener(connection.to, up);
+  }
+
   function lose(connection: Connection, why: string): void {
-    connection.up = false;
+    set(connection, false);
     for (const fail of [...connection.underWay]) fail(why);
     connection.underWay.clear();
   }
 
   function reconnect(connection: Connection): void {
     within(reconnectMs, () => {
-      if (passable(connection.to)) connection.up = true;
+      if (passable(connection.to)) set(connection, true);
     });
   }
 
@@ -103,6 +112,7 @@ export function createWire({ from, others, network, scheduler, random, alive }: 
 
   return {
     up: (to) => connections.get(to)?.up ?? false,
+    onChange: (listener) => listeners.push(listener),
 
     call(to, channel, message, duplicable = false) {
       if (!alive()) return new Promise(() => {});

@@ -10,7 +10,7 @@ export interface WorkloadOptions {
   readonly scheduler: Scheduler;
   readonly random: SeededRandom;
   readonly nodes: readonly string[];
-  homesOf(key: string): readonly string[];
+  preferenceOf(key: string): readonly string[];
 }
 
 /** Tokens of a key that a client remembers. */
@@ -25,7 +25,7 @@ export async function runWorkload({
   scheduler,
   random,
   nodes,
-  homesOf,
+  preferenceOf,
 }: WorkloadOptions): Promise<void> {
   const carts = cartsOf(profile);
   const registers = registersOf(profile);
@@ -44,8 +44,9 @@ export async function runWorkload({
 
   /** Mostly as the client does, in preference order; or as through some router or node that is no home. */
   function via(key: string): readonly string[] {
-    const homes = homesOf(key);
-    return random.chance(0.5) ? homes : random.chance(0.7) ? random.shuffled(homes) : random.shuffled(nodes);
+    const preference = preferenceOf(key);
+    if (random.chance(0.5)) return preference;
+    return random.chance(0.7) ? random.shuffled(preference.slice(0, profile.replicas)) : random.shuffled(nodes);
   }
 
   const quorum = () => (random.chance(0.5) ? undefined : 1 + random.below(profile.replicas));

@@ -14,17 +14,16 @@ import {
   type MemoryDisk,
   openMemoryEngine,
 } from '../../services/platform/memory-engine.ts';
-import { assembleStorageNode } from '../../services/storage-node/assemble.ts';
-import type { StorageNode } from '../../services/storage-node/node.ts';
+import { type AssembledNode, assembleStorageNode } from '../../services/storage-node/assemble.ts';
 import { runOperation } from '../../services/storage-node/operations.ts';
 import { createManualClock, type ManualClock } from '../core/manual-clock.ts';
 import { createReadableMetrics, type ReadableMetrics } from './metrics.ts';
 
-export type Call = 'read' | 'write' | 'scan';
+export type Call = 'read' | 'write' | 'scan' | 'inspect';
 
 export interface TestNode {
   readonly id: string;
-  readonly node: StorageNode;
+  readonly node: AssembledNode;
   readonly disk: MemoryDisk;
   readonly engine: StorageEngine;
   readonly metrics: ReadableMetrics;
@@ -44,6 +43,8 @@ export interface Cluster {
   readonly nodes: readonly TestNode[];
   /** Operations that were sent on: from, to. */
   readonly forwards: [string, string][];
+  /** What every forward meets instead of an answer. */
+  refuseForwards: Failure | undefined;
   node(i: number): TestNode;
   /** The homes of a key, in preference order. */
   homes(key: string): TestNode[];
@@ -52,6 +53,8 @@ export interface Cluster {
     operation: Partial<Operation>,
     options?: { timeoutMs?: number; forwarded?: boolean },
   ): Promise<Omit<Result, 'id'>>;
+  /** Everybody learns that the node can be reached, or cannot. */
+  setReachable(target: TestNode, reachable: boolean): void;
   /** What the node's disk and overlay hold of the key. */
   held(at: TestNode, key: string): Promise<KeyRecord | undefined>;
   storageKey(key: string): Uint8Array;
@@ -61,9 +64,11 @@ export interface ClusterOptions {
   readonly nodes?: number;
   readonly partitions?: number;
   readonly wallNow?: () => number;
+  readonly hintsPerNodeMax?: number;
 }
 
-export function createCluster({ nodes: count = 3, partitions = 8, wallNow }: ClusterOptions = {}): Cluster {
+export function createCluster(options: ClusterOptions = {}): Cluster {
+  const { nodes: count = 3, partitions = 8, wallNow, hintsPerNodeMax = 1_000 } = options;
   const clock = createManualClock(wallNow);
   const owners = new Uint16Array(partitions * 3);
   for (let partition = 0; partition < partitions; partition++) {
@@ -88,6 +93,7 @@ export function createCluster({ nodes: count = 3, partitions = 8, wallNow }: Clu
   });
   const forwards: [string, string][] = [];
   const nodes: TestNode[] = [];
+  const reachableListeners = new Set<(nodeId: string) => void>();
   for (let i = 0; i < count; i++) nodes.push(createNode(i));
 
   function createNode(index: number): TestNode {
@@ -106,6 +112,7 @@ export function createCluster({ nodes: count = 3, partitions = 8, wallNow }: Clu
       engine,
       peers: {
         reachable: (nodeId) => find(nodeId).reachable,
+        onReachable: (listener) => reachableListeners.add(listener),
         replica: (nodeId) => remote(find(nodeId)),
       },
       clock,
@@ -115,6 +122,7 @@ export function createCluster({ nodes: count = 3, partitions = 8, wallNow }: Clu
       log: { debug() {}, info() {}, warn() {}, error() {} },
       metrics,
       cacheBytesMax: 100_000,
+      hintsPerNodeMax,
       ring: () => ring,
       onStorageFailure() {},
     });
@@ -156,6 +164,7 @@ export function createCluster({ nodes: count = 3, partitions = 8, wallNow }: Clu
           const bytes = await replica.read(message);
           return bytes && Buffer.from(bytes);
         }),
+      inspect: (message) => call('inspect', () => replica.inspect(message)),
       scan: (message) => call('scan', () => replica.scan(message)),
     };
   }
@@ -167,6 +176,7 @@ export function createCluster({ nodes: count = 3, partitions = 8, wallNow }: Clu
     clock,
     nodes,
     forwards,
+    refuseForwards: undefined,
     storageKey: keyOf,
     node: (i) => nodes[i] as TestNode,
     homes(key) {
@@ -176,10 +186,15 @@ export function createCluster({ nodes: count = 3, partitions = 8, wallNow }: Clu
     run(at, operation, { timeoutMs = 1_000, forwarded = false } = {}) {
       const forward = (to: string, sent: Operation, deadline: number) => {
         forwards.push([at.id, to]);
+        if (cluster.refuseForwards !== undefined) return Promise.reject(cluster.refuseForwards);
         return runOperation(find(to).node, refuseToForward, sent, { deadline, forwarded: true });
       };
       const whole = { id: 1n, timeoutMs, ...operation };
       return runOperation(at.node, forward, whole, { deadline: clock.now() + timeoutMs, forwarded });
+    },
+    setReachable(target, reachable) {
+      target.reachable = reachable;
+      if (reachable) for (const listener of reachableListeners) listener(target.id);
     },
     async held(at, key) {
       const bytes = await at.node.store.read(keyOf(key));

@@ -193,7 +193,13 @@ test('P4: a replica message that arrives after the delete does not bring the val
   const read = await gotten(cluster.run(first, get('cart')));
   await removed(cluster.run(first, remove('cart', read.context)));
   await settle();
-  const message = { key: cluster.storageKey('cart'), record: late as Uint8Array, sync: true, deadline: 10_000 };
+  const message = {
+    key: cluster.storageKey('cart'),
+    record: late as Uint8Array,
+    sync: true,
+    hintedFor: '',
+    deadline: 10_000,
+  };
   await second.node.replica.write(message);
   assert.deepEqual(valuesOf(await gotten(cluster.run(second, get('cart', { r: 3 })))), []);
 });

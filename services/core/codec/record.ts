@@ -12,10 +12,11 @@
  *           varint  length of the value, then its bytes
  *   u32     CRC-32 of all before it, big-endian
  *
- * What a node keeps on its disk has its own birth before it, which is never sent:
+ * What a node keeps on its disk has what only this node knows of it before it, which is never sent:
  *
- *   u8      0: no birth; 1: one follows
- *   u64     lineage, u64 actor             (where one follows)
+ *   u8      1 where a birth follows, plus 2 where nodes follow that the record is owed to
+ *   u64     lineage, u64 actor             (the birth)
+ *   varint  how many nodes; each: varint length of its id, then its bytes
  *   the record as above
  */
 import type { Checksum32 } from '../ports.ts';
@@ -35,8 +36,14 @@ export interface RecordCodec {
   decode(bytes: Uint8Array): KeyRecord;
 }
 
-export interface StoredRecord {
+/** What a node knows of its own copy of a record. */
+export interface CopyNotes {
   readonly birth: Birth | undefined;
+  /** Ids of the homes that this node owes the record to (its hints), sorted. */
+  readonly owed: readonly string[];
+}
+
+export interface StoredRecord extends CopyNotes {
   /** As `RecordCodec.encode` gave it. */
   readonly bytes: Uint8Array;
 }
@@ -105,24 +112,47 @@ export function recordChecksum(bytes: Uint8Array): number {
 }
 
 /** What comes before the record where it is stored. */
-export function encodeBirth(birth: Birth | undefined): Uint8Array {
-  if (birth === undefined) return noBirth;
+export function encodeNotes({ birth, owed }: CopyNotes): Uint8Array {
+  if (owed.length === 0) return encodeBirth(birth, 0);
+  const ids = owed.map((id) => utf8.encode(id));
+  const size = ids.reduce((sum, { length }) => sum + varintSize(length) + length, varintSize(ids.length));
+  const writer = new ByteWriter(new Uint8Array(size));
+  writer.varint(ids.length);
+  for (const id of ids) {
+    writer.varint(id.length);
+    writer.put(id);
+  }
+  return Uint8Array.from([...encodeBirth(birth, 2), ...writer.bytes]);
+}
+
+const utf8 = new TextEncoder();
+const fromUtf8 = new TextDecoder();
+const noNotes = Uint8Array.of(0);
+const nobody: readonly string[] = Object.freeze([]);
+
+function encodeBirth(birth: Birth | undefined, flags: 0 | 2): Uint8Array {
+  if (birth === undefined) return flags === 0 ? noNotes : Uint8Array.of(flags);
   const writer = new ByteWriter(new Uint8Array(17));
-  writer.u8(1);
+  writer.u8(1 | flags);
   writer.u64(birth.lineage);
   writer.u64(birth.actor);
   return writer.bytes;
 }
 
-const noBirth = Uint8Array.of(0);
-
 /** The record's own bytes are not looked at here: decode them to know that they are whole. */
 export function decodeStored(bytes: Uint8Array): StoredRecord {
   const reader = new ByteReader(bytes);
-  const kind = reader.u8();
-  if (kind > 1) throw new Malformed(`a stored record begins with 0 or 1, this one with ${kind}`);
-  const birth = kind === 0 ? undefined : { lineage: reader.u64(), actor: reader.u64() };
-  return { birth, bytes: bytes.subarray(reader.position) };
+  const flags = reader.u8();
+  if (flags > 3) throw new Malformed(`a stored record begins with 0 to 3, this one with ${flags}`);
+  const birth = (flags & 1) === 0 ? undefined : { lineage: reader.u64(), actor: reader.u64() };
+  const owed = (flags & 2) === 0 ? nobody : readOwed(reader);
+  return { birth, owed, bytes: bytes.subarray(reader.position) };
+}
+
+function readOwed(reader: ByteReader): readonly string[] {
+  const owed: string[] = [];
+  for (let left = reader.varint(); left > 0; left--) owed.push(fromUtf8.decode(reader.take(reader.varint())));
+  return owed;
 }
 
 function recordSize(record: KeyRecord): number {

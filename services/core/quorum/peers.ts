@@ -6,6 +6,8 @@ export interface ReplicaWriteMessage {
   readonly record: Uint8Array;
   /** Acknowledge only what is on disk. */
   readonly sync: boolean;
+  /** Id of the home that the receiver stands in for, and comes to owe the record to; empty for none. */
+  readonly hintedFor: string;
   /** On the sender's monotonic clock; what is left of it travels. */
   readonly deadline: number;
 }
@@ -37,12 +39,20 @@ export interface ScannedPage {
   readonly next: Uint8Array | undefined;
 }
 
+/** What a replica says of its copy, for people. */
+export interface ReplicaCopyReport {
+  readonly record: Uint8Array | undefined;
+  /** Ids of the homes that it owes the record to. */
+  readonly owed: readonly string[];
+}
+
 /** What a replica does for others; the same on this node and, through Peers, on another. */
 export interface Replica {
   /** Resolves when the record is merged and, with `sync`, on disk. */
   write(message: ReplicaWriteMessage): Promise<void>;
   /** The record's encoding; undefined where there is none. */
   read(message: ReplicaReadMessage): Promise<Uint8Array | undefined>;
+  inspect(message: ReplicaReadMessage): Promise<ReplicaCopyReport>;
   scan(message: ReplicaScanMessage): Promise<ScannedPage>;
 }
 
@@ -50,5 +60,7 @@ export interface Replica {
 export interface Peers {
   /** False for a node that was just seen to fail: asking it would be waiting for nothing. */
   reachable(nodeId: string): boolean;
+  /** Calls `listener` when a node can be reached again. */
+  onReachable(listener: (nodeId: string) => void): void;
   replica(nodeId: string): Replica;
 }

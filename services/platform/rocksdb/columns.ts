@@ -1,15 +1,20 @@
 import type { ColumnOptions } from 'rocksdb';
+import type { Space } from '../../core/ports.ts';
 
 const MIB = 1024 * 1024;
 
 /**
- * The column families. `records` lives in the one that RocksDB calls `default`: it must exist in any case,
- * and this binding's getProperty (sizes, estimated keys) answers for it alone.
+ * The column family of each space. `records` lives in the one that RocksDB calls `default`: it must exist in any
+ * case, and this binding's getProperty (sizes, estimated keys) answers for it alone.
  *
- * All spaces share one write-ahead log: one sync covers them, and a batch over both is atomic (I1).
+ * All spaces share one write-ahead log: one sync covers them, and a batch over several is atomic (I1).
  */
-export const RECORDS_COLUMN = 'default';
-export const META_COLUMN = 'meta';
+export const COLUMN_OF_SPACE = {
+  records: 'default',
+  meta: 'meta',
+  hints: 'hints',
+  requests: 'requests',
+} as const satisfies Record<Space, string>;
 
 /**
  * Bloom filter: the binding's default, 10 bits a key, about 1% false positives: a put reads its record
@@ -22,7 +27,9 @@ export const META_COLUMN = 'meta';
  * Compression: none in levels 0 and 1, where most of the rewriting is; ZSTD below, where most of the bytes
  * are. The block cache holds uncompressed blocks: 64 MiB for the hot part of the records.
  */
-export const COLUMNS: Readonly<Record<typeof RECORDS_COLUMN | typeof META_COLUMN, ColumnOptions>> = {
-  [RECORDS_COLUMN]: { compaction: 'level', memtableMemoryBudget: 128 * MIB, cacheSize: 64 * MIB, compression: true },
-  [META_COLUMN]: { compaction: 'level', memtableMemoryBudget: 16 * MIB, cacheSize: 4 * MIB, compression: true },
+export const COLUMNS: Readonly<Record<(typeof COLUMN_OF_SPACE)[Space], ColumnOptions>> = {
+  default: { compaction: 'level', memtableMemoryBudget: 128 * MIB, cacheSize: 64 * MIB, compression: true },
+  meta: { compaction: 'level', memtableMemoryBudget: 16 * MIB, cacheSize: 4 * MIB, compression: true },
+  hints: { compaction: 'level', memtableMemoryBudget: 16 * MIB, cacheSize: 4 * MIB, compression: true },
+  requests: { compaction: 'level', memtableMemoryBudget: 32 * MIB, cacheSize: 4 * MIB, compression: true },
 };

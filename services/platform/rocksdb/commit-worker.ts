@@ -1,6 +1,7 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { RocksLevel } from 'rocksdb';
-import { META_COLUMN, RECORDS_COLUMN } from './columns.ts';
+import { SPACES, type Space } from '../../core/ports.ts';
+import { COLUMN_OF_SPACE } from './columns.ts';
 import { unpackWrite } from './packed-write.ts';
 
 /**
@@ -32,8 +33,10 @@ if (port === null) {
 }
 const database = new RocksLevel((workerData as CommitWorkerData).handle);
 await database.open();
-const records = columnOf(RECORDS_COLUMN);
-const meta = columnOf(META_COLUMN);
+const columns = Object.fromEntries(SPACES.map((space) => [space, columnOf(COLUMN_OF_SPACE[space])])) as Record<
+  Space,
+  ReturnType<typeof columnOf>
+>;
 const batch = database._chainedBatch();
 
 function columnOf(name: string) {
@@ -48,12 +51,12 @@ function reply(message: CommitReply): void {
   port?.postMessage(message);
 }
 
-function put(isMeta: boolean, key: Uint8Array, value: Uint8Array): void {
-  batch._put(key, value, isMeta ? meta : records);
+function put(space: Space, key: Uint8Array, value: Uint8Array): void {
+  batch._put(key, value, columns[space]);
 }
 
-function remove(isMeta: boolean, key: Uint8Array): void {
-  batch._del(key, isMeta ? meta : records);
+function remove(space: Space, key: Uint8Array): void {
+  batch._del(key, columns[space]);
 }
 
 /** Writes `first` and what waits behind it; returns whether to go on. */

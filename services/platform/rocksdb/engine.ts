@@ -1,7 +1,16 @@
 import { type Column, RocksLevel } from 'rocksdb';
-import type { Log, Metrics, Mutation, Random, ScanPage, Space, StorageEngine } from '../../core/ports.ts';
+import {
+  type Log,
+  type Metrics,
+  type Mutation,
+  type Random,
+  type ScanPage,
+  SPACES,
+  type Space,
+  type StorageEngine,
+} from '../../core/ports.ts';
 import { beginRun, inspectLastRun, markCleanStop } from './clean-stop.ts';
-import { COLUMNS, META_COLUMN, RECORDS_COLUMN } from './columns.ts';
+import { COLUMN_OF_SPACE, COLUMNS } from './columns.ts';
 import { startCommitter } from './committer.ts';
 import { DataDirectoryError, databaseDirectory, messageOf, prepareDataDirectory } from './data-directory.ts';
 import { createReadPlacement } from './read-placement.ts';
@@ -55,10 +64,9 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
     const committer = await startCommitter(database.handle, metrics, (error) =>
       log.error({ directory, error: error.message, cause: messageOf(error.cause) }, 'storage engine failed'),
     );
-    const columns: Record<Space, { readonly column: Column }> = {
-      records: { column: columnOf(database, RECORDS_COLUMN) },
-      meta: { column: columnOf(database, META_COLUMN) },
-    };
+    const columns = Object.fromEntries(
+      SPACES.map((space) => [space, { column: columnOf(database, COLUMN_OF_SPACE[space]) }]),
+    ) as Record<Space, { readonly column: Column }>;
     const readMs = metrics.histogram('cartwheel_engine_read_seconds', 'One getMany of the storage engine.');
     const inlineReads = metrics.counter('cartwheel_engine_inline_reads_total', 'getMany that ran on the event loop.');
     const placement = createReadPlacement();

@@ -1,4 +1,4 @@
-import type { Mutation } from '../../core/ports.ts';
+import { type Mutation, SPACES, type Space } from '../../core/ports.ts';
 
 /**
  * One write as one block of bytes: what travels from the event loop to the committer thread, as a
@@ -8,7 +8,7 @@ import type { Mutation } from '../../core/ports.ts';
  *     offset  size  what
  *     0       1     1 when the write must be synced, else 0
  *     then, for each mutation, to the end:
- *     +0      1     space: 0 records, 1 meta; plus 0x80 when the key is removed
+ *     +0      1     number of the space in SPACES; plus 0x80 when the key is removed
  *     +1      4     length of the key, little-endian
  *     +5      4     length of the value, little-endian; 0 when the key is removed
  *     +9            the key, the value (its prefix first)
@@ -18,7 +18,6 @@ import type { Mutation } from '../../core/ports.ts';
 
 const HEADER_BYTES = 1;
 const MUTATION_HEADER_BYTES = 9;
-const META = 0x01;
 const REMOVED = 0x80;
 
 /** The block, in an ArrayBuffer of its own: it can be transferred. */
@@ -32,7 +31,7 @@ export function packWrite(mutations: readonly Mutation[], sync: boolean): ArrayB
   block[0] = sync ? 1 : 0;
   let at = HEADER_BYTES;
   for (const { space, key, prefix, value } of mutations) {
-    block[at] = (space === 'meta' ? META : 0) | (value === undefined ? REMOVED : 0);
+    block[at] = SPACES.indexOf(space) | (value === undefined ? REMOVED : 0);
     block.writeUInt32LE(key.length, at + 1);
     block.writeUInt32LE(value === undefined ? 0 : (prefix?.length ?? 0) + value.length, at + 5);
     at += MUTATION_HEADER_BYTES;
@@ -53,8 +52,8 @@ export function packWrite(mutations: readonly Mutation[], sync: boolean): ArrayB
 /** Calls `put` or `remove` for each mutation, in order, with views into the block; returns whether to sync. */
 export function unpackWrite(
   packed: ArrayBuffer,
-  put: (meta: boolean, key: Uint8Array, value: Uint8Array) => void,
-  remove: (meta: boolean, key: Uint8Array) => void,
+  put: (space: Space, key: Uint8Array, value: Uint8Array) => void,
+  remove: (space: Space, key: Uint8Array) => void,
 ): boolean {
   const block = Buffer.from(packed);
   let at = HEADER_BYTES;
@@ -63,11 +62,11 @@ export function unpackWrite(
     const keyEnd = at + MUTATION_HEADER_BYTES + block.readUInt32LE(at + 1);
     const valueEnd = keyEnd + block.readUInt32LE(at + 5);
     const key = block.subarray(at + MUTATION_HEADER_BYTES, keyEnd);
-    const meta = (kind & META) !== 0;
+    const space = SPACES[kind & ~REMOVED] as Space;
     if ((kind & REMOVED) !== 0) {
-      remove(meta, key);
+      remove(space, key);
     } else {
-      put(meta, key, block.subarray(keyEnd, valueEnd));
+      put(space, key, block.subarray(keyEnd, valueEnd));
     }
     at = valueEnd;
   }

@@ -3,9 +3,8 @@
  *
  * Owns the streams: connecting, frames, back-pressure, and what "reachable" means. Knows nothing of records.
  *
- * I1 A node is reachable while its stream is up and welcomed. A node that is stopped without closing its
- *    connection is noticed by the pings of the channel (session-client.ts), within 10 s.
- * I2 Every operation settles: with the answer, or with the loss of the stream.
+ * I1 A node is reachable while its stream is up and welcomed, and it is not suspected (core/quorum/peer-health.ts).
+ * I2 Every operation settles: with the answer, with the loss of the stream, or when its node comes to be suspected.
  * I3 At most `bytesInFlightMax` bytes are unanswered a peer; beyond that operations fail at once.
  */
 import { type ClientDuplexStream, credentials, Metadata } from '@grpc/grpc-js';
@@ -20,7 +19,8 @@ import {
 } from '../../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, CounterHandle, HistogramHandle, Log, Metrics, Random } from '../../core/ports.ts';
-import type { Peers, Replica, ScannedPage } from '../../core/quorum/peers.ts';
+import { createPeerHealth, lookEveryMs, silenceMs } from '../../core/quorum/peer-health.ts';
+import type { Peers, Replica, ReplicaCopyReport, ReplicaReadMessage, ScannedPage } from '../../core/quorum/peers.ts';
 import type { Ring } from '../../core/ring/ring.ts';
 import { fromServiceError } from '../errors.ts';
 import type { RingSource } from '../ring-source.ts';
@@ -60,6 +60,10 @@ export function createPeers(options: PeersOptions): ConnectedPeers {
   const { rings, terms, metrics } = options;
   const measures = replicationMeasures(metrics);
   const peers = new Map<string, Peer>();
+  const listeners = new Set<(nodeId: string) => void>();
+  const onReachable = (nodeId: string) => {
+    for (const listener of listeners) listener(nodeId);
+  };
   let closed = false;
   metrics.gauge('cartwheel_peers_reachable', 'Storage nodes whose stream is up', () => {
     return [...peers.values()].filter((peer) => peer.reachable).length;
@@ -79,7 +83,7 @@ export function createPeers(options: PeersOptions): ConnectedPeers {
       peers.delete(id);
     }
     for (const [id, address] of wanted) {
-      if (!peers.has(id)) peers.set(id, connectPeer(id, address, options, measures));
+      if (!peers.has(id)) peers.set(id, connectPeer(id, address, options, measures, onReachable));
     }
   }
 
@@ -89,6 +93,9 @@ export function createPeers(options: PeersOptions): ConnectedPeers {
 
   return {
     reachable: (nodeId) => peers.get(nodeId)?.reachable ?? false,
+    onReachable(listener) {
+      listeners.add(listener);
+    },
     replica(nodeId) {
       const peer = peers.get(nodeId);
       if (peer === undefined) throw new Error(`node ${nodeId} is not in the ring`);
@@ -114,19 +121,32 @@ interface Waiting {
   readonly bytes: number;
   readonly sentAt: number;
   readonly roundTrip: HistogramHandle;
-  resolve(record: Buffer): void;
+  resolve(answer: ReplicaAnswer): void;
   reject(failure: Failure): void;
+}
+
+interface ReplicaAnswer {
+  readonly record: Buffer;
+  readonly owed: readonly string[];
 }
 
 type Item = { readonly write: ReplicaWrite } | { readonly read: ReplicaRead };
 
-function connectPeer(nodeId: string, address: string, options: PeersOptions, measures: ReplicationMeasures): Peer {
+function connectPeer(
+  nodeId: string,
+  address: string,
+  options: PeersOptions,
+  measures: ReplicationMeasures,
+  onReachable: (nodeId: string) => void,
+): Peer {
   const { clock, log, random, terms } = options;
   const channel = new ReplicaServiceClient(address, credentials.createInsecure(), {
     ...streamChannelOptions,
     'grpc-node.flow_control_window': 8 * 1024 * 1024,
   });
   const waiting = new Map<number, Waiting>();
+  const health = createPeerHealth();
+  let cancelLook: (() => void) | undefined;
   let stream: ClientDuplexStream<ReplicateRequest, ReplicateResponse> | undefined;
   let joiner = createJoiner();
   let gate = newGate();
@@ -156,7 +176,7 @@ function connectPeer(nodeId: string, address: string, options: PeersOptions, mea
     opened.on('drain', () => gate.drained());
     opened.on('error', (error: Error) => lose(opened, error.message));
     opened.on('end', () => lose(opened, 'it ended the stream'));
-    opened.write({ hello: handshakeOf(terms(), nodeId), writes: [], reads: [] });
+    opened.write({ hello: handshakeOf(terms(), nodeId), writes: [], reads: [], probe: false });
   }
 
   function receive(from: typeof stream, { welcome, results }: ReplicateResponse): void {
@@ -169,9 +189,12 @@ function connectPeer(nodeId: string, address: string, options: PeersOptions, mea
       }
       welcomed = true;
       retryDelayMs = retryDelayMsMin;
+      health.connected(clock.now());
       log.info({ nodeId, address }, 'peer reachable');
+      onReachable(nodeId);
     }
     const now = clock.now();
+    const wasTrusted = health.trusted;
     let answered = 0;
     for (const result of results) {
       const record = joiner.add(result.id, result.record, result.more);
@@ -181,8 +204,13 @@ function connectPeer(nodeId: string, address: string, options: PeersOptions, mea
       bytesInFlight -= operation.bytes;
       answered++;
       operation.roundTrip.observe(now - operation.sentAt);
-      if (result.status === ReplicaStatus.OK) operation.resolve(record as Buffer);
+      if (result.status === ReplicaStatus.OK) operation.resolve({ record: record as Buffer, owed: result.owed });
       else operation.reject(refused(nodeId, result));
+    }
+    health.heard(now, waiting.size);
+    if (!wasTrusted) {
+      log.info({ nodeId, address }, 'peer answers again');
+      onReachable(nodeId);
     }
     if (results.length > 0) measures.in.frames.add(1);
     if (answered === 0) return;
@@ -190,26 +218,53 @@ function connectPeer(nodeId: string, address: string, options: PeersOptions, mea
     gate.answered(answered);
   }
 
-  function lose(from: typeof stream, why: string): void {
-    if (from === undefined || from !== stream) return;
-    stream = undefined;
-    from.cancel();
+  /** While there is something to look for: an answer that does not come, or a suspected node to probe. */
+  function watch(): void {
+    cancelLook ??= clock.after(lookEveryMs, look);
+  }
+
+  function look(): void {
+    cancelLook = undefined;
+    const finding = health.look(clock.now(), random.below(1_000) / 1_000);
+    if (finding === 'suspect') {
+      log.warn({ nodeId, address, silenceMs, inFlight: waiting.size }, 'peer silent');
+      giveUp(`it has been silent for ${silenceMs} ms`);
+    } else if (finding === 'probe') {
+      stream?.write({ hello: undefined, writes: [], reads: [], probe: true });
+    }
+    if (health.watchful) watch();
+  }
+
+  /** What is not answered has failed; an answer that comes all the same is nobody's. */
+  function giveUp(why: string): void {
     gate.close();
     gate = newGate();
-    joiner = createJoiner();
-    if (welcomed) log.warn({ nodeId, address, why, inFlight: waiting.size }, 'peer lost');
-    welcomed = false;
     const lost = [...waiting.values()];
     waiting.clear();
     bytesInFlight = 0;
     for (const operation of lost) operation.reject(unreachable(nodeId, why));
+  }
+
+  function lose(from: typeof stream, why: string): void {
+    if (from === undefined || from !== stream) return;
+    stream = undefined;
+    from.cancel();
+    joiner = createJoiner();
+    if (welcomed) log.warn({ nodeId, address, why, inFlight: waiting.size }, 'peer lost');
+    welcomed = false;
+    health.lost();
+    giveUp(why);
     if (closed) return;
     cancelRetry = clock.after(retryDelayMs / 2 + random.below(retryDelayMs), connect);
     retryDelayMs = Math.min(retryDelayMs * 2, retryDelayMsMax);
   }
 
-  function send(roundTrip: HistogramHandle, bytes: number, itemsOf: (id: number) => Iterable<Item>): Promise<Buffer> {
-    if (!welcomed) return Promise.reject(unreachable(nodeId, 'there is no stream'));
+  function send(
+    roundTrip: HistogramHandle,
+    bytes: number,
+    itemsOf: (id: number) => Iterable<Item>,
+  ): Promise<ReplicaAnswer> {
+    if (!health.trusted) return Promise.reject(unreachable(nodeId, 'there is no stream'));
     if (bytesInFlight + bytes > bytesInFlightMax) {
       const message = `${bytesInFlight} bytes are in flight to node ${nodeId}, the limit is ${bytesInFlightMax}`;
       return Promise.reject(new Failure('OVERLOADED', message, { retryAfterMs: 100 }));
@@ -217,7 +272,10 @@ function connectPeer(nodeId: string, address: string, options: PeersOptions, mea
     lastId = (lastId % 0xffff_ffff) + 1;
     const id = lastId;
     return new Promise((resolve, reject) => {
-      waiting.set(id, { bytes, sentAt: clock.now(), roundTrip, resolve, reject });
+      const now = clock.now();
+      waiting.set(id, { bytes, sentAt: now, roundTrip, resolve, reject });
+      health.sent(now);
+      watch();
       bytesInFlight += bytes;
       measures.out.operations.add(1);
       let items = 0;
@@ -229,21 +287,30 @@ function connectPeer(nodeId: string, address: string, options: PeersOptions, mea
     });
   }
 
+  async function ask({ key, deadline }: ReplicaReadMessage, inspect: boolean): Promise<ReplicaAnswer> {
+    const timeoutMs = leftOf(deadline, clock);
+    const itemsOf = (id: number): Item[] => [{ read: { id, key: key as Buffer, timeoutMs, inspect } }];
+    return send(measures.read, key.length + 16, itemsOf);
+  }
+
   const replica: Replica = {
-    async write({ key, record, sync, deadline }) {
+    async write({ key, record, sync, hintedFor, deadline }) {
       const timeoutMs = leftOf(deadline, clock);
       await send(measures.write, key.length + record.length + 24, function* (id) {
         for (const { piece, more } of piecesOf(record)) {
-          yield { write: { id, key: key as Buffer, record: piece as Buffer, sync, timeoutMs, more } };
+          yield { write: { id, key: key as Buffer, record: piece as Buffer, sync, timeoutMs, more, hintedFor } };
         }
       });
     },
 
-    async read({ key, deadline }) {
-      const timeoutMs = leftOf(deadline, clock);
-      const itemsOf = (id: number): Item[] => [{ read: { id, key: key as Buffer, timeoutMs } }];
-      const record = await send(measures.read, key.length + 16, itemsOf);
+    async read(message) {
+      const { record } = await ask(message, false);
       return record.length === 0 ? undefined : record;
+    },
+
+    async inspect(message): Promise<ReplicaCopyReport> {
+      const { record, owed } = await ask(message, true);
+      return { record: record.length === 0 ? undefined : record, owed };
     },
 
     scan({ start, end, namespace, prefix, limit }) {
@@ -269,7 +336,7 @@ function connectPeer(nodeId: string, address: string, options: PeersOptions, mea
     address,
     replica,
     get reachable() {
-      return welcomed;
+      return health.trusted;
     },
     get inFlight() {
       return waiting.size;
@@ -277,6 +344,7 @@ function connectPeer(nodeId: string, address: string, options: PeersOptions, mea
     close() {
       closed = true;
       cancelRetry();
+      cancelLook?.();
       lose(stream, 'it left the ring, or this process is stopping');
       channel.close();
     },
@@ -314,7 +382,7 @@ function replicationMeasures(metrics: Metrics): ReplicationMeasures {
 }
 
 function frameOf(items: readonly Item[]): ReplicateRequest {
-  const frame: ReplicateRequest = { hello: undefined, writes: [], reads: [] };
+  const frame: ReplicateRequest = { hello: undefined, writes: [], reads: [], probe: false };
   for (const item of items) {
     if ('write' in item) frame.writes.push(item.write);
     else frame.reads.push(item.read);

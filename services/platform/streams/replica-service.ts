@@ -1,7 +1,7 @@
 /**
  * ReplicaService, from the side that keeps the replica: frames of reads and writes in, frames of results out.
  *
- * I1 Every operation gets one result. Nothing that a peer sends is stored unless this node owns its partition.
+ * I1 Every operation gets one result. Whether this node takes a record its replica decides (local-replica.ts).
  * I2 At most `operationsMax` operations of one stream are under way; more are answered OVERLOADED. How many of them run
  *    at a time their memory decides (lanes.ts).
  * I3 Records too large for one message come and go in pieces (pieces.ts), at most `joiningBytesMax` at a time.
@@ -22,14 +22,11 @@ import {
 import { Malformed } from '../../core/codec/bytes.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, Log } from '../../core/ports.ts';
-import type { Replica } from '../../core/quorum/peers.ts';
-import { partitionOfStorageKey } from '../../core/ring/partition.ts';
-import { isHome, nodeById } from '../../core/ring/ring.ts';
+import type { Replica, ReplicaCopyReport } from '../../core/quorum/peers.ts';
 import { isStorageKey } from '../../core/ring/storage-key.ts';
 import { bidi, unary } from '../grpc-server.ts';
 import { xxh64 } from '../hash.ts';
 import { sparingly } from '../logging.ts';
-import type { RingSource } from '../ring-source.ts';
 import { createFrameGate } from './frame-gate.ts';
 import { type HandshakeTerms, handshakeOf, refusalOf } from './handshake.ts';
 import { createLanes, type Lane } from './lanes.ts';
@@ -47,7 +44,6 @@ const scanKeysMax = 2_048;
 
 export interface ReplicaServiceOptions {
   readonly replica: Replica;
-  readonly rings: RingSource;
   readonly terms: () => HandshakeTerms;
   readonly clock: Clock;
   readonly log: Log;
@@ -99,7 +95,7 @@ function serveStream(
   stream: ServerDuplexStream<ReplicateRequest, ReplicateResponse>,
   lane: Lane,
   strangers: Pick<Log, 'warn'>,
-  { replica, rings, terms, clock }: ReplicaServiceOptions,
+  { replica, terms, clock }: ReplicaServiceOptions,
 ): void {
   const joiner = createJoiner();
   let greeted = false;
@@ -110,7 +106,7 @@ function serveStream(
 
   const gate = createFrameGate<ReplicaResult>({
     write(results) {
-      const flowing = stream.write({ welcome: undefined, results });
+      const flowing = stream.write({ welcome: undefined, results, alive: false });
       if (!flowing) stallWatch ??= clock.after(stalledMs, cutOff);
       resume();
       return flowing;
@@ -154,7 +150,7 @@ function serveStream(
       return false;
     }
     greeted = true;
-    stream.write({ welcome: handshakeOf(terms(), ''), results: [] });
+    stream.write({ welcome: handshakeOf(terms(), ''), results: [], alive: false });
     return true;
   }
 
@@ -176,10 +172,10 @@ function serveStream(
     try {
       await undefined; // or many that fail at once would call each other, through the lane
       if (clock.now() >= deadline) throw new Failure('DEADLINE', 'the deadline passed while the operation waited');
-      const record = (await work(deadline)) ?? empty;
+      const { record = empty, owed } = await work(deadline);
       bytes = record.length;
       for (const { piece, more } of piecesOf(record)) {
-        answer({ id, status: ReplicaStatus.OK, record: piece as Buffer, message: '', more });
+        answer({ id, status: ReplicaStatus.OK, record: piece as Buffer, message: '', more, owed: [...owed] });
       }
     } catch (error) {
       answer(refusal(id, statusOf(error), error instanceof Error ? error.message : String(error)));
@@ -204,35 +200,34 @@ function serveStream(
     if (isWrite ? !isStorageKey(key, xxh64) : key.length < 8) {
       return refusal(id, ReplicaStatus.FAILED, `the ${key.length} bytes of the storage key are none`);
     }
-    const ring = rings.current();
-    const self = ring && nodeById(ring, terms().nodeId);
-    if (
-      ring !== undefined &&
-      self !== undefined &&
-      isHome(ring, partitionOfStorageKey(key, ring.partitions), self.index)
-    ) {
-      return undefined;
-    }
-    return refusal(id, ReplicaStatus.NOT_OWNER, 'this node does not own the partition');
+    return undefined;
   }
 
   stream.on('data', (request: ReplicateRequest) => {
     if (ended || (!greeted && !greet(request))) return;
     for (const write of request.writes) {
-      const { key, sync } = write;
+      const { key, sync, hintedFor } = write;
       const record = joiner.add(write.id, write.record, write.more);
       if (record === undefined) continue;
       enter(write, record.length, {
         isRead: false,
         async run(deadline) {
-          await replica.write({ key, record, sync, deadline });
-          return undefined;
+          await replica.write({ key, record, sync, hintedFor, deadline });
+          return nothing;
         },
       });
     }
     for (const read of request.reads) {
-      enter(read, 0, { isRead: true, run: (deadline) => replica.read({ key: read.key, deadline }) });
+      const { key, inspect } = read;
+      enter(read, 0, {
+        isRead: true,
+        async run(deadline) {
+          if (inspect) return replica.inspect({ key, deadline });
+          return { record: await replica.read({ key, deadline }), owed: nothing.owed };
+        },
+      });
     }
+    if (request.probe) stream.write({ welcome: undefined, results: [], alive: true });
   });
   stream.on('drain', () => {
     stallWatch?.();
@@ -249,22 +244,24 @@ function serveStream(
 
 interface Work {
   readonly isRead: boolean;
-  run(deadline: number): Promise<Uint8Array | undefined>;
+  run(deadline: number): Promise<ReplicaCopyReport>;
 }
 
 const empty = Buffer.alloc(0);
+const nothing: ReplicaCopyReport = { record: undefined, owed: [] };
 
 function overloaded(id: number): ReplicaResult {
   return refusal(id, ReplicaStatus.OVERLOADED, `${operationsMax} operations of this stream are under way, the limit`);
 }
 
 function refusal(id: number, status: ReplicaResult['status'], message: string): ReplicaResult {
-  return { id, status, record: empty, message, more: false };
+  return { id, status, record: empty, message, more: false, owed: [] };
 }
 
 function statusOf(error: unknown): ReplicaResult['status'] {
   if (error instanceof Malformed) return ReplicaStatus.FAILED;
   if (!(error instanceof Failure)) return ReplicaStatus.FAILED;
   if (error.reason === 'DEADLINE') return ReplicaStatus.EXPIRED;
+  if (error.reason === 'NOT_ENOUGH_REPLICAS') return ReplicaStatus.NOT_OWNER;
   return error.reason === 'OVERLOADED' ? ReplicaStatus.OVERLOADED : ReplicaStatus.FAILED;
 }

@@ -13,11 +13,15 @@ import { Violation } from '../violation.ts';
 
 export interface RequestCheck {
   stored(life: NodeLife, key: string, birth: Birth | undefined, record: KeyRecord): void;
+  dropped(life: NodeLife, key: string): void;
 }
 
 export function createRequestCheck(): RequestCheck {
   const latest = new Map<string, { readonly life: number; readonly siblings: readonly Sibling[] }>();
   return {
+    dropped(life, key) {
+      latest.delete(`${life.node} ${key}`);
+    },
     stored(life, key, birth, { siblings }) {
       const name = `${life.node} ${key}`;
       const before = latest.get(name);

@@ -1,6 +1,6 @@
 /**
- * What a read returns (P2, P3, P4): while faults go on only where the read's replicas and the write's must
- * meet (R + W > N); once they are over, always.
+ * What a read returns (P2, P3, P4): while faults go on only where the homes of the read and those of the write must
+ * meet (R + W > N, fallbacks not counted); once they are over and hints are delivered, always.
  */
 import { type CausalContext, contains, type Dot, parseDot } from '../../../services/core/versioning/causal-context.ts';
 import type { Ledger, WriteAttempt } from '../ledger.ts';
@@ -10,7 +10,10 @@ import type { DotCheck } from './dots-name-one-write.ts';
 
 export interface ReadAnswered {
   readonly key: string;
-  readonly r: number;
+  /** How many homes it rests on. */
+  readonly homes: number;
+  /** Faults are over, hints are delivered, and all homes were asked. */
+  readonly afterwards: boolean;
   /** Writes acknowledged by then must be seen. */
   readonly startedAt: number;
   readonly siblings: readonly { readonly dot: string; readonly value: Uint8Array }[];
@@ -33,7 +36,7 @@ export interface ReadCheck {
 
 export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOptions): ReadCheck {
   return {
-    answered({ key, r, startedAt, siblings, where }) {
+    answered({ key, homes, afterwards, startedAt, siblings, where }) {
       const read = new Set<WriteAttempt>();
       const readDots: [Dot, WriteAttempt][] = [];
       for (const { dot, value } of siblings) {
@@ -46,15 +49,22 @@ export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOption
         readDots.push([parseDot(dot) as Dot, write]);
       }
       for (const write of ledger.writesOf(key)) {
-        const { endedAt = Number.POSITIVE_INFINITY, w, outcome } = write;
-        if (outcome !== 'acknowledged' || endedAt > startedAt || w + r <= replicas) continue;
+        const { endedAt = Number.POSITIVE_INFINITY, homeAcks, outcome } = write;
+        if (outcome !== 'acknowledged' || endedAt > startedAt) continue;
+        if (homeAcks + homes <= replicas && !afterwards) continue;
         if (write.kind === 'put' && write.replacedBy.size === 0 && !read.has(write)) {
-          throw new Violation('P3', `${where} (r=${r}) does not return ${describe(write)}, which nothing has replaced`);
+          throw new Violation(
+            'P3',
+            `${where} (${homes} homes) does not return ${describe(write)}, which nothing has replaced`,
+          );
         }
         if (cut()) continue;
         for (const [dot, covered] of readDots) {
           if (!contains(write.context, dot)) continue;
-          throw new Violation('P4', `${where} (r=${r}) returns ${describe(covered)}, which ${describe(write)} covered`);
+          throw new Violation(
+            'P4',
+            `${where} (${homes} homes) returns ${describe(covered)}, which ${describe(write)} covered`,
+          );
         }
       }
       return read;

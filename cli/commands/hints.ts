@@ -1,0 +1,107 @@
+import type { Command } from 'commander';
+import type { CartwheelClient } from '../../client/index.ts';
+import type { HintStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { withClient } from '../connection.ts';
+import { bytes, count, duration, json, table, write } from '../output.ts';
+import { messageOf, Problem } from '../problem.ts';
+import { settingsOf } from '../settings.ts';
+
+const columns = [
+  { title: 'KEPT BY' },
+  { title: 'OWED TO' },
+  { title: 'HINTS', align: 'right' },
+  { title: 'BYTES', align: 'right' },
+  { title: 'OLDEST', align: 'right' },
+  { title: 'MARKED', align: 'right' },
+  { title: 'STATE' },
+  { title: 'PER SECOND', align: 'right' },
+  { title: 'LEFT', align: 'right' },
+] as const;
+
+interface Row {
+  readonly address: string;
+  readonly hint: HintStatus;
+}
+
+export function addHints(program: Command): void {
+  program
+    .command('hints')
+    .description('show what nodes keep for homes that missed writes')
+    .addHelpText(
+      'after',
+      `
+Asks every storage node of the ring. HINTS are delivered when their home answers again; MARKED are partitions of
+which more was missed than hints are kept for. Exits with 1 when a node cannot be asked.
+
+Examples:
+  cartwheel hints
+  cartwheel hints -o json`,
+    )
+    .action(async (_: object, command: Command) => {
+      const settings = settingsOf(command);
+      await withClient(settings, async (client) => {
+        const { rows, away } = await ask(client);
+        if (settings.output === 'json') await write(json({ hints: rows.map(asJson), unreachable: away }));
+        else await write(rows.length === 0 ? 'nothing is owed to any node' : table(columns, rows.map(cells)));
+        if (away.length > 0) throw new Problem(`cannot reach ${away.join(', ')}`, 'what those keep is not shown');
+      });
+    });
+}
+
+async function ask(client: CartwheelClient): Promise<{ rows: Row[]; away: string[] }> {
+  const { nodes } = await client.ring();
+  const rows: Row[] = [];
+  const away: string[] = [];
+  await Promise.all(
+    nodes.map(async ({ address }) => {
+      try {
+        for (const hint of (await client.status(address)).hints) rows.push({ address, hint });
+      } catch (error) {
+        away.push(`${address} (${messageOf(error)})`);
+      }
+    }),
+  );
+  rows.sort((a, b) => a.address.localeCompare(b.address, 'en', { numeric: true }));
+  return { rows, away: away.sort() };
+}
+
+/** Undefined while nothing is delivered. */
+function rateOf({ delivering, delivered, deliveringMs }: HintStatus): number | undefined {
+  return delivering && deliveringMs > 0n ? (Number(delivered) * 1000) / Number(deliveringMs) : undefined;
+}
+
+function secondsLeft(hint: HintStatus): number | undefined {
+  const rate = rateOf(hint);
+  return rate === undefined || rate === 0 ? undefined : Number(hint.hints) / rate;
+}
+
+function cells({ address, hint }: Row): string[] {
+  const rate = rateOf(hint);
+  const left = secondsLeft(hint);
+  return [
+    address,
+    hint.nodeId,
+    count(hint.hints),
+    bytes(Number(hint.bytes)),
+    hint.hints === 0n ? '-' : duration(Number(hint.oldestMs) / 1000),
+    String(hint.markedPartitions),
+    hint.delivering ? 'delivering' : 'waiting',
+    rate === undefined ? '-' : count(Math.round(rate)),
+    left === undefined ? '-' : duration(left),
+  ];
+}
+
+function asJson({ address, hint }: Row): object {
+  const left = secondsLeft(hint);
+  return {
+    keptBy: address,
+    owedTo: hint.nodeId,
+    hints: hint.hints,
+    bytes: hint.bytes,
+    oldestSeconds: Number(hint.oldestMs) / 1000,
+    markedPartitions: hint.markedPartitions,
+    delivering: hint.delivering,
+    ...(hint.delivering ? { delivered: hint.delivered, perSecond: rateOf(hint) ?? 0 } : {}),
+    ...(left === undefined ? {} : { secondsLeft: left }),
+  };
+}

@@ -1,0 +1,148 @@
+/**
+ * Hinted handoff (DeCandia et al. 2007, 4.6): what is owed to a node is delivered when it answers again.
+ *
+ *   a page of hints ─► each: the record as it is now ─► the home has synced it ─► the hint goes, and a record
+ *                                                                                  that does not belong here
+ *
+ * I1 One handoff a node at a time, tried for ever, ever rarer while it fails.
+ * I2 A hint goes only when its home has synced the record, and only if the record is still the one that was sent:
+ *    what came meanwhile is owed still.
+ * I3 A record goes with its last hint where this node is no home of it, in the same step (record-store.ts, I1). Its
+ *    birth goes with it: the next write of the key here gets a new one (core/versioning/birth.ts).
+ * I4 While nothing is owed there is no timer.
+ */
+import { hintsOf, parseHintKey } from '../core/codec/hint.ts';
+import { sameBytes } from '../core/versioning/record.ts';
+import { placeOf, type StorageNode } from './node.ts';
+import { type Held, type Next, nothingHeld } from './record-store.ts';
+
+/** Records in flight to one node: few, because foreground writes use the same stream. */
+const pageHints = 16;
+const writeTimeoutMs = 5_000;
+/** How often is looked who answers again, beside being told so. */
+const lookEveryMs = 500;
+const retryMsMin = 250;
+const retryMsMax = 10_000;
+
+export interface Handoff {
+  /** What the last run left is delivered too. Before it resolves (all is counted) nothing may be changed. */
+  start(): Promise<void>;
+  /** Of each node that something is owed to: delivered since its handoff began, and for how long that has gone on. */
+  progress(nodeId: string): { readonly delivered: number; readonly ms: number } | undefined;
+  /** Resolves when nothing is under way any more. */
+  stop(): Promise<void>;
+}
+
+interface Course {
+  readonly startedAt: number;
+  delivered: number;
+  readonly done: Promise<void>;
+}
+
+export function createHandoff(node: StorageNode): Handoff {
+  const { clock, random, hints, peers, store, metrics } = node;
+  const courses = new Map<string, Course>();
+  /** After a failure: not before then, and then twice as long. */
+  const pauses = new Map<string, { until: number; ms: number }>();
+  let timer: (() => void) | undefined;
+  let stopped = false;
+  let counted: Promise<void> = Promise.resolve();
+
+  function look(): void {
+    timer = undefined;
+    const owed = hints.nodes();
+    for (const nodeId of owed) begin(nodeId);
+    if (owed.length > 0) watch();
+  }
+
+  function watch(): void {
+    if (!stopped) timer ??= clock.after(lookEveryMs, look);
+  }
+
+  function begin(nodeId: string): void {
+    const paused = (pauses.get(nodeId)?.until ?? 0) > clock.now();
+    if (stopped || paused || courses.has(nodeId) || hints.count(nodeId) === 0 || !peers.reachable(nodeId)) return;
+    const { promise: done, resolve } = Promise.withResolvers<void>();
+    const course: Course = { startedAt: clock.now(), delivered: 0, done };
+    courses.set(nodeId, course);
+    void run(nodeId, course).then(resolve);
+  }
+
+  async function run(nodeId: string, course: Course): Promise<void> {
+    try {
+      await deliverAll(nodeId, course);
+      pauses.delete(nodeId);
+    } catch (error) {
+      metrics.replicaFailed(nodeId, 'handoff', error);
+      const ms = Math.min((pauses.get(nodeId)?.ms ?? retryMsMin / 2) * 2, retryMsMax);
+      pauses.set(nodeId, { until: clock.now() + ms / 2 + random.below(ms), ms });
+    }
+    courses.delete(nodeId);
+    if (hints.count(nodeId) > 0) watch();
+  }
+
+  async function deliverAll(nodeId: string, course: Course): Promise<void> {
+    const { start, end } = hintsOf(nodeId);
+    let from: Uint8Array | undefined = start;
+    while (from !== undefined && !stopped) {
+      const page = await node.engine.scan('hints', from, end, pageHints);
+      const delivered = await Promise.allSettled(
+        page.entries.map(async ([key]) => {
+          await deliver(nodeId, parseHintKey(key).key);
+          course.delivered++;
+        }),
+      );
+      const failed = delivered.find((result) => result.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
+      from = page.next;
+    }
+  }
+
+  async function deliver(nodeId: string, key: Uint8Array): Promise<void> {
+    const { held: sent } = await store.change(key, () => undefined, false);
+    if (sent.bytes === undefined || !sent.owed.includes(nodeId)) return;
+    const deadline = clock.now() + writeTimeoutMs;
+    await peers.replica(nodeId).write({ key, record: sent.bytes, sync: true, hintedFor: '', deadline });
+    await store.change(key, (now) => withoutHint(now, sent, nodeId, key), false);
+    metrics.hintsDelivered.add(1);
+  }
+
+  /** I2, I3. */
+  function withoutHint(now: Held, sent: Held, nodeId: string, key: Uint8Array): Next | undefined {
+    const unchanged = now.bytes !== undefined && sameBytes(now.bytes, sent.bytes as Uint8Array);
+    if (!unchanged || !now.owed.includes(nodeId)) return undefined;
+    const owed = now.owed.filter((id) => id !== nodeId);
+    return owed.length === 0 && !belongsHere(key) ? nothingHeld : { ...now, owed };
+  }
+
+  function belongsHere(key: Uint8Array): boolean {
+    const ring = node.ring();
+    if (ring === undefined) return true;
+    const { homes, partition } = placeOf(ring, key);
+    return homes.some(({ id }) => id === node.id) || hints.isMarked(partition);
+  }
+
+  peers.onReachable((nodeId) => {
+    pauses.delete(nodeId);
+    begin(nodeId);
+  });
+  hints.onAdded(() => watch());
+
+  return {
+    start() {
+      counted = hints.open().then(() => {
+        if (hints.nodes().length > 0) watch();
+      });
+      return counted;
+    },
+    progress(nodeId) {
+      const course = courses.get(nodeId);
+      return course && { delivered: course.delivered, ms: clock.now() - course.startedAt };
+    },
+    async stop() {
+      stopped = true;
+      timer?.();
+      await Promise.allSettled([counted, ...[...courses.values()].map(({ done }) => done)]);
+    },
+  };
+}

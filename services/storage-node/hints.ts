@@ -1,0 +1,146 @@
+/**
+ * What this node owes to homes that missed a write: how much to whom, and how much it may become.
+ *
+ * The hints themselves are part of the records they speak of (record-store.ts keeps their index); here they are
+ * counted. Who delivers them: handoff.ts.
+ *
+ * I1 A node is owed at most `hintsMax` records. Beyond that its partition is marked for exchange: the record
+ *    stays all the same, and no write is refused for it.
+ */
+import { decodeHintNote, hintsOf, parseHintKey } from '../core/codec/hint.ts';
+import type { Metrics, Mutation, StorageEngine } from '../core/ports.ts';
+import type { Next } from './record-store.ts';
+
+const pageHints = 2_048;
+/** A summary looks at no more of each node's hints. */
+const summaryHintsMax = 10_240;
+const markPrefix = Buffer.from('marked for exchange\0');
+const noBytes = new Uint8Array(0);
+
+export interface HintSummary {
+  readonly nodeId: string;
+  readonly hints: number;
+  /** Estimated from some of them where there are many. */
+  readonly bytes: number;
+  /** When the oldest one looked at came to be owed, milliseconds since 1970. */
+  readonly oldestMs: number | undefined;
+  readonly markedPartitions: number;
+}
+
+export interface HintBook {
+  /** Counts what the last run left. */
+  open(): Promise<void>;
+  /** The copy, owed to `home` from now on. */
+  owe<T extends Next>(copy: T, home: string, partition: number): T;
+  /** The record store has written an index entry, or removed one. */
+  changed(nodeId: string, by: 1 | -1): void;
+  count(nodeId: string): number;
+  /** Nodes that something is owed to. */
+  nodes(): readonly string[];
+  isMarked(partition: number): boolean;
+  onAdded(listener: () => void): void;
+  summary(): Promise<readonly HintSummary[]>;
+}
+
+export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax: number): HintBook {
+  const counts = new Map<string, number>();
+  /** Partitions by node. */
+  const marks = new Map<string, Set<number>>();
+  let onAdded = () => {};
+  const added = metrics.counter('cartwheel_hints_added_total', 'Records that came to be owed to a home');
+  const marked = metrics.counter('cartwheel_hints_beyond_limit_total', 'Hints not kept: the partition was marked');
+  metrics.gauge('cartwheel_hints', 'Records owed to homes that missed them', () => {
+    return [...counts.values()].reduce((sum, count) => sum + count, 0);
+  });
+  metrics.gauge('cartwheel_partitions_marked', 'Partitions of homes that are owed more than hints say', () => {
+    return [...marks.values()].reduce((sum, { size }) => sum + size, 0);
+  });
+
+  function mark(home: string, partition: number): Mutation {
+    const partitions = marks.get(home) ?? new Set();
+    partitions.add(partition);
+    marks.set(home, partitions);
+    marked.add(1);
+    return { space: 'meta', key: markKey(home, partition), value: noBytes };
+  }
+
+  async function* pages(space: 'hints' | 'meta', start: Uint8Array, end: Uint8Array | undefined) {
+    for (let from: Uint8Array | undefined = start; from !== undefined; ) {
+      const page = await engine.scan(space, from, end, pageHints);
+      yield page.entries;
+      from = page.next;
+    }
+  }
+
+  return {
+    async open() {
+      for await (const entries of pages('hints', noBytes, undefined)) {
+        for (const [key] of entries) {
+          const { nodeId } = parseHintKey(key);
+          counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1);
+        }
+      }
+      const end = Buffer.concat([markPrefix.subarray(0, -1), Buffer.of(1)]);
+      for await (const entries of pages('meta', markPrefix, end)) {
+        for (const [key] of entries) {
+          const [, home = '', partition] = Buffer.from(key).toString().split('\0');
+          mark(home, Number(partition));
+        }
+      }
+    },
+
+    owe(copy, home, partition) {
+      if (copy.owed.includes(home)) return copy;
+      if ((counts.get(home) ?? 0) >= hintsMax) return { ...copy, also: [...(copy.also ?? []), mark(home, partition)] };
+      added.add(1);
+      return { ...copy, owed: [...copy.owed, home].sort() };
+    },
+
+    changed(nodeId, by) {
+      const count = (counts.get(nodeId) ?? 0) + by;
+      if (count > 0) counts.set(nodeId, count);
+      else counts.delete(nodeId);
+      if (by > 0) onAdded();
+    },
+    onAdded(listener) {
+      onAdded = listener;
+    },
+
+    count: (nodeId) => counts.get(nodeId) ?? 0,
+    nodes: () => [...counts.keys()],
+    isMarked: (partition) => [...marks.values()].some((partitions) => partitions.has(partition)),
+
+    async summary() {
+      const summaries: HintSummary[] = [];
+      for (const nodeId of new Set([...counts.keys(), ...marks.keys()])) {
+        const { start, end } = hintsOf(nodeId);
+        let seen = 0;
+        let bytes = 0;
+        let oldestMs: number | undefined;
+        for await (const entries of pages('hints', start, end)) {
+          for (const [, note] of entries) {
+            const { sinceMs, recordBytes } = decodeHintNote(note);
+            bytes += recordBytes;
+            oldestMs = Math.min(oldestMs ?? sinceMs, sinceMs);
+          }
+          seen += entries.length;
+          if (seen >= summaryHintsMax) break;
+        }
+        const hints = counts.get(nodeId) ?? 0;
+        const markedPartitions = marks.get(nodeId)?.size ?? 0;
+        summaries.push({
+          nodeId,
+          hints,
+          bytes: seen === 0 ? 0 : Math.round((bytes / seen) * hints),
+          oldestMs,
+          markedPartitions,
+        });
+      }
+      return summaries;
+    },
+  };
+}
+
+function markKey(home: string, partition: number): Uint8Array {
+  return Buffer.concat([markPrefix, Buffer.from(`${home}\0${partition}`)]);
+}

@@ -1,0 +1,41 @@
+/**
+ * Who has one write for which home, as it goes on: the selection at its start, and who took the place of whom.
+ *
+ * I1 A home is met once it has acknowledged itself, or a node that stands in for it has.
+ */
+import type { Selection } from '../core/quorum/sloppy.ts';
+
+export interface StandIns {
+  /** The home that the node stands in for; undefined for a home. */
+  homeOf(nodeId: string): string | undefined;
+  acknowledged(nodeId: string): void;
+  /** Who takes the place of a node that failed; undefined where nobody is left. */
+  replace(nodeId: string, reachable: (nodeId: string) => boolean): string | undefined;
+  /** Homes that nobody has it for, that the coordinator is not. */
+  unmet(): readonly string[];
+}
+
+export function createStandIns({ chosen, spare, unmet }: Selection): StandIns {
+  const homeOf = new Map(chosen.map(({ nodeId, standsInFor }) => [nodeId, standsInFor]));
+  const [coordinator] = chosen;
+  const waiting = new Set(unmet);
+  for (const { nodeId, standsInFor } of chosen.slice(1)) waiting.add(standsInFor ?? nodeId);
+  const left = spare.slice();
+  if (coordinator !== undefined) waiting.delete(coordinator.standsInFor ?? coordinator.nodeId);
+  return {
+    homeOf: (nodeId) => homeOf.get(nodeId),
+    acknowledged(nodeId) {
+      waiting.delete(homeOf.get(nodeId) ?? nodeId);
+    },
+    replace(nodeId, reachable) {
+      for (;;) {
+        const next = left.shift();
+        if (next === undefined) return undefined;
+        if (!reachable(next)) continue;
+        homeOf.set(next, homeOf.get(nodeId) ?? nodeId);
+        return next;
+      }
+    },
+    unmet: () => [...waiting],
+  };
+}

@@ -1,0 +1,159 @@
+/** Sloppy quorum, hints and their handoff, on the data path alone. The simulation attacks the same with everything. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { createHintBook } from '../../services/storage-node/hints.ts';
+import { type ClusterOptions, createCluster, type TestNode } from './cluster.ts';
+import { createReadableMetrics } from './metrics.ts';
+import { failureOf, get, gotten, put, remove, stored, valuesOf } from './requests.ts';
+
+const partitions = 16;
+
+async function setup(options: ClusterOptions = {}) {
+  const cluster = createCluster({ nodes: 6, partitions, ...options });
+  for (const { node } of cluster.nodes) await node.handoff.start();
+  const homes = cluster.homes('cart') as [TestNode, TestNode, TestNode];
+  const others = cluster.nodes.filter((node) => !homes.includes(node));
+  return { cluster, homes, others };
+}
+
+/** Lets time pass until everything that waits for it is done. */
+async function pass(cluster: Awaited<ReturnType<typeof setup>>['cluster'], ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 50) {
+    cluster.clock.advance(50);
+    for (let i = 0; i < 30; i++) await turn();
+  }
+}
+
+async function owedBy({ node }: TestNode, key: Uint8Array): Promise<readonly string[]> {
+  return (await node.replica.inspect({ key, deadline: 1e9 })).owed;
+}
+
+test('P8: a fallback stands in for a home that is down, and owes it the record', async () => {
+  const { cluster, homes, others } = await setup();
+  cluster.setReachable(homes[2], false);
+  const { receipt } = await stored(cluster.run(homes[0], put('cart', 'v', { w: 3 })));
+  const standIn = receipt?.acks.find(({ hintedFor }) => hintedFor !== '');
+  assert.equal(standIn?.hintedFor, homes[2].id);
+  const fallback = others.find(({ id }) => id === standIn?.nodeId) as TestNode;
+  assert.deepEqual(await owedBy(fallback, cluster.storageKey('cart')), [homes[2].id]);
+});
+
+test('P8: with all homes down puts and gets go on, and say what they rest on', async () => {
+  const { cluster, homes, others } = await setup();
+  for (const home of homes) cluster.setReachable(home, false);
+  const [first] = others as [TestNode];
+  const { receipt } = await stored(cluster.run(first, put('cart', 'v', { w: 3 })));
+  assert.deepEqual(receipt?.acks.map(({ hintedFor }) => hintedFor).sort(), homes.map(({ id }) => id).sort());
+  const read = await gotten(cluster.run(first, get('cart')));
+  assert.deepEqual(valuesOf(read), ['v']);
+  assert.deepEqual([read.certificate?.homesAnswered, read.certificate?.replicasAnswered], [0, 2]);
+});
+
+test('what was owed is delivered when the home is back, and fallbacks keep nothing', async () => {
+  const { cluster, homes, others } = await setup();
+  for (const home of homes) cluster.setReachable(home, false);
+  await stored(cluster.run(others[0] as TestNode, put('cart', 'v')));
+  await pass(cluster, 1_000);
+  for (const home of homes) cluster.setReachable(home, true);
+  await pass(cluster, 2_000);
+  for (const home of homes) assert.ok((await cluster.held(home, 'cart')) !== undefined, home.id);
+  for (const other of others) {
+    assert.equal(await cluster.held(other, 'cart'), undefined, other.id);
+    assert.deepEqual(other.node.hints.nodes(), []);
+    assert.deepEqual((await other.engine.scan('hints', new Uint8Array(0), undefined, 10)).entries, []);
+  }
+});
+
+test('a home that fails while it is asked is replaced by a fallback at once', async () => {
+  const { cluster, homes } = await setup();
+  homes[1].answers = 'no';
+  homes[2].answers = 'no';
+  const { receipt } = await stored(cluster.run(homes[0], put('cart', 'v', { w: 3 })));
+  assert.deepEqual(receipt?.acks.map(({ hintedFor }) => hintedFor).sort(), ['', homes[1].id, homes[2].id].sort());
+});
+
+test('a home that nobody can stand in for is owed the record by the coordinator', async () => {
+  const { cluster, homes, others } = await setup();
+  for (const node of [...others, homes[2]]) cluster.setReachable(node, false);
+  homes[1].answers = 'no';
+  await stored(cluster.run(homes[0], put('cart', 'v', { w: 1 })));
+  await pass(cluster, 50);
+  assert.deepEqual(await owedBy(homes[0], cluster.storageKey('cart')), [homes[1].id, homes[2].id].sort());
+  homes[1].answers = 'yes';
+  cluster.setReachable(homes[2], true);
+  await pass(cluster, 12_000);
+  for (const home of homes) assert.ok((await cluster.held(home, 'cart')) !== undefined, home.id);
+  assert.deepEqual(await owedBy(homes[0], cluster.storageKey('cart')), []);
+});
+
+test('what a record has become while it was delivered is owed still', async () => {
+  const { cluster, homes } = await setup();
+  cluster.setReachable(homes[2], false);
+  await stored(cluster.run(homes[0], put('cart', 'one')));
+  await pass(cluster, 50);
+  // The delivery waits at the home; meanwhile the fallback gets another value for it.
+  homes[2].stalledDisk = [];
+  homes[2].reachable = true;
+  await pass(cluster, 600);
+  assert.ok(homes[2].calls.includes('write'), 'the delivery is under way');
+  homes[2].reachable = false;
+  await stored(cluster.run(homes[0], put('cart', 'two')));
+  for (const go of homes[2].stalledDisk.splice(0)) go();
+  homes[2].stalledDisk = undefined;
+  homes[2].reachable = true;
+  await pass(cluster, 12_000);
+  const { siblings = [] } = (await cluster.held(homes[2], 'cart')) ?? {};
+  assert.deepEqual(siblings.map(({ value }) => Buffer.from(value).toString()).sort(), ['one', 'two']);
+});
+
+test('a book that is opened on what another run left has counted its hints', async () => {
+  const { cluster, homes } = await setup();
+  cluster.setReachable(homes[2], false);
+  const { receipt } = await stored(cluster.run(homes[0], put('cart', 'v', { w: 3 })));
+  const id = receipt?.acks.find(({ hintedFor }) => hintedFor !== '')?.nodeId;
+  const fallback = cluster.nodes.find((node) => node.id === id) as TestNode;
+  const book = createHintBook(fallback.engine, createReadableMetrics(), 10);
+  await book.open();
+  assert.deepEqual([book.nodes(), book.count(homes[2].id)], [[homes[2].id], 1]);
+  const [summary] = await book.summary();
+  assert.deepEqual([summary?.nodeId, summary?.hints], [homes[2].id, 1]);
+  assert.ok((summary?.bytes ?? 0) > 10);
+});
+
+test('beyond their limit hints are not kept: the partition is marked, the record stays, the write goes on', async () => {
+  const { cluster, homes } = await setup({ hintsPerNodeMax: 0 });
+  cluster.setReachable(homes[2], false);
+  const { receipt } = await stored(cluster.run(homes[0], put('cart', 'v', { w: 3 })));
+  const id = receipt?.acks.find(({ hintedFor }) => hintedFor !== '')?.nodeId;
+  const fallback = cluster.nodes.find((node) => node.id === id) as TestNode;
+  assert.ok((await cluster.held(fallback, 'cart')) !== undefined);
+  const [summary] = await fallback.node.hints.summary();
+  assert.deepEqual([summary?.hints, summary?.markedPartitions], [0, 1]);
+});
+
+test('a delete that a home missed reaches it by its hint, and what it removed does not come back', async () => {
+  const { cluster, homes } = await setup();
+  await stored(cluster.run(homes[0], put('cart', 'v', { w: 3 })));
+  const { context } = await gotten(cluster.run(homes[0], get('cart')));
+  cluster.setReachable(homes[2], false);
+  await cluster.run(homes[0], remove('cart', context));
+  cluster.setReachable(homes[2], true);
+  await pass(cluster, 2_000);
+  assert.deepEqual((await cluster.held(homes[2], 'cart'))?.siblings, []);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(homes[2], get('cart', { r: 3 })))), []);
+});
+
+test('a record that belongs elsewhere is refused where it is owed to nobody', async () => {
+  const { cluster, homes, others } = await setup();
+  await stored(cluster.run(homes[0], put('cart', 'v', { w: 3 })));
+  const key = cluster.storageKey('cart');
+  const record = (await homes[0].node.replica.read({ key, deadline: 1e9 })) as Uint8Array;
+  const write = { key, record, sync: true, deadline: 1e9 };
+  const [other] = others as [TestNode];
+  for (const hintedFor of ['', 'nobody', other.id, (others[1] as TestNode).id]) {
+    assert.equal((await failureOf(other.node.replica.write({ ...write, hintedFor }))).reason, 'NOT_ENOUGH_REPLICAS');
+  }
+  await other.node.replica.write({ ...write, hintedFor: homes[1].id });
+  await other.node.replica.write({ ...write, hintedFor: '' });
+});
