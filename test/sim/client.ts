@@ -15,16 +15,16 @@ import type { CausalContext } from '../../services/core/versioning/causal-contex
 import { xxh64 } from '../../services/platform/hash.ts';
 import { dispatch } from '../../services/platform/routing/dispatch.ts';
 import { createRequestIds } from '../../services/platform/routing/request-ids.ts';
-import { checkContext } from './checks/contexts.ts';
+import { checkContext } from '../oracle/checks/contexts.ts';
+import { describe, itemsOf, type WriteAttempt } from '../oracle/ledger.ts';
+import { Violation } from '../oracle/violation.ts';
 import type { History } from './history.ts';
-import { describe, itemsOf, type WriteAttempt } from './ledger.ts';
 import type { Marks } from './marks.ts';
 import type { Network } from './network.ts';
 import type { Oracle } from './oracle.ts';
 import { createSimulatedPool } from './pool.ts';
 import type { SeededRandom } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
-import { Violation } from './violation.ts';
 import { createWire } from './wire.ts';
 
 /** A context, and what its client had seen when it got it. */

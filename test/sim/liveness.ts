@@ -9,16 +9,16 @@
 import type { RecordCodec } from '../../services/core/codec/record.ts';
 import { printDot } from '../../services/core/versioning/causal-context.ts';
 import { emptyRecord } from '../../services/core/versioning/record.ts';
-import { checkCart } from './checks/carts.ts';
+import { checkCart } from '../oracle/checks/carts.ts';
+import { describe, type WriteAttempt } from '../oracle/ledger.ts';
+import { Violation } from '../oracle/violation.ts';
 import { checkAgreement, type HeldBy } from './checks/replicas-agree.ts';
 import { type Client, type ReadResult, type Token, withItem } from './client.ts';
 import type { History } from './history.ts';
-import { describe, type WriteAttempt } from './ledger.ts';
 import type { Marks } from './marks.ts';
 import type { CountingMetrics } from './metrics.ts';
 import type { SimulatedNode } from './node.ts';
 import type { Oracle } from './oracle.ts';
-import { Violation } from './violation.ts';
 
 /** One finds out, one mends, the rest is for what the first two met on their way. */
 const repairRoundsMax = 5;

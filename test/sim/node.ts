@@ -18,6 +18,7 @@ import { checksum32, xxh64 } from '../../services/platform/hash.ts';
 import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
 import { type AssembledNode, assembleStorageNode } from '../../services/storage-node/assemble.ts';
 import { type Forward, runOperation } from '../../services/storage-node/operations.ts';
+import { Violation } from '../oracle/violation.ts';
 import type { NodeLife } from './births.ts';
 import { createNodeClock } from './clock.ts';
 import { createDiskTimes, type SimulatedDiskTimes } from './disk.ts';
@@ -31,7 +32,6 @@ import { createSimulatedPool, forwardedId } from './pool.ts';
 import type { Profile } from './profile.ts';
 import type { SeededRandom } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
-import { Violation } from './violation.ts';
 import { createWire, type Wire } from './wire.ts';
 
 /** As the real process waits for the operations in flight when it stops, and before it ends for its disk. */

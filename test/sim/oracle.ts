@@ -4,13 +4,13 @@ import { Malformed } from '../../services/core/codec/bytes.ts';
 import { decodeStored, type RecordCodec } from '../../services/core/codec/record.ts';
 import { parseStorageKey } from '../../services/core/ring/storage-key.ts';
 import { emptyRecord, type KeyRecord } from '../../services/core/versioning/record.ts';
+import { createDotCheck, type DotCheck } from '../oracle/checks/dots-name-one-write.ts';
+import { createReadCheck, type ReadCheck } from '../oracle/checks/reads.ts';
+import { createLedger, type Ledger } from '../oracle/ledger.ts';
+import { Violation } from '../oracle/violation.ts';
 import { type BirthWatch, createBirthWatch, type NodeLife } from './births.ts';
-import { createDotCheck, type DotCheck } from './checks/dots-name-one-write.ts';
 import { createRequestCheck } from './checks/one-dot-a-request.ts';
-import { createReadCheck, type ReadCheck } from './checks/reads.ts';
-import { createLedger, type Ledger } from './ledger.ts';
 import type { Marks } from './marks.ts';
-import { Violation } from './violation.ts';
 
 export interface Oracle {
   readonly ledger: Ledger;

@@ -13,6 +13,7 @@ import { preferenceList } from '../../services/core/ring/preference-list.ts';
 import { createRing, type Ring, type RingNode } from '../../services/core/ring/ring.ts';
 import { storageKey } from '../../services/core/ring/storage-key.ts';
 import { checksum32, xxh64 } from '../../services/platform/hash.ts';
+import { Violation } from '../oracle/violation.ts';
 import { type Client, createClient } from './client.ts';
 import { cleanStops } from './faults/clean-stops.ts';
 import { clockJumps } from './faults/clock-jumps.ts';
@@ -35,7 +36,6 @@ import { createOracle } from './oracle.ts';
 import { profileOf } from './profile.ts';
 import { seededRandom } from './random.ts';
 import { createScheduler } from './scheduler.ts';
-import { Violation } from './violation.ts';
 import { cartsOf, registersOf, runWorkload } from './workload.ts';
 
 const faults = [

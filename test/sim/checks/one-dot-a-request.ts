@@ -8,8 +8,8 @@
 import type { Birth } from '../../../services/core/versioning/birth.ts';
 import { printDot } from '../../../services/core/versioning/causal-context.ts';
 import type { KeyRecord, Sibling } from '../../../services/core/versioning/record.ts';
+import { Violation } from '../../oracle/violation.ts';
 import type { NodeLife } from '../births.ts';
-import { Violation } from '../violation.ts';
 
 export interface RequestCheck {
   stored(life: NodeLife, key: string, birth: Birth | undefined, record: KeyRecord): void;

@@ -1,7 +1,7 @@
 /** Once faults are over and repairs are done, all homes of a key hold the same (P6, as far as reads bring it). */
 import { printDot } from '../../../services/core/versioning/causal-context.ts';
 import type { KeyRecord } from '../../../services/core/versioning/record.ts';
-import { Violation } from '../violation.ts';
+import { Violation } from '../../oracle/violation.ts';
 
 export interface HeldBy {
   readonly node: string;
