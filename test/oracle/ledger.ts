@@ -3,8 +3,12 @@
  * what became of it. The checks compare the system with this; it decides nothing itself.
  *
  * Values carry the number of their write, so that a value seen anywhere tells whose it is.
+ *
+ * I1 A write that `fold` drops is replaced by an acknowledged write that is kept, or by one that such a write
+ *    replaced in turn, and whose context contains all that the dropped one's does: whatever a check would say of
+ *    the dropped one it says of the kept one.
  */
-import type { CausalContext } from '../../services/core/versioning/causal-context.ts';
+import { type CausalContext, emptyContext, includes } from '../../services/core/versioning/causal-context.ts';
 
 export interface WriteAttempt {
   readonly number: number;
@@ -23,34 +27,48 @@ export interface WriteAttempt {
   readonly item: string | undefined;
   readonly startedAt: number;
   endedAt: number | undefined;
-  outcome: 'under way' | 'acknowledged' | 'unknown' | 'not applied';
-  /** Of the acknowledgements its answer named, those of homes. */
-  homeAcks: number;
+  outcome: Outcome;
+  /** How many homes have it on disk by its receipt; `w` where there was none. */
+  homes: number;
   /** Every dot that was ever seen to name it. */
   readonly dots: Set<string>;
   /** Writes that may have replaced it: they knew it, and were tried. */
   readonly replacedBy: Set<WriteAttempt>;
 }
 
+export type Outcome = 'under way' | 'acknowledged' | 'unknown' | 'not applied';
+
 export interface Ledger {
   begin(
-    write: Omit<WriteAttempt, 'number' | 'value' | 'endedAt' | 'outcome' | 'homeAcks' | 'dots' | 'replacedBy'> & {
+    write: Omit<WriteAttempt, 'number' | 'value' | 'endedAt' | 'outcome' | 'homes' | 'dots' | 'replacedBy'> & {
       items?: readonly string[];
     },
   ): WriteAttempt;
-  end(write: WriteAttempt, outcome: 'acknowledged' | 'unknown' | 'not applied', at: number): void;
+  end(write: WriteAttempt, outcome: Exclude<Outcome, 'under way'>, at: number, homes?: number): void;
   /** The put that wrote these bytes to this key; undefined where there was none. */
   writerOf(key: string, value: Uint8Array): WriteAttempt | undefined;
   writesOf(key: string): readonly WriteAttempt[];
-  all(): readonly WriteAttempt[];
+  all(): Iterable<WriteAttempt>;
+  /** Items that acknowledged writes, dropped since, have added to a cart. */
+  itemsDropped(key: string): readonly string[];
+  /**
+   * For long histories, of a key that nobody writes any more: drops the writes that no check needs (I1), and
+   * returns them. A few bytes of each stay, so that `writerOf` still knows its value.
+   */
+  fold(key: string): readonly WriteAttempt[];
 }
 
 export function createLedger(): Ledger {
-  const writes: WriteAttempt[] = [];
+  const writes = new Map<number, WriteAttempt>();
   const byKey = new Map<string, WriteAttempt[]>();
+  /** By number, of every write: both are shared strings. */
+  const keys: string[] = [];
+  const outcomes: Outcome[] = [];
+  const itemsDropped = new Map<string, string[]>();
+
   return {
     begin({ items = [], ...write }) {
-      const number = writes.length;
+      const number = keys.length;
       const value = write.kind === 'put' ? encodeValue(number, items) : undefined;
       const attempt: WriteAttempt = {
         ...write,
@@ -58,11 +76,13 @@ export function createLedger(): Ledger {
         value,
         endedAt: undefined,
         outcome: 'under way',
-        homeAcks: 0,
+        homes: 0,
         dots: new Set(),
         replacedBy: new Set(),
       };
-      writes.push(attempt);
+      keys.push(write.key);
+      outcomes.push('under way');
+      writes.set(number, attempt);
       const others = byKey.get(write.key) ?? [];
       byKey.set(write.key, others);
       others.push(attempt);
@@ -70,23 +90,61 @@ export function createLedger(): Ledger {
       return attempt;
     },
 
-    end(write, outcome, at) {
+    end(write, outcome, at, homes = write.w) {
       write.outcome = outcome;
       write.endedAt = at;
+      write.homes = homes;
+      outcomes[write.number] = outcome;
       if (outcome !== 'not applied') return;
       for (const replaced of write.replaces) replaced.replacedBy.delete(write);
     },
 
     writerOf(key, value) {
       const number = numberOf(value);
-      const writer = number === undefined ? undefined : writes[number];
-      return writer?.key === key && writer.value !== undefined && Buffer.compare(writer.value, value) === 0
-        ? writer
-        : undefined;
+      if (number === undefined || keys[number] !== key) return undefined;
+      const writer = writes.get(number);
+      if (writer === undefined) return remnant(number, key, outcomes[number] as Outcome);
+      return writer.value !== undefined && Buffer.compare(writer.value, value) === 0 ? writer : undefined;
     },
 
     writesOf: (key) => byKey.get(key) ?? [],
-    all: () => writes,
+    all: () => writes.values(),
+    itemsDropped: (key) => itemsDropped.get(key) ?? [],
+
+    fold(key) {
+      const kept: WriteAttempt[] = [];
+      const dropped: WriteAttempt[] = [];
+      for (const write of byKey.get(key) ?? []) (isNeeded(write) ? kept : dropped).push(write);
+      const items: string[] = [];
+      for (const { number, item, outcome } of dropped) {
+        writes.delete(number);
+        if (item !== undefined && outcome === 'acknowledged') items.push(item);
+      }
+      if (items.length > 0) itemsDropped.set(key, items);
+      // What points backwards would keep the whole history alive.
+      for (const write of [...kept, ...dropped]) (write.replaces as Set<WriteAttempt>).clear();
+      byKey.set(key, kept);
+      return dropped;
+    },
+  };
+}
+
+/** I1. A write that was not applied is needed by no check but the one that its value is never seen. */
+function isNeeded(write: WriteAttempt): boolean {
+  if (write.outcome === 'under way') throw new Error(`${describe(write)} cannot be folded away yet`);
+  if (write.outcome === 'not applied') return false;
+  for (const { outcome, homes, context } of write.replacedBy) {
+    if (outcome === 'acknowledged' && homes >= write.homes && includes(context, write.context)) return false;
+  }
+  return true;
+}
+
+/** What is known of a write that was dropped. It is in no list, so nothing is asked of it. */
+function remnant(number: number, key: string, outcome: Outcome): WriteAttempt {
+  return {
+    ...{ number, key, outcome, kind: 'put', client: 'somebody, long ago', w: 0, homes: 0, requestId: undefined },
+    ...{ context: emptyContext, replaces: new Set(), value: undefined, item: undefined, startedAt: 0, endedAt: 0 },
+    ...{ dots: new Set(), replacedBy: new Set() },
   };
 }
 

@@ -48,7 +48,7 @@ export interface ReadOptions {
   readonly session?: Token | undefined;
   readonly timeoutMs: number;
   /** See checks/reads.ts. */
-  readonly afterwards?: boolean;
+  readonly faultsAreOver?: boolean;
 }
 
 export interface WriteOptions {
@@ -127,7 +127,7 @@ export function createClient(options: ClientOptions): Client {
 
   async function get(
     key: string,
-    { r, via, session, timeoutMs, afterwards = false }: ReadOptions,
+    { r, via, session, timeoutMs, faultsAreOver = false }: ReadOptions,
   ): Promise<ReadResult | undefined> {
     const startedAt = scheduler.now();
     const sessionContext = session?.bytes ?? Buffer.alloc(0);
@@ -142,7 +142,7 @@ export function createClient(options: ClientOptions): Client {
     history.note('got', name, `${key} r=${r ?? '-'} ${siblings.map(({ dot }) => dot).join(' ')}`);
     const homes = certificate?.homesAnswered ?? 0;
     if (homes < (r ?? majority(replicas))) marks.add('a read rested on a fallback');
-    const writes = oracle.reads.answered({ key, homes, afterwards, startedAt, siblings, where });
+    const writes = oracle.reads.answered({ key, r: homes, faultsAreOver, startedAt, siblings, where });
     const seen = new Set([...writes, ...(session?.seen ?? [])]);
     const sent = session === undefined ? [] : decode(key, session.bytes);
     checkContext(ledger, { key, context: decode(key, context), sent, seen, where });
@@ -224,9 +224,9 @@ export function createClient(options: ClientOptions): Client {
     const where = `the answer to ${attempt.kind} #${attempt.number}`;
     oracle.dots.named(dot, attempt, where);
     const acks = response.receipt?.acks ?? [];
-    attempt.homeAcks = acks.filter(({ hintedFor }) => hintedFor === '').length;
-    if (attempt.homeAcks === 0) marks.add('a write was acknowledged by fallbacks alone');
-    ledger.end(attempt, 'acknowledged', scheduler.now());
+    const homes = acks.filter(({ hintedFor }) => hintedFor === '').length;
+    if (homes === 0) marks.add('a write was acknowledged by fallbacks alone');
+    ledger.end(attempt, 'acknowledged', scheduler.now(), homes);
     history.note(`${attempt.kind} done`, name, `#${attempt.number} ${dot}`);
     if (attempt.kind === 'put' && dotsBefore.has(dot)) marks.add('a known request id was answered with its dot');
     const seen = new Set([...sent.seen, attempt]);

@@ -103,7 +103,7 @@ async function readAll(
     r: cluster.replicas,
     via: [home],
     timeoutMs,
-    afterwards: allHandedOver(metrics),
+    faultsAreOver: allHandedOver(metrics),
   });
   if (read === undefined) throw new Violation('P9', `${key} cannot be read from ${home}, and faults are over`);
   if (key.startsWith('cart') && allHandedOver(metrics)) checkCart(oracle.ledger, key, read.values);

@@ -14,6 +14,8 @@ export interface DotCheck {
   record(key: string, record: KeyRecord, where: string): void;
   /** A receipt, or a sibling in an answer, said that this dot names this write. */
   named(dot: string, write: WriteAttempt, where: string): void;
+  /** Of a write that the ledger has dropped. */
+  forget(write: WriteAttempt): void;
 }
 
 export function createDotCheck(ledger: Ledger): DotCheck {
@@ -21,11 +23,12 @@ export function createDotCheck(ledger: Ledger): DotCheck {
 
   function named(dot: string, write: WriteAttempt, where: string): void {
     if (write.outcome === 'not applied') {
-      throw new Violation('P5', `${describe(write)} was said to be not applied, and its dot ${dot} is in ${where}`);
+      const message = `${describe(write)} was said to be not applied, and its dot ${dot} is in ${where}`;
+      throw new Violation('P5', message, 'unexplained');
     }
     // Births are made for one key: a dot on two keys is one drawn twice.
     const known = writers.get(dot);
-    if (known !== undefined && known !== write) {
+    if (known !== undefined && known.number !== write.number) {
       const both = `${describe(known)} and ${describe(write)}`;
       throw new Violation('birth rule', `the dot ${dot} names two writes: ${both}, the second in ${where}`);
     }
@@ -35,11 +38,15 @@ export function createDotCheck(ledger: Ledger): DotCheck {
 
   return {
     named,
+    forget(write) {
+      for (const dot of write.dots) writers.delete(dot);
+    },
     record(key, { siblings }, where) {
       for (const { dot, value, requestId } of siblings) {
         const write = ledger.writerOf(key, value);
         if (write === undefined) {
-          throw new Violation('P4', `${where} has a value of ${key} that nobody wrote: ${Buffer.from(value)}`);
+          const message = `${where} has a value of ${key} that nobody wrote: ${Buffer.from(value)}`;
+          throw new Violation('P4', message, 'unexplained');
         }
         if (write.requestId !== undefined && Buffer.compare(write.requestId, requestId) !== 0) {
           throw new Violation('P5', `${describe(write)} is in ${where} under another request id`);

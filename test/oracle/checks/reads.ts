@@ -1,6 +1,6 @@
 /**
- * What a read returns (P2, P3, P4): while faults go on only where the homes of the read and those of the write must
- * meet (R + W > N, fallbacks not counted); once they are over and hints are delivered, always.
+ * What a read returns (P2, P3, P4): while faults go on only where the read's replicas and the write's must
+ * meet (R + W > N); once they are over, always.
  */
 import { type CausalContext, contains, type Dot, parseDot } from '../../../services/core/versioning/causal-context.ts';
 import type { Ledger, WriteAttempt } from '../ledger.ts';
@@ -10,14 +10,14 @@ import type { DotCheck } from './dots-name-one-write.ts';
 
 export interface ReadAnswered {
   readonly key: string;
-  /** How many homes it rests on. */
-  readonly homes: number;
-  /** Faults are over, hints are delivered, and all homes were asked. */
-  readonly afterwards: boolean;
+  /** Homes that answered. */
+  readonly r: number;
   /** Writes acknowledged by then must be seen. */
   readonly startedAt: number;
   readonly siblings: readonly { readonly dot: string; readonly value: Uint8Array }[];
   readonly where: string;
+  /** All that was acknowledged must be seen, wherever it was written. */
+  readonly faultsAreOver?: boolean;
 }
 
 export interface ReadCheckOptions {
@@ -25,8 +25,8 @@ export interface ReadCheckOptions {
   readonly dots: DotCheck;
   /** N. */
   readonly replicas: number;
-  /** Clock entries were cut: a sibling that was covered may show again (ARCHITECTURE.md 4). */
-  cut(): boolean;
+  /** Clock entries of the key may have been cut: a sibling that was covered may show again. */
+  cut(key: string): boolean;
 }
 
 export interface ReadCheck {
@@ -36,40 +36,54 @@ export interface ReadCheck {
 
 export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOptions): ReadCheck {
   return {
-    answered({ key, homes, afterwards, startedAt, siblings, where }) {
+    answered({ key, r, startedAt, siblings, where, faultsAreOver = false }) {
       const read = new Set<WriteAttempt>();
       const readDots: [Dot, WriteAttempt][] = [];
       for (const { dot, value } of siblings) {
         const write = ledger.writerOf(key, value);
-        if (write === undefined)
-          throw new Violation('P4', `${where} returned a value of ${key} that nobody wrote: ${Buffer.from(value)}`);
-        if (read.has(write)) throw new Violation('P5', `${where} returned ${describe(write)} twice`);
+        if (write === undefined) {
+          const message = `${where} returned a value of ${key} that nobody wrote: ${Buffer.from(value)}`;
+          throw new Violation('P4', message, 'unexplained');
+        }
+        if (readDots.some(([, { number }]) => number === write.number)) {
+          throw new Violation('P5', `${where} returned ${describe(write)} twice`, 'unexplained');
+        }
         dots.named(dot, write, where);
         read.add(write);
         readDots.push([parseDot(dot) as Dot, write]);
       }
       for (const write of ledger.writesOf(key)) {
-        const { endedAt = Number.POSITIVE_INFINITY, homeAcks, outcome } = write;
+        const { endedAt = Number.POSITIVE_INFINITY, homes, outcome } = write;
         if (outcome !== 'acknowledged' || endedAt > startedAt) continue;
-        if (homeAcks + homes <= replicas && !afterwards) continue;
-        if (write.kind === 'put' && write.replacedBy.size === 0 && !read.has(write)) {
-          throw new Violation(
-            'P3',
-            `${where} (${homes} homes) does not return ${describe(write)}, which nothing has replaced`,
-          );
+        if (homes + r <= replicas && !faultsAreOver) continue;
+        if (write.kind === 'put' && !read.has(write) && !isReplaced(write, read)) {
+          const message = `${where} (r=${r}) does not return ${describe(write)}, which nothing has replaced`;
+          throw new Violation('P3', message, 'lost');
         }
-        if (cut()) continue;
+        if (cut(key)) continue;
         for (const [dot, covered] of readDots) {
           if (!contains(write.context, dot)) continue;
-          throw new Violation(
-            'P4',
-            `${where} (${homes} homes) returns ${describe(covered)}, which ${describe(write)} covered`,
-          );
+          const message = `${where} (r=${r}) returns ${describe(covered)}, which ${describe(write)} covered`;
+          throw new Violation('P4', message, 'resurrected');
         }
       }
       return read;
     },
   };
+}
+
+/**
+ * Whether what was read explains why `write` is not in it: a delete that knew it, or a put that knew it and is
+ * itself there or replaced. A put that is nowhere to be seen and that nothing replaced was never applied, so it
+ * replaced nothing.
+ */
+function isReplaced(write: WriteAttempt, read: ReadonlySet<WriteAttempt>, visited = new Set<WriteAttempt>()): boolean {
+  for (const by of write.replacedBy) {
+    if (visited.has(by)) continue;
+    visited.add(by);
+    if (by.kind === 'delete' || read.has(by) || isReplaced(by, read, visited)) return true;
+  }
+  return false;
 }
 
 /** Puts of which a dot is in the context. */
