@@ -18,7 +18,6 @@ import {
   put,
   remove,
   type Sibling,
-  splitByContext,
 } from '../../services/core/versioning/record.ts';
 
 export const replicaCount = 4;
@@ -131,8 +130,7 @@ export function run(history: readonly Step[], entriesMax: number): History {
     const writtenAtMs = 1_000_000 - writes.length;
     const sibling = isDelete ? undefined : { dot, requestId: new Uint8Array(0), writtenAtMs, value };
     const after = sibling === undefined ? remove(before, context, dot) : put(before, context, sibling);
-    const removed = splitByContext(before.siblings, context)[0];
-    const { record: kept, entriesCut } = cut(after, birth.actor, removed, entriesMax);
+    const { record: kept, entriesCut } = cut(before, after, birth.actor, entriesMax);
     const answer = answerContext(context, dot);
     writes.push({ before, after, context, dot, sibling, answer, kept, actor: birth.actor, entriesCut });
     for (const name of seen) replaced.add(name);

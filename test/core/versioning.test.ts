@@ -26,6 +26,7 @@ import {
   type KeyRecord,
   merge,
   put,
+  remove,
   siblingOfRequest,
   visibleSiblings,
 } from '../../services/core/versioning/record.ts';
@@ -237,7 +238,14 @@ test('P3: a cut loses no sibling and no dot of a living one, and never what this
           kept.clock.find((entry) => entry.actor === actor),
           after.clock.find((entry) => entry.actor === actor),
         );
+        const learned = minus(dotsOf(after.clock), dotsOf(before.clock));
+        assert.ok(isWithin(learned, dotsOf(kept.clock)), 'what the write has learned stays');
+        assert.ok(isWithin(minus(siblingDots(before), living), dotsOf(kept.clock)), 'what it has removed stays');
         const pinned = new Set([...before.siblings, ...after.siblings].map(({ dot }) => dot.actor));
+        for (const entry of after.clock) {
+          const known = before.clock.find(({ actor }) => actor === entry.actor);
+          if (known === undefined || !sameDots(known, entry)) pinned.add(entry.actor);
+        }
         const free = kept.clock.filter((entry) => !pinned.has(entry.actor));
         assert.ok(free.length <= max, `${free.length} entries besides those of siblings, the limit is ${max}`);
         assert.equal(entriesCut, after.clock.length - kept.clock.length);
@@ -251,7 +259,8 @@ test('P3: a cut loses no sibling and no dot of a living one, and never what this
 test('a cut takes the entries that have not moved for the most puts', () => {
   const entry = (actor: bigint, height: number) => ({ actor, upTo: 1, detached: [], height });
   const clock = Array.from({ length: 14 }, (_, i) => entry(BigInt(i), 100 - i));
-  const { record, entriesCut } = cut({ clock, siblings: [] }, 13n);
+  const before: KeyRecord = { clock, siblings: [] };
+  const { record, entriesCut } = cut(before, before, 13n);
   assert.equal(entriesCut, 4);
   assert.deepEqual(
     record.clock.map(({ actor }) => actor),
@@ -259,12 +268,32 @@ test('a cut takes the entries that have not moved for the most puts', () => {
   );
 });
 
+test('P2: a cut takes neither an entry nor a detached dot that this write has learned from its context', () => {
+  const single = (actor: bigint) => ({ actor, upTo: 1, detached: [], height: 0 });
+  const known = Array.from({ length: 12 }, (_, i) => ({ ...single(BigInt(100 + i)), height: i + 1 }));
+  const before: KeyRecord = { clock: known, siblings: [] };
+  const detached = Array.from({ length: detachedDotsMax + 20 }, (_, i) => 2 + 2 * i);
+  const context = [
+    ...Array.from({ length: 15 }, (_, i) => single(BigInt(i))),
+    { actor: 50n, upTo: 0, detached, height: 0 },
+  ];
+  const dot = { actor: 200n, counter: 1 };
+  const { record, entriesCut } = cut(before, remove(before, context, dot), 200n);
+  assert.ok(includes(record.clock, context));
+  assert.equal(entriesCut, 2, 'of the twelve that it knew already ten are left');
+  // A later write may.
+  const later = cut(record, remove(record, [], { actor: 200n, counter: 2 }), 200n);
+  assert.equal(later.record.clock.length, clockEntriesMax + 1);
+  assert.ok(dotsOf(later.record.clock).size <= detachedDotsMax + clockEntriesMax + 2);
+});
+
 test('P14: a clock keeps at most the capped number of detached dots, those of living siblings besides', () => {
   const siblings = [2, 40, 300].map((counter) => {
     return { dot: { actor: 5n, counter }, requestId: new Uint8Array(0), writtenAtMs: 0, value: new Uint8Array(1) };
   });
   const detached = Array.from({ length: 150 }, (_, i) => 2 + 2 * i);
-  const { record } = cut({ clock: [{ actor: 5n, upTo: 0, detached, height: 1 }], siblings }, 5n);
+  const before: KeyRecord = { clock: [{ actor: 5n, upTo: 0, detached, height: 1 }], siblings };
+  const { record } = cut(before, before, 5n);
   const kept = dotsOf(record.clock);
   assert.equal(kept.size, detachedDotsMax);
   assert.equal(recordProblem(record), undefined);

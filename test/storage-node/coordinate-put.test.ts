@@ -321,3 +321,66 @@ test('a hundred writers at three coordinators at once lose nothing', async () =>
   const merged = records.map((record) => record ?? { clock: emptyContext, siblings: [] }).reduce(merge);
   assert.deepEqual(merged.siblings.map(({ value }) => Buffer.from(value).toString()).sort(), values.toSorted());
 });
+
+/** Two siblings under a clock that is full, which the first home has missed: one on the second, one on the third. */
+async function siblingsThatTheFirstMissed(key: string): Promise<[Cluster, TestNode, TestNode, TestNode]> {
+  const cluster = createCluster();
+  const [first, second, third] = cluster.homes(key) as [TestNode, TestNode, TestNode];
+  first.reachable = false;
+  let context = (await stored(cluster.run(second, put(key, 'old')))).context;
+  for (let i = 0; i < 12; i++) {
+    await settle();
+    second.engine.renewLineage();
+    context = (await stored(cluster.run(second, put(key, `old ${i}`, { context })))).context;
+  }
+  await settle();
+  for (const [home, other, value] of [
+    [second, third, 'left'],
+    [third, second, 'right'],
+  ] as const) {
+    other.reachable = false;
+    home.engine.renewLineage();
+    await stored(cluster.run(home, put(key, value, { context, w: 1 })));
+    other.reachable = true;
+  }
+  first.reachable = true;
+  return [cluster, first, second, third];
+}
+
+test('P2: what a put covers stays away, though its coordinator has missed all of it and has to cut its clock', async () => {
+  const comeBack: string[] = [];
+  for (let i = 0; i < 40; i++) {
+    const key = `cart ${i}`;
+    const [cluster, first, second, third] = await siblingsThatTheFirstMissed(key);
+    first.reachable = false;
+    const read = await gotten(cluster.run(second, get(key)));
+    assert.deepEqual(valuesOf(read), ['left', 'right']);
+    // Nothing was mended yet, as where the reader's coordinator died.
+    first.reachable = true;
+    await stored(cluster.run(first, put(key, 'merged', { context: read.context })));
+    await settle();
+    for (const home of [first, second, third]) {
+      const values = valuesOf(await gotten(cluster.run(home, get(key, { r: 3 }))));
+      if (values.length !== 1) comeBack.push(`${key}: ${values}`);
+    }
+  }
+  assert.deepEqual(comeBack, []);
+});
+
+test('P2: more siblings than a clock has entries are resolved at a home that had none of them', async () => {
+  const [cluster, first, second, third] = setup();
+  first.reachable = false;
+  for (let i = 0; i < 16; i++) {
+    second.engine.renewLineage();
+    await stored(cluster.run(second, put('cart', `s${i}`)));
+    await settle();
+  }
+  const { context } = await gotten(cluster.run(second, get('cart')));
+  first.reachable = true;
+  const { siblings } = await stored(cluster.run(first, put('cart', 'merged', { context })));
+  assert.equal(siblings, 1);
+  await settle();
+  for (const home of [first, second, third]) {
+    assert.deepEqual(valuesOf(await gotten(cluster.run(home, get('cart', { r: 3 })))), ['merged']);
+  }
+});

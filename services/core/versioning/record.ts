@@ -134,24 +134,37 @@ export function heightOf(clock: CausalContext): number {
  * siblings, the entries go that have not moved for the most puts. Done by puts and deletes alone, never
  * in `merge` (I3). It may make a sibling that a replica still holds visible again; it loses nothing.
  *
+ * `before` is this node's record before the write, `after` what the write made of it. What this very write
+ * has removed here or learned from its context stays until a later write: other replicas hold siblings
+ * that these dots cover, and learn only from this record that they are gone. To keep only what was removed
+ * here is not enough: a coordinator that has missed the siblings removes nothing, and learns all of it.
+ *
  * `keep` is the actor under which this node mints: neither its entry nor its greatest counter ever goes, or
- * the node could mint one of its dots twice (birth.ts). `removed` are the siblings that this very write has
- * removed: the replicas still hold them, and learn only from their entries that they are gone, so those stay
- * until a later write. (Without that a key with more siblings than entries could never be resolved.)
+ * the node could mint one of its dots twice (birth.ts).
  */
 export function cut(
-  record: KeyRecord,
+  before: KeyRecord,
+  after: KeyRecord,
   keep: bigint,
-  removed: readonly Sibling[] = [],
   max = clockEntriesMax,
 ): { record: KeyRecord; entriesCut: number } {
-  const minted = { actor: keep, counter: lastCounter(record.clock, keep) };
-  const needed = [...record.siblings, ...removed];
-  const bound = boundDetached(record.clock, needed, minted);
-  const free = bound.filter((entry) => !needed.some((sibling) => sibling.dot.actor === entry.actor));
+  const minted = { actor: keep, counter: lastCounter(after.clock, keep) };
+  const living = after.siblings;
+  const removed = before.siblings.filter(({ dot }) => !living.some((sibling) => sameDot(sibling.dot, dot)));
+  const needed = (dot: Dot) =>
+    sameDot(dot, minted) ||
+    [living, removed].some((siblings) => siblings.some((sibling) => sameDot(sibling.dot, dot))) ||
+    !contains(before.clock, dot);
+  const bound = boundDetached(after.clock, needed);
+  const free =
+    bound.length <= max
+      ? []
+      : bound.filter((entry) => {
+          return !hasDotOf(living, entry.actor) && !hasMoved(before.clock, removed, entryOf(after.clock, entry.actor));
+        });
   const surplus = free.length - max;
   if (surplus <= 0) {
-    return { record: bound === record.clock ? record : { ...record, clock: bound }, entriesCut: 0 };
+    return { record: bound === after.clock ? after : { ...after, clock: bound }, entriesCut: 0 };
   }
   const gone = new Set(
     free
@@ -161,7 +174,7 @@ export function cut(
       .map((entry) => entry.actor),
   );
   const clock = bound.filter((entry) => !gone.has(entry.actor));
-  return { record: { ...record, clock }, entriesCut: surplus };
+  return { record: { ...after, clock }, entriesCut: surplus };
 }
 
 /**
@@ -170,24 +183,22 @@ export function cut(
  * remove them silently.
  */
 export function answerContext(context: CausalContext, dot: Dot): CausalContext {
-  return boundDetached(withDot(context, dot), [], dot);
+  return boundDetached(withDot(context, dot), (other) => sameDot(other, dot));
 }
 
 /**
  * At most `detachedDotsMax` detached dots: a client that writes for ever without reading, beside others,
- * would collect one a put. Forgetting one is safe: a context that contains less removes less. The
- * dots of live siblings and `keep` stay; of the rest the lowest counters of each entry go.
+ * would collect one a put. Forgetting one is safe: a context that contains less removes less. Those that
+ * are `needed` stay; of the rest the lowest counters of each entry go.
  */
-function boundDetached(context: CausalContext, siblings: readonly Sibling[], keep?: Dot): CausalContext {
+function boundDetached(context: CausalContext, needed: (dot: Dot) => boolean): CausalContext {
   let surplus = -detachedDotsMax;
   for (const entry of context) surplus += entry.detached.length;
   if (surplus <= 0) return context;
   const bounded: ContextEntry[] = [];
   for (const entry of context) {
     const detached = entry.detached.filter((counter) => {
-      const dot = { actor: entry.actor, counter };
-      if (surplus <= 0 || (keep !== undefined && sameDot(keep, dot))) return true;
-      if (siblings.some((sibling) => sameDot(sibling.dot, dot))) return true;
+      if (surplus <= 0 || needed({ actor: entry.actor, counter })) return true;
       surplus--;
       return false;
     });
@@ -201,13 +212,19 @@ function cover(record: KeyRecord, context: CausalContext, dot: Dot): KeyRecord {
   const height = heightOf(record.clock) + 1;
   const [removed, siblings] = splitByContext(record.siblings, context);
   const joined = withDot(join(record.clock, context), dot);
-  const clock = joined.map((entry) => {
-    const before = entryOf(record.clock, entry.actor);
-    const moved =
-      before === undefined || !sameDots(before, entry) || removed.some((gone) => gone.dot.actor === entry.actor);
-    return moved ? { ...entry, height } : entry;
-  });
+  const clock = joined.map((entry) => (hasMoved(record.clock, removed, entry) ? { ...entry, height } : entry));
   return { clock, siblings };
+}
+
+/** Whether a write that has removed these siblings has changed what the entry says, or of whom. */
+function hasMoved(before: CausalContext, removed: readonly Sibling[], entry: ContextEntry | undefined): boolean {
+  if (entry === undefined) return false;
+  const known = entryOf(before, entry.actor);
+  return known === undefined || !sameDots(known, entry) || hasDotOf(removed, entry.actor);
+}
+
+function hasDotOf(siblings: readonly Sibling[], actor: bigint): boolean {
+  return siblings.some(({ dot }) => dot.actor === actor);
 }
 
 /** Those that the context covers, and the others. */

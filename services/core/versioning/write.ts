@@ -5,7 +5,7 @@
 import { Failure } from '../failure.ts';
 import { type Birth, mint } from './birth.ts';
 import type { CausalContext, Dot } from './causal-context.ts';
-import { cut, type KeyRecord, put, remove, sameBytes, siblingOfRequest, splitByContext } from './record.ts';
+import { cut, type KeyRecord, put, remove, sameBytes, siblingOfRequest } from './record.ts';
 
 /** What the coordinator keeps of the key. */
 export interface Copy {
@@ -50,13 +50,12 @@ export function applyPut(copy: Copy, write: PutWrite, minting: Minting): Written
   const { dot, birth } = mint(copy.birth, copy.record.clock, minting.lineage, minting.newActor);
   const { value, requestId, writtenAtMs } = write;
   const next = put(copy.record, write.context, { dot, requestId, writtenAtMs, value });
-  const { record, entriesCut } = cut(next, birth.actor, splitByContext(copy.record.siblings, write.context)[0]);
+  const { record, entriesCut } = cut(copy.record, next, birth.actor);
   return { copy: { birth, record }, dot, fresh: true, entriesCut };
 }
 
 export function applyDelete(copy: Copy, context: CausalContext, minting: Minting): Written {
   const { dot, birth } = mint(copy.birth, copy.record.clock, minting.lineage, minting.newActor);
-  const removed = splitByContext(copy.record.siblings, context)[0];
-  const { record, entriesCut } = cut(remove(copy.record, context, dot), birth.actor, removed);
+  const { record, entriesCut } = cut(copy.record, remove(copy.record, context, dot), birth.actor);
   return { copy: { birth, record }, dot, fresh: true, entriesCut };
 }
