@@ -32,7 +32,7 @@ export function createCoordinatorMetrics(metrics: Metrics, log: Log): Coordinato
   const created: CoordinatorMetrics = {
     entriesCut: metrics.counter(
       'cartwheel_clock_entries_cut_total',
-      'Clock entries cut; each may show an old sibling again',
+      'Clock entries and detached dots cut; each may show an old sibling again',
     ),
     hedges: metrics.counter('cartwheel_hedged_reads_total', 'Reads that asked one more replica because one was slow'),
     repairs: metrics.counter('cartwheel_read_repairs_total', 'Replicas mended after a read'),

@@ -293,8 +293,9 @@ test('P14: a clock keeps at most the capped number of detached dots, those of li
   });
   const detached = Array.from({ length: 150 }, (_, i) => 2 + 2 * i);
   const before: KeyRecord = { clock: [{ actor: 5n, upTo: 0, detached, height: 1 }], siblings };
-  const { record } = cut(before, before, 5n);
+  const { record, entriesCut } = cut(before, before, 5n);
   const kept = dotsOf(record.clock);
+  assert.equal(entriesCut, detached.length - detachedDotsMax, 'each may show an old sibling again, and is counted');
   assert.equal(kept.size, detachedDotsMax);
   assert.equal(recordProblem(record), undefined);
   assert.ok(kept.has(printDot({ actor: 5n, counter: 2 })), 'the least counter goes first, but not a living one');

@@ -140,7 +140,7 @@ export function heightOf(clock: CausalContext): number {
  * here is not enough: a coordinator that has missed the siblings removes nothing, and learns all of it.
  *
  * `keep` is the actor under which this node mints: neither its entry nor its greatest counter ever goes, or
- * the node could mint one of its dots twice (birth.ts).
+ * the node could mint one of its dots twice (birth.ts). `entriesCut` counts detached dots that had to go too.
  */
 export function cut(
   before: KeyRecord,
@@ -163,8 +163,9 @@ export function cut(
           return !hasDotOf(living, entry.actor) && !hasMoved(before.clock, removed, entryOf(after.clock, entry.actor));
         });
   const surplus = free.length - max;
+  const dotsCut = detachedIn(after.clock) - detachedIn(bound);
   if (surplus <= 0) {
-    return { record: bound === after.clock ? after : { ...after, clock: bound }, entriesCut: 0 };
+    return { record: bound === after.clock ? after : { ...after, clock: bound }, entriesCut: dotsCut };
   }
   const gone = new Set(
     free
@@ -174,7 +175,7 @@ export function cut(
       .map((entry) => entry.actor),
   );
   const clock = bound.filter((entry) => !gone.has(entry.actor));
-  return { record: { ...after, clock }, entriesCut: surplus };
+  return { record: { ...after, clock }, entriesCut: surplus + dotsCut };
 }
 
 /**
@@ -192,8 +193,7 @@ export function answerContext(context: CausalContext, dot: Dot): CausalContext {
  * are `needed` stay; of the rest the lowest counters of each entry go.
  */
 function boundDetached(context: CausalContext, needed: (dot: Dot) => boolean): CausalContext {
-  let surplus = -detachedDotsMax;
-  for (const entry of context) surplus += entry.detached.length;
+  let surplus = detachedIn(context) - detachedDotsMax;
   if (surplus <= 0) return context;
   const bounded: ContextEntry[] = [];
   for (const entry of context) {
@@ -205,6 +205,12 @@ function boundDetached(context: CausalContext, needed: (dot: Dot) => boolean): C
     if (entry.upTo > 0 || detached.length > 0) bounded.push({ ...entry, detached });
   }
   return bounded;
+}
+
+function detachedIn(context: CausalContext): number {
+  let dots = 0;
+  for (const { detached } of context) dots += detached.length;
+  return dots;
 }
 
 /** What a put and a delete do alike: drop what is covered, join the context and the new dot into the clock. */

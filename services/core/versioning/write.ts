@@ -25,7 +25,7 @@ export interface Written {
   readonly dot: Dot;
   /** False where this put is known already by its request id: nothing was changed. */
   readonly fresh: boolean;
-  /** Clock entries that had to go; each may show an old sibling again. */
+  /** Clock entries and detached dots that had to go; each may show an old sibling again. */
   readonly entriesCut: number;
 }
 
