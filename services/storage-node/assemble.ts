@@ -54,6 +54,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     onFailure: (error) => ports.onStorageFailure(error),
     onOwed: (nodeId, by) => hints.changed(nodeId, by),
   });
+  const coordinatorMetrics = createCoordinatorMetrics(metrics, log);
   const node: StorageNode = {
     id,
     lineage: () => engine.lineage,
@@ -61,7 +62,10 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     engine,
     store,
     hints,
-    replica: createLocalReplica({ id, store, records, clock, hints, ring: () => ports.ring() }),
+    replica: createLocalReplica({
+      ...{ id, store, records, clock, hints, metrics: coordinatorMetrics },
+      ring: () => ports.ring(),
+    }),
     peers,
     records,
     validation: { limits: requestLimits, contexts: createContextCodec(hash), hash },
@@ -69,7 +73,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     deadlines: createDeadlines(clock),
     hedges: createHedgeBudget(),
     random,
-    metrics: createCoordinatorMetrics(metrics, log),
+    metrics: coordinatorMetrics,
   };
   return { ...node, handoff: createHandoff(node) };
 }

@@ -11,7 +11,16 @@ import type { Replica, ScannedKey } from '../core/quorum/peers.ts';
 import { partitionOfStorageKey } from '../core/ring/partition.ts';
 import { isHome, nodeById, type Ring } from '../core/ring/ring.ts';
 import { parseStorageKey } from '../core/ring/storage-key.ts';
-import { emptyRecord, type KeyRecord, merge, sameBytes, visibleSiblings } from '../core/versioning/record.ts';
+import {
+  cut,
+  emptyRecord,
+  type KeyRecord,
+  merge,
+  replicaEntriesMax,
+  sameBytes,
+  visibleSiblings,
+} from '../core/versioning/record.ts';
+import type { CoordinatorMetrics } from './coordinator-metrics.ts';
 import type { HintBook } from './hints.ts';
 import type { Held, Next, RecordStore } from './record-store.ts';
 
@@ -25,10 +34,12 @@ export interface LocalReplicaOptions {
   readonly records: RecordCodec;
   readonly clock: Clock;
   readonly hints: HintBook;
+  readonly metrics: Pick<CoordinatorMetrics, 'entriesCut'>;
   ring(): Ring | undefined;
 }
 
-export function createLocalReplica({ id, store, records, clock, hints, ring }: LocalReplicaOptions): Replica {
+export function createLocalReplica(options: LocalReplicaOptions): Replica {
+  const { id, store, records, clock, hints, metrics, ring } = options;
   /** I1. */
   function checkOwnership(key: Uint8Array, hintedFor: string, own: Held): void {
     const known = ring();
@@ -45,8 +56,10 @@ export function createLocalReplica({ id, store, records, clock, hints, ring }: L
 
   function merged(own: Held, incoming: KeyRecord, bytes: Uint8Array): Next | undefined {
     if (own.bytes !== undefined && sameBytes(own.bytes, bytes)) return undefined;
-    const record = own.record === emptyRecord ? incoming : merge(own.record, incoming);
-    if (record === own.record) return undefined;
+    const joined = own.record === emptyRecord ? incoming : merge(own.record, incoming);
+    if (joined === own.record) return undefined;
+    const { record, entriesCut } = cut(own.record, joined, own.birth?.actor, replicaEntriesMax);
+    metrics.entriesCut.add(entriesCut);
     return { ...own, record, bytes: record === incoming ? bytes : records.encode(record) };
   }
 

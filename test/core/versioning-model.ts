@@ -171,7 +171,10 @@ export function run(history: readonly Step[], entriesMax: number): History {
         break;
       case 'deliver': {
         const message = messages[step.other % messages.length];
-        if (message !== undefined) replica.record = merge(replica.record, message);
+        if (message !== undefined) {
+          const merged = merge(replica.record, message);
+          replica.record = cut(replica.record, merged, replica.birth?.actor, 2 * entriesMax).record;
+        }
         break;
       }
       case 'crash':

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { emptyContext, printDot } from '../../services/core/versioning/causal-context.ts';
-import { merge } from '../../services/core/versioning/record.ts';
+import { merge, replicaEntriesMax } from '../../services/core/versioning/record.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
 
@@ -382,5 +382,20 @@ test('P2: more siblings than a clock has entries are resolved at a home that had
   await settle();
   for (const home of [first, second, third]) {
     assert.deepEqual(valuesOf(await gotten(cluster.run(home, get('cart', { r: 3 })))), ['merged']);
+  }
+});
+
+test('P14: clocks stay bounded on every home, though one home alone coordinates, under ever new births', async () => {
+  const [cluster, first, second, third] = setup();
+  for (let i = 0; i < 100; i++) {
+    first.engine.renewLineage();
+    // With what the others still remember of what the first has cut.
+    const { context } = await gotten(cluster.run(first, get('cart', { r: 3 })));
+    await stored(cluster.run(first, put('cart', `v${i}`, { context })));
+    await settle();
+  }
+  for (const home of [first, second, third]) {
+    const entries = (await cluster.held(home, 'cart'))?.clock.length ?? 0;
+    assert.ok(entries <= replicaEntriesMax + 2, `${entries} entries`);
   }
 });

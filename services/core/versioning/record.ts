@@ -6,8 +6,8 @@
  *
  * I1 The dot of every sibling is in the clock.
  * I2 Siblings are sorted by dot, one a dot.
- * I3 `merge` is commutative, associative and idempotent: a join. Nothing but a put or a delete ever takes
- *    a dot out of a clock, and only by `cut`.
+ * I3 `merge` is commutative, associative and idempotent: a join. Nothing but `cut` ever takes a dot out of a
+ *    clock: after a put, a delete, or a record that arrived.
  * I4 The order of wall clocks decides nothing.
  */
 import {
@@ -45,6 +45,13 @@ export const emptyRecord: KeyRecord = Object.freeze({ clock: emptyContext, sibli
 
 /** A clock keeps this many entries besides those of live siblings (the paper's "about ten"). */
 export const clockEntriesMax = 10;
+
+/**
+ * And as many where nobody writes and only records arrive. More, because such a replica still remembers what
+ * its coordinators have cut, and keeps old siblings away for them; but not for ever: what it remembers goes
+ * into the contexts of gets, and through them back to the coordinators.
+ */
+export const replicaEntriesMax = 4 * clockEntriesMax;
 
 /** A clock or context keeps at most this many detached dots; see `boundDetached`. */
 export const detachedDotsMax = 64;
@@ -131,28 +138,27 @@ export function heightOf(clock: CausalContext): number {
 
 /**
  * The paper's truncation, by height instead of by time: above `max` entries besides those of live
- * siblings, the entries go that have not moved for the most puts. Done by puts and deletes alone, never
- * in `merge` (I3). It may make a sibling that a replica still holds visible again; it loses nothing.
+ * siblings, the entries go that have not moved for the most puts. Never done in `merge` (I3). It may make a sibling that a replica still holds visible again; it loses nothing.
  *
- * `before` is this node's record before the write, `after` what the write made of it. What this very write
- * has removed here or learned from its context stays until a later write: other replicas hold siblings
+ * `before` is this node's record before the write (or before a record arrived), `after` what was made of it. What
+ * this very write has removed here or learned from its context stays until a later write: other replicas hold siblings
  * that these dots cover, and learn only from this record that they are gone. To keep only what was removed
  * here is not enough: a coordinator that has missed the siblings removes nothing, and learns all of it.
  *
  * `keep` is the actor under which this node mints: neither its entry nor its greatest counter ever goes, or
- * the node could mint one of its dots twice (birth.ts). `entriesCut` counts detached dots that had to go too.
+ * the node could mint one of its dots twice (birth.ts); undefined where it has no birth. `entriesCut` counts detached dots that had to go too.
  */
 export function cut(
   before: KeyRecord,
   after: KeyRecord,
-  keep: bigint,
+  keep: bigint | undefined,
   max = clockEntriesMax,
 ): { record: KeyRecord; entriesCut: number } {
-  const minted = { actor: keep, counter: lastCounter(after.clock, keep) };
+  const minted = keep === undefined ? undefined : { actor: keep, counter: lastCounter(after.clock, keep) };
   const living = after.siblings;
   const removed = before.siblings.filter(({ dot }) => !living.some((sibling) => sameDot(sibling.dot, dot)));
   const needed = (dot: Dot) =>
-    sameDot(dot, minted) ||
+    (minted !== undefined && sameDot(dot, minted)) ||
     [living, removed].some((siblings) => siblings.some((sibling) => sameDot(sibling.dot, dot))) ||
     !contains(before.clock, dot);
   const bound = boundDetached(after.clock, needed);
