@@ -16,6 +16,7 @@ import { createHintBook } from './hints.ts';
 import { createLocalReplica } from './local-replica.ts';
 import { type StorageNode, wallMs } from './node.ts';
 import { createRecordStore } from './record-store.ts';
+import { createRequestTable } from './request-table.ts';
 
 export interface StorageNodePorts {
   readonly id: string;
@@ -31,6 +32,8 @@ export interface StorageNodePorts {
   readonly cacheBytesMax: number;
   /** Records that may be owed to one node, see hints.ts. */
   readonly hintsPerNodeMax: number;
+  /** How many request ids are remembered, see request-table.ts. */
+  readonly requestsMax: number;
   ring(): Ring | undefined;
   /** The disk failed: what was acknowledged is in doubt, and nothing may be acknowledged any more. */
   onStorageFailure(error: unknown): void;
@@ -38,12 +41,15 @@ export interface StorageNodePorts {
 
 export interface AssembledNode extends StorageNode {
   readonly handoff: Handoff;
+  /** Takes up what the last run left. Before it resolves nothing may be asked of the node. */
+  open(): Promise<void>;
 }
 
 export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   const { id, engine, peers, clock, random, hash, log, metrics } = ports;
   const records = createRecordCodec(ports.checksum, (size) => Buffer.allocUnsafe(size));
   const hints = createHintBook(engine, metrics, ports.hintsPerNodeMax);
+  const requests = createRequestTable(engine, metrics, ports.requestsMax);
   const store = createRecordStore({
     engine,
     codec: records,
@@ -62,8 +68,9 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     engine,
     store,
     hints,
+    requests,
     replica: createLocalReplica({
-      ...{ id, store, records, clock, hints, metrics: coordinatorMetrics },
+      ...{ id, store, records, clock, hints, requests, metrics: coordinatorMetrics },
       ring: () => ports.ring(),
     }),
     peers,
@@ -75,5 +82,13 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     random,
     metrics: coordinatorMetrics,
   };
-  return { ...node, handoff: createHandoff(node) };
+  const handoff = createHandoff(node);
+  return {
+    ...node,
+    handoff,
+    async open() {
+      await requests.open();
+      await handoff.start();
+    },
+  };
 }

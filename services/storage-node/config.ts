@@ -30,6 +30,13 @@ const schema = {
       min: 0,
       max: 100_000_000,
     }),
+    // Each has about 60 bytes on the disk, and none in memory.
+    'requests-max': integer({
+      about: 'request ids remembered, so that a second attempt is no second write',
+      default: '1000000',
+      min: 2,
+      max: 1_000_000_000,
+    }),
     drain: duration({ about: 'time for operations in flight when it stops', default: '10s' }),
     'log-level': choice(LOG_LEVELS, { about: 'least severe lines to log', default: 'info' }),
   },

@@ -1,6 +1,7 @@
 /**
  * One put or delete, run by a node of the key's preference list; operations.ts has validated and placed it:
  *
+ *   a second attempt: ask whether the write is known →
  *   select the first N that can be reached → change the own record, minting a dot → send the record to the others
  *   → in place of one that fails, the next fallback → answer at W → what is still under way goes on
  *   → a home that nobody has it for is owed it by this node
@@ -15,9 +16,10 @@ import type { RequestLimits } from '../core/requests/limits.ts';
 import type { ValidPut, ValidWrite } from '../core/requests/validate.ts';
 import { type Dot, printDot } from '../core/versioning/causal-context.ts';
 import { answerContext, visibleSiblings } from '../core/versioning/record.ts';
-import { applyDelete, applyPut, type Copy, type Written } from '../core/versioning/write.ts';
+import { applyDelete, applyKnown, applyPut, type Copy, type Written } from '../core/versioning/write.ts';
 import { notEnoughReplicas, type Place, type StorageNode, selectWriters, wallMs } from './node.ts';
 import { gatherQuorum, type Quorum } from './quorum.ts';
+import { recall } from './recall.ts';
 import type { Changed, Held, Next } from './record-store.ts';
 import { createStandIns, type StandIns } from './stand-ins.ts';
 
@@ -40,28 +42,35 @@ async function write(
   place: Place,
   request: ValidWrite,
   deadline: number,
-  apply: (copy: Copy) => Written,
+  applyNew: (copy: Copy) => Written,
 ): Promise<PutResponse> {
+  const isRetry = request.attempt > 0 && request.requestId.length > 0;
+  const known = isRetry ? await recall(node, place, request, deadline) : undefined;
+  const apply = known === undefined ? applyNew : (copy: Copy) => applyKnown(copy, known);
   const selection = selectWriters(node, place);
   const { chosen, spare } = selection;
   if (chosen.length + spare.length < request.w) throw notEnoughReplicas(place, request.w, chosen.length + spare.length);
   const standIns = createStandIns(selection);
 
+  const { storageKey, requestId } = request;
   let written: Written | undefined;
-  const { held, committed } = await changeInTime(node, request.storageKey, deadline, (own) => {
+  const { held, committed } = await changeInTime(node, storageKey, deadline, (own) => {
     written = apply(own);
     if (!written.fresh) return undefined;
     const { birth, record } = written.copy;
     const bytes = node.records.encode(record);
     checkSize(bytes.length, own.bytes?.length ?? 0, node.validation.limits);
     checkSiblings(record.siblings.length, own.record.siblings.length, node.validation.limits);
-    return owing(node, place, { ...own, birth, record, bytes }, standIns.homeOf(node.id));
+    const also =
+      requestId.length === 0 ? [] : [node.requests.remember(storageKey, { id: requestId, dot: written.dot })];
+    return owing(node, place, { ...own, birth, record, bytes, also }, standIns.homeOf(node.id));
   });
   const { dot, entriesCut } = written as unknown as Written;
   node.metrics.entriesCut.add(entriesCut);
   if (standIns.homeOf(node.id) !== undefined) node.metrics.coordinatedByFallback.add(1);
 
-  const message = { key: request.storageKey, record: held.bytes as Uint8Array, sync: true, deadline };
+  const remembered = requestId.length === 0 ? undefined : { id: requestId, dot };
+  const message = { key: storageKey, record: held.bytes as Uint8Array, sync: true, request: remembered, deadline };
   // Async: a node that left the ring since then has failed, and throws here.
   const send = async (id: string) => {
     const hintedFor = standIns.homeOf(id) ?? '';
@@ -81,7 +90,7 @@ async function write(
       return next === undefined ? undefined : [next, send(next)];
     },
   });
-  void quorum.over.then(() => owe(node, place, request.storageKey, standIns.unmet()));
+  void quorum.over.then(() => owe(node, place, storageKey, standIns.unmet()));
 
   const outcome = await quorum.outcome;
   const receipt = receiptOf(quorum, place, dot, standIns);

@@ -12,6 +12,7 @@ export interface CoordinatorMetrics {
   readonly failedOperations: CounterHandle;
   readonly hintsDelivered: CounterHandle;
   readonly standIns: CounterHandle;
+  readonly recalled: CounterHandle;
   readonly coordinatedByFallback: CounterHandle;
   replicaFailed(nodeId: string, what: 'read' | 'write' | 'repair' | 'handoff', error: unknown): undefined;
 }
@@ -42,6 +43,7 @@ export function createCoordinatorMetrics(metrics: Metrics, log: Log): Coordinato
       'Records delivered to the home they were owed to',
     ),
     standIns: metrics.counter('cartwheel_stand_ins_total', 'Writes that a fallback took for a home'),
+    recalled: metrics.counter('cartwheel_recalled_writes_total', 'Second attempts whose write a replica remembered'),
     coordinatedByFallback: metrics.counter(
       'cartwheel_coordinated_by_fallback_total',
       'Writes coordinated here though this node is no home of their key: no home could be reached',

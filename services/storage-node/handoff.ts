@@ -46,7 +46,6 @@ export function createHandoff(node: StorageNode): Handoff {
   const pauses = new Map<string, { until: number; ms: number }>();
   let timer: (() => void) | undefined;
   let stopped = false;
-  let counted: Promise<void> = Promise.resolve();
 
   function look(): void {
     timer = undefined;
@@ -129,11 +128,9 @@ export function createHandoff(node: StorageNode): Handoff {
   hints.onAdded(() => watch());
 
   return {
-    start() {
-      counted = hints.open().then(() => {
-        if (hints.nodes().length > 0) watch();
-      });
-      return counted;
+    async start() {
+      await hints.open();
+      if (hints.nodes().length > 0) watch();
     },
     progress(nodeId) {
       const course = courses.get(nodeId);
@@ -142,7 +139,7 @@ export function createHandoff(node: StorageNode): Handoff {
     async stop() {
       stopped = true;
       timer?.();
-      await Promise.allSettled([counted, ...[...courses.values()].map(({ done }) => done)]);
+      await Promise.all([...courses.values()].map(({ done }) => done));
     },
   };
 }

@@ -7,7 +7,7 @@
 import { decodeStored, type RecordCodec, recordChecksum } from '../core/codec/record.ts';
 import { Failure } from '../core/failure.ts';
 import type { Clock } from '../core/ports.ts';
-import type { Replica, ScannedKey } from '../core/quorum/peers.ts';
+import type { RememberedRequest, Replica, ScannedKey } from '../core/quorum/peers.ts';
 import { partitionOfStorageKey } from '../core/ring/partition.ts';
 import { isHome, nodeById, type Ring } from '../core/ring/ring.ts';
 import { parseStorageKey } from '../core/ring/storage-key.ts';
@@ -23,6 +23,7 @@ import {
 import type { CoordinatorMetrics } from './coordinator-metrics.ts';
 import type { HintBook } from './hints.ts';
 import type { Held, Next, RecordStore } from './record-store.ts';
+import type { RequestTable } from './request-table.ts';
 
 /** A page reads at most this many records, so that no scan holds the event loop for long. */
 const scanRecordsMax = 512;
@@ -34,12 +35,13 @@ export interface LocalReplicaOptions {
   readonly records: RecordCodec;
   readonly clock: Clock;
   readonly hints: HintBook;
+  readonly requests: RequestTable;
   readonly metrics: Pick<CoordinatorMetrics, 'entriesCut'>;
   ring(): Ring | undefined;
 }
 
 export function createLocalReplica(options: LocalReplicaOptions): Replica {
-  const { id, store, records, clock, hints, metrics, ring } = options;
+  const { id, store, records, clock, hints, requests, metrics, ring } = options;
   /** I1. */
   function checkOwnership(key: Uint8Array, hintedFor: string, own: Held): void {
     const known = ring();
@@ -64,14 +66,14 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
   }
 
   return {
-    async write({ key, record: bytes, sync, hintedFor, deadline }) {
+    async write({ key, record: bytes, sync, hintedFor, request, deadline }) {
       if (clock.now() >= deadline) throw new Failure('DEADLINE', 'the deadline had passed when the record arrived');
       const incoming = records.decode(bytes);
       const { committed } = await store.change(
         key,
         (own) => {
           checkOwnership(key, hintedFor, own);
-          const next = merged(own, incoming, bytes);
+          const next = remembering(merged(own, incoming, bytes), key, request);
           if (hintedFor === '' || hintedFor === id) return next;
           const owing = hints.owe(next ?? own, hintedFor, partitionOf(key));
           return owing === own ? undefined : owing;
@@ -83,9 +85,11 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
 
     read: ({ key }) => store.read(key),
 
-    async inspect({ key }) {
-      const { held } = await store.change(key, () => undefined, false);
-      return { record: held.bytes, owed: held.owed };
+    async inspect({ key, requestId }) {
+      const { held, committed } = await store.change(key, () => undefined, false);
+      if (requestId === undefined) return { record: held.bytes, owed: held.owed };
+      await committed; // what was remembered with it can be found then
+      return { record: held.bytes, owed: held.owed, knownDot: await requests.find(key, requestId) };
     },
 
     async scan({ start, end, namespace, prefix, limit }) {
@@ -100,6 +104,14 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
       return { keys, next: page.next };
     },
   };
+
+  function remembering(
+    next: Next | undefined,
+    key: Uint8Array,
+    request: RememberedRequest | undefined,
+  ): Next | undefined {
+    return next && request ? { ...next, also: [requests.remember(key, request)] } : next;
+  }
 
   function partitionOf(key: Uint8Array): number {
     return partitionOfStorageKey(key, (ring() as Ring).partitions);

@@ -14,6 +14,7 @@ import type { Ring, RingNode } from '../core/ring/ring.ts';
 import type { CoordinatorMetrics } from './coordinator-metrics.ts';
 import type { HintBook } from './hints.ts';
 import type { RecordStore } from './record-store.ts';
+import type { RequestTable } from './request-table.ts';
 
 export interface StorageNode {
   /** Random, kept on the node's disk. */
@@ -25,6 +26,7 @@ export interface StorageNode {
   readonly engine: StorageEngine;
   readonly store: RecordStore;
   readonly hints: HintBook;
+  readonly requests: RequestTable;
   /** This node's own replica. */
   readonly replica: Replica;
   readonly peers: Peers;

@@ -66,6 +66,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     checksum: checksum32,
     cacheBytesMax: config['cache-mib'] * 1024 * 1024,
     hintsPerNodeMax: config['hints-max'],
+    requestsMax: config['requests-max'],
     ring: () => rings.current(),
     onStorageFailure(error) {
       storageFailed = true;
@@ -74,7 +75,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     },
   });
 
-  await node.handoff.start();
+  await node.open();
   const forwarding = createForwarding(rings, clock, random, id);
   const execute: Execute = (operation, arrival) => runOperation(node, forwarding.forward, operation, arrival);
   const ringVersion = () => rings.current()?.version;

@@ -21,6 +21,7 @@ import {
   GossipResponse as GossipResponseMessage,
 } from '../../proto/gen/cartwheel/membership/v1/membership.ts';
 import {
+  type DeepPartial,
   ReplicaStatus,
   ReplicateRequest,
   ReplicateResponse,
@@ -534,7 +535,7 @@ interface ReplicateStream {
   readonly stream: ClientDuplexStream<Uint8Array, ReplicateResponse>;
   readonly responses: ReplicateResponse[];
   readonly ended: Promise<{ readonly code: status; readonly message: string }>;
-  send(request: Partial<ReplicateRequest>): void;
+  send(request: DeepPartial<ReplicateRequest>): void;
   results(count: number): Promise<ReplicateResponse['results']>;
 }
 
@@ -599,8 +600,8 @@ test('a replication stream without a handshake, or with a wrong one, is refused,
   const client = clientOf(node);
   const right = await hello(client);
   const write = { id: 1, key: keyBytes('stranger'), record: recordOf(Buffer.from('v')), sync: true };
-  const writes = [{ ...write, timeoutMs: 0, more: false, hintedFor: '' }];
-  const wrong: readonly (readonly [Partial<ReplicateRequest>, RegExp])[] = [
+  const writes = [{ ...write, timeoutMs: 0, more: false }];
+  const wrong: readonly (readonly [DeepPartial<ReplicateRequest>, RegExp])[] = [
     [{ writes }, /no handshake/],
     [{ hello: { ...right, wireVersion: 99 }, writes }, /99 there, 1 here/],
     [{ hello: { ...right, wireVersion: 0 }, writes }, /0 there, 1 here/],
@@ -663,7 +664,7 @@ test('records and keys that make no sense are refused one by one, and do not sta
       more: false,
       hintedFor: '',
     })),
-    reads: [{ id: 1_000, key: Buffer.alloc(3), timeoutMs: 0, inspect: false }],
+    reads: [{ id: 1_000, key: Buffer.alloc(3), timeoutMs: 0 }],
   });
   const results = await replicate.results(bad.length + 1);
   assert.deepEqual(
@@ -672,7 +673,7 @@ test('records and keys that make no sense are refused one by one, and do not sta
   );
   // One id twice, and id 0: each has its own answer.
   replicate.send({
-    writes: [0, 1, 1].map((id) => ({ id, key, record, sync: true, timeoutMs: 0, more: false, hintedFor: '' })),
+    writes: [0, 1, 1].map((id) => ({ id, key, record, sync: true, timeoutMs: 0, more: false })),
   });
   const more = (await replicate.results(bad.length + 4)).slice(-3);
   assert.deepEqual(
@@ -708,7 +709,7 @@ test('pieces that never end, in number or in size, are bounded', async () => {
     more: true,
     hintedFor: '',
   });
-  const kinds: readonly ((frame: number) => Partial<ReplicateRequest>)[] = [
+  const kinds: readonly ((frame: number) => DeepPartial<ReplicateRequest>)[] = [
     (frame) => ({ writes: Array.from({ length: 3_000 }, (_, i) => piece(frame * 3_000 + i, Buffer.alloc(0))) }),
     () => ({ writes: Array.from({ length: 3_000 }, () => piece(1, Buffer.alloc(1))) }),
     () => ({ writes: [piece(1, Buffer.alloc(3 * mib)), piece(2, Buffer.alloc(kib))] }),
@@ -721,7 +722,7 @@ test('pieces that never end, in number or in size, are bounded', async () => {
         await once(replicate.stream, 'drain');
       }
     }
-    replicate.send({ reads: [{ id: 9, key, timeoutMs: 0, inspect: false }] });
+    replicate.send({ reads: [{ id: 9, key, timeoutMs: 0 }] });
     await replicate.results(1);
     replicate.stream.cancel();
   }
@@ -735,13 +736,13 @@ test('a stranger that reads much and takes no answer is held to a bound', async 
   replicate.send({ hello: await hello(client) });
   const key = keyBytes('a large record');
   const record = recordOf(Buffer.alloc(900 * kib, 1));
-  replicate.send({ writes: [{ id: 1, key, record, sync: true, timeoutMs: 0, more: false, hintedFor: '' }] });
+  replicate.send({ writes: [{ id: 1, key, record, sync: true, timeoutMs: 0, more: false }] });
   assert.equal((await replicate.results(1))[0]?.status, ReplicaStatus.OK);
   const before = await residentBytes([node]);
   replicate.stream.pause();
   for (let i = 0; i < 4; i++) {
     replicate.send({
-      reads: Array.from({ length: 1_000 }, (_, n) => ({ id: 2 + n, key, timeoutMs: 60_000, inspect: false })),
+      reads: Array.from({ length: 1_000 }, (_, n) => ({ id: 2 + n, key, timeoutMs: 60_000 })),
     });
     await sleep(300);
     await assertAllIsWell();

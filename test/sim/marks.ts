@@ -27,6 +27,7 @@ export const marks = [
   'an operation was forwarded',
   'a clock was cut',
   'a wall clock jumped backwards',
+  'a second attempt found its write known',
   'a silent node was suspected',
   'a suspected node was trusted again',
   'a fallback stood in for a home',

@@ -90,6 +90,8 @@ interface Running {
   readonly assembled: AssembledNode;
   readonly clock: Clock;
   readonly wire: Wire;
+  /** Before it resolves it serves nobody. */
+  readonly opened: Promise<void>;
 }
 
 export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNode {
@@ -135,6 +137,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       metrics,
       cacheBytesMax: profile.cacheBytesMax,
       hintsPerNodeMax: profile.hintsPerNodeMax,
+      requestsMax: profile.requestsMax,
       ring: () => ring,
       onStorageFailure() {
         if (!life.alive || !diskBroken)
@@ -177,10 +180,10 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       return Result.encode({ ...result, id }).finish();
     }
 
-    running = { life, engine, assembled, clock, wire };
-    void assembled.handoff.start().then(() => {
-      if (life.alive) serve();
+    const serving = assembled.open().then(() => {
+      if (life.alive && !life.draining) serve();
     });
+    running = { life, engine, assembled, clock, wire, opened: serving };
 
     function serve(): void {
       network.listen(name, (channel, message) =>
@@ -282,13 +285,14 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     // In the order of server.ts.
     stop(onStopped) {
       if (running === undefined) throw new Error(`${name} does not run`);
-      const { life, assembled, engine, wire } = running;
+      const { life, assembled, engine, wire, opened } = running;
       history.note('stopping', name);
       life.draining = true;
       let closing = false;
       const close = async () => {
         if (closing || !life.alive) return;
         closing = true;
+        await opened;
         await assembled.handoff.stop();
         if (!life.alive) return;
         network.silence(name);

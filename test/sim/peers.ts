@@ -6,7 +6,9 @@ import { ReplicaStatus, ReplicateRequest, ReplicateResponse } from '../../proto/
 import { Failure } from '../../services/core/failure.ts';
 import type { Clock } from '../../services/core/ports.ts';
 import { createPeerHealth, lookEveryMs, type PeerHealth } from '../../services/core/quorum/peer-health.ts';
-import type { Peers, Replica, ReplicaCopyReport, ReplicaReadMessage } from '../../services/core/quorum/peers.ts';
+import type { Peers, Replica, ReplicaCopyReport, ReplicaInspectMessage } from '../../services/core/quorum/peers.ts';
+import { parseDot, printDot } from '../../services/core/versioning/causal-context.ts';
+import { requestOf } from '../../services/platform/streams/replica-service.ts';
 import type { Marks } from './marks.ts';
 import { ConnectionLost, type Wire } from './wire.ts';
 
@@ -101,22 +103,32 @@ export function createSimulatedPeers(
     heard(to);
     const [result] = ReplicateResponse.decode(answer).results;
     if (result?.status === ReplicaStatus.OK) {
-      return { record: result.record.length === 0 ? undefined : result.record, owed: result.owed };
+      return {
+        record: result.record.length === 0 ? undefined : result.record,
+        owed: result.owed,
+        knownDot: parseDot(result.knownDot),
+      };
     }
     throw new Failure('STORAGE_FAILED', `node ${to}: ${result?.message}`, { outcome: 'UNKNOWN' });
   }
 
   function replicaOn(to: string): Replica {
-    const read = ({ key, deadline }: ReplicaReadMessage, inspect: boolean) => {
-      const asked = { id, key: Buffer.from(key), timeoutMs: leftOf(deadline), inspect };
+    const read = ({ key, requestId, deadline }: ReplicaInspectMessage, inspect: boolean) => {
+      const asked = {
+        ...{ id, key: Buffer.from(key), timeoutMs: leftOf(deadline), inspect },
+        requestId: Buffer.from(requestId ?? noBytes),
+      };
       return ask(to, { reads: [asked] }, false);
     };
     return {
-      async write({ key, record, sync, hintedFor, deadline }) {
+      async write({ key, record, sync, hintedFor, request, deadline }) {
         const write = {
           ...{ id, key: Buffer.from(key), record: Buffer.from(record), sync, hintedFor },
           timeoutMs: leftOf(deadline),
           more: false,
+          requestId: Buffer.from(request?.id ?? noBytes),
+          dotActor: request?.dot.actor ?? 0n,
+          dotCounter: BigInt(request?.dot.counter ?? 0),
         };
         await ask(to, { writes: [write] }, true);
       },
@@ -151,16 +163,24 @@ export async function serveReplica(
   let status: ReplicaStatus = ReplicaStatus.OK;
   let message = '';
   try {
-    if (write !== undefined) await replica.write({ ...write, deadline: clock.now() + write.timeoutMs });
-    else if (read?.inspect) copy = await replica.inspect({ ...read, deadline: clock.now() + read.timeoutMs });
-    else if (read !== undefined) {
+    if (write !== undefined) {
+      const request = requestOf(write.requestId, write.dotActor, write.dotCounter);
+      await replica.write({ ...write, request, deadline: clock.now() + write.timeoutMs });
+    } else if (read?.inspect) {
+      const { key, requestId } = read;
+      const deadline = clock.now() + read.timeoutMs;
+      copy = await replica.inspect({ key, deadline, ...(requestId.length > 0 && { requestId }) });
+    } else if (read !== undefined) {
       copy = { record: await replica.read({ ...read, deadline: clock.now() + read.timeoutMs }), owed: [] };
     }
   } catch (error) {
     status = ReplicaStatus.FAILED;
     message = error instanceof Error ? error.message : String(error);
   }
-  const { record = noBytes, owed } = copy;
+  const { record = noBytes, owed, knownDot } = copy;
   const result = { id, status, record: Buffer.from(record), message, more: false, owed: [...owed] };
-  return ReplicateResponse.encode(ReplicateResponse.fromPartial({ results: [result] })).finish();
+  const known = knownDot === undefined ? '' : printDot(knownDot);
+  return ReplicateResponse.encode(
+    ReplicateResponse.fromPartial({ results: [{ ...result, knownDot: known }] }),
+  ).finish();
 }

@@ -32,6 +32,8 @@ export interface Profile {
   readonly stoppedNodeEveryMs: number;
   /** Records that may be owed to one node. */
   readonly hintsPerNodeMax: number;
+  /** Requests that a node remembers. */
+  readonly requestsMax: number;
   readonly slowDiskEveryMs: number;
   readonly resetEveryMs: number;
   readonly clockJumpEveryMs: number;
@@ -69,6 +71,7 @@ export function profileOf(seed: number): Profile {
     partitionEveryMs: sometimes(0.5, 100, 800),
     slowNodeEveryMs: sometimes(0.3, 100, 800),
     stoppedNodeEveryMs: sometimes(0.35, 400, 2_500),
+    requestsMax: random.chance(0.1) ? 10 : 10_000,
     hintsPerNodeMax: random.chance(0.1) ? 1 : 1_000,
     slowDiskEveryMs: sometimes(0.3, 100, 800),
     resetEveryMs: sometimes(0.3, 50, 500),

@@ -193,6 +193,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   if (metrics.count('cartwheel_hedged_reads_total') > 0) marks.add('a read was hedged');
   if (metrics.count('cartwheel_read_repairs_total') > 0) marks.add('a read repaired a replica');
   if (metrics.count('cartwheel_coordinated_by_fallback_total') > 0) marks.add('a fallback coordinated a write');
+  if (metrics.count('cartwheel_recalled_writes_total') > 0) marks.add('a second attempt found its write known');
   if (metrics.count('cartwheel_hints_delivered_total') > 0) marks.add('a hint was delivered');
   if (metrics.count('cartwheel_hints_beyond_limit_total') > 0) marks.add('hints went beyond their limit');
   if (metrics.count('cartwheel_stand_ins_total') > 0) marks.add('a fallback stood in for a home');

@@ -123,6 +123,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       metrics,
       cacheBytesMax: 100_000,
       hintsPerNodeMax,
+      requestsMax: 1_000,
       ring: () => ring,
       onStorageFailure() {},
     });

@@ -11,7 +11,7 @@ const partitions = 16;
 
 async function setup(options: ClusterOptions = {}) {
   const cluster = createCluster({ nodes: 6, partitions, ...options });
-  for (const { node } of cluster.nodes) await node.handoff.start();
+  for (const { node } of cluster.nodes) await node.open();
   const homes = cluster.homes('cart') as [TestNode, TestNode, TestNode];
   const others = cluster.nodes.filter((node) => !homes.includes(node));
   return { cluster, homes, others };

@@ -1,3 +1,5 @@
+import type { Dot } from '../versioning/causal-context.ts';
+
 /** The port through which a coordinator reaches the other replicas. */
 
 export interface ReplicaWriteMessage {
@@ -8,8 +10,21 @@ export interface ReplicaWriteMessage {
   readonly sync: boolean;
   /** Id of the home that the receiver stands in for, and comes to owe the record to; empty for none. */
   readonly hintedFor: string;
+  /** The request that made the record what it is, to be remembered. */
+  readonly request?: RememberedRequest | undefined;
   /** On the sender's monotonic clock; what is left of it travels. */
   readonly deadline: number;
+}
+
+export interface RememberedRequest {
+  readonly id: Uint8Array;
+  /** Of its write. */
+  readonly dot: Dot;
+}
+
+export interface ReplicaInspectMessage extends ReplicaReadMessage {
+  /** Asks for the dot that the write of this request got. */
+  readonly requestId?: Uint8Array;
 }
 
 export interface ReplicaReadMessage {
@@ -39,11 +54,13 @@ export interface ScannedPage {
   readonly next: Uint8Array | undefined;
 }
 
-/** What a replica says of its copy, for people. */
+/** What a replica says of its copy. */
 export interface ReplicaCopyReport {
   readonly record: Uint8Array | undefined;
   /** Ids of the homes that it owes the record to. */
   readonly owed: readonly string[];
+  /** Of the request that was asked for, where it is remembered. */
+  readonly knownDot?: Dot | undefined;
 }
 
 /** What a replica does for others; the same on this node and, through Peers, on another. */
@@ -52,7 +69,7 @@ export interface Replica {
   write(message: ReplicaWriteMessage): Promise<void>;
   /** The record's encoding; undefined where there is none. */
   read(message: ReplicaReadMessage): Promise<Uint8Array | undefined>;
-  inspect(message: ReplicaReadMessage): Promise<ReplicaCopyReport>;
+  inspect(message: ReplicaInspectMessage): Promise<ReplicaCopyReport>;
   scan(message: ReplicaScanMessage): Promise<ScannedPage>;
 }
 

@@ -40,6 +40,8 @@ export interface ValidWrite extends Located {
   readonly w: number;
   readonly context: CausalContext;
   readonly requestId: Uint8Array;
+  /** 0 for the first. */
+  readonly attempt: number;
 }
 
 export interface ValidPut extends ValidWrite {
@@ -131,6 +133,7 @@ function validateWrite(
     w: checkQuorum('w', request.w, replicas),
     context: checkContext('context', request.context, located, contexts),
     requestId,
+    attempt: request.attempt,
   };
 }
 

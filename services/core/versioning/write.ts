@@ -5,7 +5,7 @@
 import { Failure } from '../failure.ts';
 import { type Birth, mint } from './birth.ts';
 import type { CausalContext, Dot } from './causal-context.ts';
-import { cut, type KeyRecord, put, remove, sameBytes, siblingOfRequest } from './record.ts';
+import { cut, type KeyRecord, merge, put, remove, sameBytes, siblingOfRequest } from './record.ts';
 
 /** What the coordinator keeps of the key. */
 export interface Copy {
@@ -52,6 +52,12 @@ export function applyPut(copy: Copy, write: PutWrite, minting: Minting): Written
   const next = put(copy.record, write.context, { dot, requestId, writtenAtMs, value });
   const { record, entriesCut } = cut(copy.record, next, birth.actor);
   return { copy: { birth, record }, dot, fresh: true, entriesCut };
+}
+
+/** A write that another attempt has made already: nothing is minted, what it left is taken over. */
+export function applyKnown(copy: Copy, { dot, record: known }: { dot: Dot; record: KeyRecord }): Written {
+  const record = merge(copy.record, known);
+  return { copy: { birth: copy.birth, record }, dot, fresh: record !== copy.record, entriesCut: 0 };
 }
 
 export function applyDelete(copy: Copy, context: CausalContext, minting: Minting): Written {

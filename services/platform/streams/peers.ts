@@ -20,8 +20,9 @@ import {
 import { Failure } from '../../core/failure.ts';
 import type { Clock, CounterHandle, HistogramHandle, Log, Metrics, Random } from '../../core/ports.ts';
 import { createPeerHealth, lookEveryMs, silenceMs } from '../../core/quorum/peer-health.ts';
-import type { Peers, Replica, ReplicaCopyReport, ReplicaReadMessage, ScannedPage } from '../../core/quorum/peers.ts';
+import type { Peers, Replica, ReplicaCopyReport, ReplicaInspectMessage, ScannedPage } from '../../core/quorum/peers.ts';
 import type { Ring } from '../../core/ring/ring.ts';
+import { parseDot } from '../../core/versioning/causal-context.ts';
 import { fromServiceError } from '../errors.ts';
 import type { RingSource } from '../ring-source.ts';
 import { createFrameGate } from './frame-gate.ts';
@@ -35,6 +36,7 @@ const frameWindow = 8;
 const retryDelayMsMin = 100;
 const retryDelayMsMax = 2_000;
 const scanTimeoutMs = 10_000;
+const noBytes = Buffer.alloc(0);
 
 export interface PeersOptions {
   readonly rings: RingSource;
@@ -128,6 +130,7 @@ interface Waiting {
 interface ReplicaAnswer {
   readonly record: Buffer;
   readonly owed: readonly string[];
+  readonly knownDot: string;
 }
 
 type Item = { readonly write: ReplicaWrite } | { readonly read: ReplicaRead };
@@ -204,8 +207,9 @@ function connectPeer(
       bytesInFlight -= operation.bytes;
       answered++;
       operation.roundTrip.observe(now - operation.sentAt);
-      if (result.status === ReplicaStatus.OK) operation.resolve({ record: record as Buffer, owed: result.owed });
-      else operation.reject(refused(nodeId, result));
+      if (result.status === ReplicaStatus.OK) {
+        operation.resolve({ record: record as Buffer, owed: result.owed, knownDot: result.knownDot });
+      } else operation.reject(refused(nodeId, result));
     }
     health.heard(now, waiting.size);
     if (!wasTrusted) {
@@ -287,18 +291,24 @@ function connectPeer(
     });
   }
 
-  async function ask({ key, deadline }: ReplicaReadMessage, inspect: boolean): Promise<ReplicaAnswer> {
+  async function ask({ key, requestId, deadline }: ReplicaInspectMessage, inspect: boolean): Promise<ReplicaAnswer> {
     const timeoutMs = leftOf(deadline, clock);
-    const itemsOf = (id: number): Item[] => [{ read: { id, key: key as Buffer, timeoutMs, inspect } }];
+    const read = { key: key as Buffer, timeoutMs, inspect, requestId: (requestId ?? noBytes) as Buffer };
+    const itemsOf = (id: number): Item[] => [{ read: { id, ...read } }];
     return send(measures.read, key.length + 16, itemsOf);
   }
 
   const replica: Replica = {
-    async write({ key, record, sync, hintedFor, deadline }) {
-      const timeoutMs = leftOf(deadline, clock);
+    async write({ key, record, sync, hintedFor, request, deadline }) {
+      const common = {
+        ...{ key: key as Buffer, sync, hintedFor, timeoutMs: leftOf(deadline, clock) },
+        requestId: (request?.id ?? noBytes) as Buffer,
+        dotActor: request?.dot.actor ?? 0n,
+        dotCounter: BigInt(request?.dot.counter ?? 0),
+      };
       await send(measures.write, key.length + record.length + 24, function* (id) {
         for (const { piece, more } of piecesOf(record)) {
-          yield { write: { id, key: key as Buffer, record: piece as Buffer, sync, timeoutMs, more, hintedFor } };
+          yield { write: { id, ...common, record: piece as Buffer, more } };
         }
       });
     },
@@ -309,8 +319,8 @@ function connectPeer(
     },
 
     async inspect(message): Promise<ReplicaCopyReport> {
-      const { record, owed } = await ask(message, true);
-      return { record: record.length === 0 ? undefined : record, owed };
+      const { record, owed, knownDot } = await ask(message, true);
+      return { record: record.length === 0 ? undefined : record, owed, knownDot: parseDot(knownDot) };
     },
 
     scan({ start, end, namespace, prefix, limit }) {

@@ -22,8 +22,10 @@ import {
 import { Malformed } from '../../core/codec/bytes.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, Log } from '../../core/ports.ts';
-import type { Replica, ReplicaCopyReport } from '../../core/quorum/peers.ts';
+import type { RememberedRequest, Replica, ReplicaCopyReport } from '../../core/quorum/peers.ts';
+import { requestLimits } from '../../core/requests/limits.ts';
 import { isStorageKey } from '../../core/ring/storage-key.ts';
+import { counterMax, printDot } from '../../core/versioning/causal-context.ts';
 import { bidi, unary } from '../grpc-server.ts';
 import { xxh64 } from '../hash.ts';
 import { sparingly } from '../logging.ts';
@@ -172,10 +174,14 @@ function serveStream(
     try {
       await undefined; // or many that fail at once would call each other, through the lane
       if (clock.now() >= deadline) throw new Failure('DEADLINE', 'the deadline passed while the operation waited');
-      const { record = empty, owed } = await work(deadline);
+      const { record = empty, owed, knownDot } = await work(deadline);
       bytes = record.length;
       for (const { piece, more } of piecesOf(record)) {
-        answer({ id, status: ReplicaStatus.OK, record: piece as Buffer, message: '', more, owed: [...owed] });
+        const known = knownDot === undefined ? '' : printDot(knownDot);
+        answer({
+          ...{ id, status: ReplicaStatus.OK, record: piece as Buffer, message: '', more },
+          ...{ owed: [...owed], knownDot: known },
+        });
       }
     } catch (error) {
       answer(refusal(id, statusOf(error), error instanceof Error ? error.message : String(error)));
@@ -206,23 +212,30 @@ function serveStream(
   stream.on('data', (request: ReplicateRequest) => {
     if (ended || (!greeted && !greet(request))) return;
     for (const write of request.writes) {
-      const { key, sync, hintedFor } = write;
+      const { key, sync, hintedFor, requestId, dotActor, dotCounter } = write;
       const record = joiner.add(write.id, write.record, write.more);
       if (record === undefined) continue;
       enter(write, record.length, {
         isRead: false,
         async run(deadline) {
-          await replica.write({ key, record, sync, hintedFor, deadline });
+          await replica.write({
+            key,
+            record,
+            sync,
+            hintedFor,
+            request: requestOf(requestId, dotActor, dotCounter),
+            deadline,
+          });
           return nothing;
         },
       });
     }
     for (const read of request.reads) {
-      const { key, inspect } = read;
+      const { key, inspect, requestId } = read;
       enter(read, 0, {
         isRead: true,
         async run(deadline) {
-          if (inspect) return replica.inspect({ key, deadline });
+          if (inspect) return replica.inspect({ key, deadline, ...(requestId.length > 0 && { requestId }) });
           return { record: await replica.read({ key, deadline }), owed: nothing.owed };
         },
       });
@@ -250,12 +263,18 @@ interface Work {
 const empty = Buffer.alloc(0);
 const nothing: ReplicaCopyReport = { record: undefined, owed: [] };
 
+/** Undefined where there is none, or none that a client could have sent. */
+export function requestOf(id: Uint8Array, actor: bigint, counter: bigint): RememberedRequest | undefined {
+  const isOne = id.length > 0 && id.length <= requestLimits.requestIdBytesMax && counter > 0n && counter <= counterMax;
+  return isOne ? { id, dot: { actor, counter: Number(counter) } } : undefined;
+}
+
 function overloaded(id: number): ReplicaResult {
   return refusal(id, ReplicaStatus.OVERLOADED, `${operationsMax} operations of this stream are under way, the limit`);
 }
 
 function refusal(id: number, status: ReplicaResult['status'], message: string): ReplicaResult {
-  return { id, status, record: empty, message, more: false, owed: [] };
+  return { id, status, record: empty, message, more: false, owed: [], knownDot: '' };
 }
 
 function statusOf(error: unknown): ReplicaResult['status'] {

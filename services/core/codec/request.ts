@@ -1,0 +1,49 @@
+/**
+ * The table of requests that were seen, in generations, so that the oldest can go without a look at each:
+ *
+ *   u32     generation
+ *   u64     hash of the key    (the first bytes of its storage key)
+ *   the request id
+ *
+ * The value is the dot that its write got:
+ *
+ *   u64     actor
+ *   varint  counter
+ */
+import type { Dot } from '../versioning/causal-context.ts';
+import { ByteReader, ByteWriter, varintSize } from './bytes.ts';
+
+const hashBytes = 8;
+
+export function requestKey(generation: number, storageKey: Uint8Array, requestId: Uint8Array): Uint8Array {
+  const writer = new ByteWriter(new Uint8Array(4 + hashBytes + requestId.length));
+  writer.u32(generation);
+  writer.put(storageKey.subarray(0, hashBytes));
+  writer.put(requestId);
+  return writer.bytes;
+}
+
+export function generationOf(key: Uint8Array): number {
+  return new ByteReader(key).u32();
+}
+
+/** Where a generation begins: all before it are older. */
+export function startOfGeneration(generation: number): Uint8Array {
+  const writer = new ByteWriter(new Uint8Array(4));
+  writer.u32(generation);
+  return writer.bytes;
+}
+
+export function encodeDot({ actor, counter }: Dot): Uint8Array {
+  const writer = new ByteWriter(new Uint8Array(8 + varintSize(counter)));
+  writer.u64(actor);
+  writer.varint(counter);
+  return writer.bytes;
+}
+
+export function decodeDot(bytes: Uint8Array): Dot {
+  const reader = new ByteReader(bytes);
+  const dot = { actor: reader.u64(), counter: reader.varint() };
+  reader.finish();
+  return dot;
+}

@@ -1,0 +1,93 @@
+/**
+ * The requests this node has seen, with the dots of their writes (P5): a second attempt that meets another
+ * coordinator, or comes after the value was replaced, is then one write all the same.
+ *
+ * Two generations are kept, each of half of what is remembered; with a new one the oldest goes, a page at a time,
+ * in the background.
+ *
+ * I1 A request is remembered in the same batch as the record that its write made (record-store.ts): one that is
+ *    known here has its record here, or something that came after it.
+ * I2 What is remembered are at least `requestsMax / 2` of the newest requests, at most `requestsMax`, and what of
+ *    the oldest generation is not removed yet.
+ */
+import { decodeDot, encodeDot, generationOf, requestKey, startOfGeneration } from '../core/codec/request.ts';
+import type { Metrics, Mutation, StorageEngine } from '../core/ports.ts';
+import type { RememberedRequest } from '../core/quorum/peers.ts';
+import type { Dot } from '../core/versioning/causal-context.ts';
+
+const pageRequests = 1_024;
+const noBytes = new Uint8Array(0);
+
+export interface RequestTable {
+  /** Finds the generation that the last run was at. Before it resolves nothing may be changed. */
+  open(): Promise<void>;
+  /** To be written with the record. */
+  remember(key: Uint8Array, request: RememberedRequest): Mutation;
+  /** Sees what is committed. */
+  find(key: Uint8Array, requestId: Uint8Array): Promise<Dot | undefined>;
+}
+
+export function createRequestTable(engine: StorageEngine, metrics: Metrics, requestsMax: number): RequestTable {
+  const perGeneration = Math.max(1, Math.floor(requestsMax / 2));
+  let generation = 1;
+  let inGeneration = 0;
+  let removing = false;
+  metrics.gauge('cartwheel_requests_remembered', 'Requests remembered in the newest generation', () => inGeneration);
+
+  /** The generations before the last two. */
+  async function removeOldest(): Promise<void> {
+    if (removing) return;
+    removing = true;
+    try {
+      let from: Uint8Array | undefined = noBytes;
+      while (from !== undefined) {
+        const page = await engine.scan('requests', from, startOfGeneration(generation - 1), pageRequests);
+        if (page.entries.length > 0) {
+          const removals = page.entries.map(([key]): Mutation => ({ space: 'requests', key, value: undefined }));
+          await engine.write(removals, false);
+        }
+        from = page.next;
+      }
+    } catch {
+      // The engine is closed, or has failed, which its owner hears of; the next generation begins where this ended.
+    }
+    removing = false;
+  }
+
+  return {
+    async open() {
+      for (;;) {
+        const page = await engine.scan('requests', startOfGeneration(generation + 1), undefined, 1);
+        const [next] = page.entries;
+        if (next === undefined) break;
+        generation = generationOf(next[0]);
+      }
+      let from: Uint8Array | undefined = startOfGeneration(generation);
+      while (from !== undefined) {
+        const page = await engine.scan('requests', from, undefined, pageRequests);
+        inGeneration += page.entries.length;
+        from = page.next;
+      }
+    },
+
+    remember(key, { id, dot }) {
+      if (inGeneration >= perGeneration) {
+        generation++;
+        inGeneration = 0;
+        void removeOldest();
+      }
+      inGeneration++;
+      return { space: 'requests', key: requestKey(generation, key, id), value: encodeDot(dot) };
+    },
+
+    async find(key, requestId) {
+      const generations = [generation, generation - 1];
+      const found = await engine.getMany(
+        'requests',
+        generations.map((of) => requestKey(of, key, requestId)),
+      );
+      const known = found.find((value) => value !== undefined);
+      return known && decodeDot(known);
+    },
+  };
+}

@@ -1,0 +1,117 @@
+/** P5: two attempts with one request id are one write, whichever coordinators they meet. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
+import { createRequestTable } from '../../services/storage-node/request-table.ts';
+import { createCluster, type TestNode } from './cluster.ts';
+import { createReadableMetrics } from './metrics.ts';
+import { failureOf, get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
+
+const requestId = Buffer.from('request 1');
+const retry = { requestId, attempt: 1 };
+
+function setup() {
+  const cluster = createCluster();
+  return { cluster, homes: cluster.homes('cart') as [TestNode, TestNode, TestNode] };
+}
+
+async function settle(): Promise<void> {
+  for (let i = 0; i < 50; i++) await turn();
+}
+
+async function dotsAt(cluster: ReturnType<typeof setup>['cluster'], node: TestNode): Promise<number> {
+  return (await cluster.held(node, 'cart'))?.siblings.length ?? 0;
+}
+
+test('a second attempt at another coordinator completes the write of the first, and mints nothing', async () => {
+  const { cluster, homes } = setup();
+  const [first, second, third] = homes;
+  second.answers = 'no';
+  third.answers = 'no';
+  const failure = await failureOf(cluster.run(first, put('cart', 'v', { requestId })));
+  assert.equal(failure.outcome, 'UNKNOWN');
+  second.answers = 'yes';
+  third.answers = 'yes';
+  const { receipt } = await stored(cluster.run(second, put('cart', 'v', { ...retry, w: 3 })));
+  assert.equal(receipt?.dot, failure.details.receipt?.dot);
+  for (const home of homes) assert.equal(await dotsAt(cluster, home), 1, home.id);
+});
+
+test('a second attempt that comes after its value was replaced does not bring it back', async () => {
+  const { cluster, homes } = setup();
+  const [first, second] = homes;
+  await stored(cluster.run(first, put('cart', 'old', { requestId, w: 3 })));
+  const { context } = await gotten(cluster.run(first, get('cart')));
+  await stored(cluster.run(first, put('cart', 'new', { context, w: 3 })));
+  await stored(cluster.run(second, put('cart', 'old', retry)));
+  await settle();
+  assert.deepEqual(valuesOf(await gotten(cluster.run(first, get('cart', { r: 3 })))), ['new']);
+});
+
+test('a second attempt of a delete is the same delete', async () => {
+  const { cluster, homes } = setup();
+  const [first, second] = homes;
+  const { context } = await stored(cluster.run(first, put('cart', 'v', { w: 3 })));
+  const one = await removed(cluster.run(first, remove('cart', context, { requestId, w: 3 })));
+  const two = await removed(cluster.run(second, remove('cart', context, { ...retry, w: 3 })));
+  assert.equal(two.receipt?.dot, one.receipt?.dot);
+});
+
+test('a second attempt of which nobody knows the first is a write', async () => {
+  const { cluster, homes } = setup();
+  await stored(cluster.run(homes[1], put('cart', 'v', retry)));
+  assert.deepEqual(valuesOf(await gotten(cluster.run(homes[0], get('cart')))), ['v']);
+});
+
+test('a replica that does not answer holds up a second attempt only as long as one is trusted', async () => {
+  const { cluster, homes } = setup();
+  homes[2].answers = 'never';
+  const stored = cluster.run(homes[0], put('cart', 'v', retry), { timeoutMs: 5_000 });
+  await settle();
+  cluster.clock.advance(1_100);
+  assert.ok((await stored).put !== undefined);
+});
+
+test('a first attempt is not looked up: it costs one question to no one', async () => {
+  const { cluster, homes } = setup();
+  await stored(cluster.run(homes[0], put('cart', 'v', { requestId, w: 3 })));
+  for (const home of homes) assert.ok(!home.calls.includes('inspect'));
+});
+
+async function table(requestsMax: number) {
+  let drawn = 0n;
+  const engine = openMemoryEngine(createMemoryDisk(), { random: { u64: () => ++drawn, below: () => 0 } });
+  const open = async () => {
+    const opened = createRequestTable(engine, createReadableMetrics(), requestsMax);
+    await opened.open();
+    return opened;
+  };
+  return { engine, open };
+}
+
+const key = Buffer.from('12345678 and the rest');
+const idOf = (i: number) => Buffer.from(`request ${i}`);
+
+test('the newest requests are remembered, over restarts too, and the oldest go', async () => {
+  const { engine, open } = await table(100);
+  let requests = await open();
+  for (let i = 1; i <= 1_000; i++) {
+    if (i % 70 === 0) requests = await open();
+    await engine.write([requests.remember(key, { id: idOf(i), dot: { actor: 7n, counter: i } })], true);
+  }
+  await settle();
+  for (let i = 951; i <= 1_000; i++) {
+    assert.deepEqual(await requests.find(key, idOf(i)), { actor: 7n, counter: i });
+  }
+  assert.equal(await requests.find(key, idOf(1)), undefined);
+  const { entries } = await engine.scan('requests', new Uint8Array(0), undefined, 10_000);
+  assert.ok(entries.length <= 150, `${entries.length} of at most 100 and a generation that is being removed`);
+});
+
+test('one request id on two keys is two requests', async () => {
+  const { engine, open } = await table(100);
+  const requests = await open();
+  await engine.write([requests.remember(key, { id: idOf(1), dot: { actor: 7n, counter: 1 } })], true);
+  assert.equal(await requests.find(Buffer.from('another key entirely'), idOf(1)), undefined);
+});
