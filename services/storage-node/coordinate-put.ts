@@ -56,7 +56,7 @@ async function write(
   let written: Written | undefined;
   const { held, committed } = await changeInTime(node, storageKey, deadline, (own) => {
     written = apply(own);
-    if (!written.fresh) return undefined;
+    if (!written.fresh) return changedOnly(own, owing(node, place, own, standIns.homeOf(node.id)));
     const { birth, record } = written.copy;
     const bytes = node.records.encode(record);
     checkSize(bytes.length, own.bytes?.length ?? 0, node.validation.limits);
@@ -104,6 +104,11 @@ async function write(
   return { context: Buffer.from(context), siblings: visibleSiblings(held.record).length, receipt };
 }
 
+/** What a change leaves, where it is one. */
+function changedOnly(before: Held, after: Next): Next | undefined {
+  return after === before ? undefined : after;
+}
+
 /** The copy, owed to the home that this node stands in for, if it does. */
 function owing(node: StorageNode, { partition }: Place, copy: Next, home: string | undefined): Next {
   return home === undefined ? copy : node.hints.owe(copy, home, partition);
@@ -114,8 +119,10 @@ async function owe(node: StorageNode, { partition }: Place, key: Uint8Array, hom
   if (homes.length === 0) return;
   const owed = (own: Held): Next | undefined => {
     if (own.bytes === undefined) return undefined; // handed over since, and gone
-    const copy = homes.reduce<Next>((next, home) => node.hints.owe(next, home, partition), own);
-    return copy === own ? undefined : copy;
+    return changedOnly(
+      own,
+      homes.reduce<Next>((next, home) => node.hints.owe(next, home, partition), own),
+    );
   };
   try {
     await node.store.change(key, owed, false);

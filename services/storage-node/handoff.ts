@@ -20,7 +20,7 @@ import { type Held, type Next, nothingHeld } from './record-store.ts';
 const pageHints = 16;
 const writeTimeoutMs = 5_000;
 /** How often is looked who answers again, beside being told so. */
-const lookEveryMs = 500;
+const lookEveryMs = 200;
 const retryMsMin = 250;
 const retryMsMax = 10_000;
 

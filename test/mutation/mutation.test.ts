@@ -34,6 +34,18 @@ const noticedBy: Readonly<Record<string, readonly (readonly [file: string, name:
       'I3: what is committed with a sync survives the crash of the disk, and committed is never said before',
     ],
   ],
+  'dropped-hint': [
+    ['storage-node/hints.test.ts', 'what was owed is delivered when the home is back, and fallbacks keep nothing'],
+  ],
+  'handoff-of-what-has-changed': [
+    ['storage-node/hints.test.ts', 'what a record has become while it was delivered is owed still'],
+  ],
+  'request-id-ignored': [
+    [
+      'storage-node/requests-remembered.test.ts',
+      'a second attempt at another coordinator completes the write of the first, and mints nothing',
+    ],
+  ],
   'two-overlay-entries': [
     ['storage-node/record-store.test.ts', 'I1: two changes of a key whose first read is still pending both count'],
   ],

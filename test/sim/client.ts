@@ -225,6 +225,7 @@ export function createClient(options: ClientOptions): Client {
     oracle.dots.named(dot, attempt, where);
     const acks = response.receipt?.acks ?? [];
     const homes = acks.filter(({ hintedFor }) => hintedFor === '').length;
+    for (const { hintedFor: home } of acks) if (home !== '') oracle.owed.push({ write: attempt, dot, home });
     if (homes === 0) marks.add('a write was acknowledged by fallbacks alone');
     ledger.end(attempt, 'acknowledged', scheduler.now(), homes);
     history.note(`${attempt.kind} done`, name, `#${attempt.number} ${dot}`);

@@ -2,8 +2,8 @@
  * Negative controls: systems built wrong, one way each, which the simulation must catch. What it does not
  * catch it does not test.
  *
- * There is no hook for this in the services: a process of its own is started, in which mutate.ts changes one
- * snippet of one source file as it is loaded.
+ * There is no hook for this in the services: a process of its own is started, in which mutate.ts changes a snippet
+ * of one or two source files as they are loaded.
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +12,10 @@ export interface Control {
   readonly name: string;
   /** What is wrong with it. */
   readonly fault: string;
+  readonly edits: readonly Edit[];
+}
+
+export interface Edit {
   readonly file: string;
   /** Exactly one place in the file. */
   readonly snippet: string;
@@ -22,39 +26,152 @@ export const controls: readonly Control[] = [
   {
     name: 'no-birth-rule',
     fault: 'a node mints under the birth kept with its record, whatever has happened to its disk',
-    file: 'services/core/versioning/birth.ts',
-    snippet: 'birth !== undefined && birth.lineage === lineage',
-    replacement: 'birth !== undefined',
+    edits: [
+      {
+        file: 'services/core/versioning/birth.ts',
+        snippet: 'birth !== undefined && birth.lineage === lineage',
+        replacement: 'birth !== undefined',
+      },
+    ],
   },
   {
     name: 'whole-clock',
     fault: 'a put answers with the whole clock of the record',
-    file: 'services/storage-node/coordinate-put.ts',
-    snippet: 'contexts.encode(answerContext(request.context, dot), request.keyHash)',
-    replacement: 'contexts.encode(held.record.clock, request.keyHash)',
+    edits: [
+      {
+        file: 'services/storage-node/coordinate-put.ts',
+        snippet: 'contexts.encode(answerContext(request.context, dot), request.keyHash)',
+        replacement: 'contexts.encode(held.record.clock, request.keyHash)',
+      },
+    ],
   },
   {
     name: 'newest-wins',
     fault: 'merge keeps the newest value, by the wall clocks of the coordinators',
-    file: 'services/core/versioning/record.ts',
-    snippet: '  if (clock === a.clock && sameSiblings(siblings, a.siblings)) return a;',
-    replacement:
-      '  siblings.sort((x, y) => y.writtenAtMs - x.writtenAtMs).splice(1);\n' +
-      '  if (clock === a.clock && sameSiblings(siblings, a.siblings)) return a;',
+    edits: [
+      {
+        file: 'services/core/versioning/record.ts',
+        snippet: '  if (clock === a.clock && sameSiblings(siblings, a.siblings)) return a;',
+        replacement:
+          '  siblings.sort((x, y) => y.writtenAtMs - x.writtenAtMs).splice(1);\n' +
+          '  if (clock === a.clock && sameSiblings(siblings, a.siblings)) return a;',
+      },
+    ],
   },
   {
     name: 'early-acknowledgement',
     fault: 'a write is acknowledged as soon as it is written, not when it is synced',
-    file: 'services/storage-node/record-store.ts',
-    snippet: '      await engine.write(mutations, batch.sync);',
-    replacement: '      await engine.write(mutations, false);',
+    edits: [
+      {
+        file: 'services/storage-node/record-store.ts',
+        snippet: '      await engine.write(mutations, batch.sync);',
+        replacement: '      await engine.write(mutations, false);',
+      },
+    ],
   },
   {
     name: 'two-overlay-entries',
     fault: 'two changes of a key read the same old record, because the first one’s read is still pending',
-    file: 'services/storage-node/record-store.ts',
-    snippet: '    if (known !== undefined) return known;',
-    replacement: '    if (known?.held !== undefined) return known;',
+    edits: [
+      {
+        file: 'services/storage-node/record-store.ts',
+        snippet: '    if (known !== undefined) return known;',
+        replacement: '    if (known?.held !== undefined) return known;',
+      },
+    ],
+  },
+  {
+    name: 'lineage-survives-a-crash',
+    fault: 'a node that crashed takes its lineage for unbroken, and mints under its old births',
+    edits: [
+      {
+        file: 'services/platform/memory-engine.ts',
+        snippet: '      state.session = undefined;\n      state.cleanLineage = undefined;',
+        replacement: '      state.session = undefined;\n      state.cleanLineage = 1n;',
+      },
+    ],
+  },
+  {
+    name: 'birth-outlives-its-record',
+    fault: 'a node mints under the birth of a record that it has handed over and dropped',
+    edits: [
+      {
+        file: 'services/storage-node/coordinate-put.ts',
+        snippet: '    written = apply(own);',
+        replacement:
+          '    const births = ((globalThis as { births?: Map<string, Copy["birth"]> }).births ??= new Map());\n' +
+          '    const name = [node.id, node.lineage(), Buffer.from(storageKey).toString("hex")].join();\n' +
+          '    written = apply(own.birth === undefined && births.has(name) ? { ...own, birth: births.get(name) } : own);\n' +
+          '    births.set(name, written.copy.birth);',
+      },
+      { file: 'services/core/versioning/birth.ts', snippet: 'last > 0 && last', replacement: 'last' },
+    ],
+  },
+  {
+    name: 'dropped-hint',
+    fault: 'a fallback takes a record for a home, and forgets whom it owes it to',
+    edits: [
+      {
+        file: 'services/storage-node/hints.ts',
+        snippet: '      return { ...copy, owed: [...copy.owed, home].sort() };',
+        replacement: '      return copy;',
+      },
+    ],
+  },
+  {
+    name: 'handoff-before-the-acknowledgement',
+    fault: 'a handoff deletes hint and record before their home has them',
+    edits: [
+      {
+        file: 'services/storage-node/handoff.ts',
+        snippet: '    await peers.replica(nodeId).write({',
+        replacement: '    const unwaited = peers.replica(nodeId).write({',
+      },
+      {
+        file: 'services/storage-node/handoff.ts',
+        snippet: '    await store.change(key, (now) =>',
+        replacement: '    unwaited.catch(() => {});\n    await store.change(key, (now) =>',
+      },
+    ],
+  },
+  {
+    name: 'handoff-of-what-has-changed',
+    fault: 'a handoff deletes a record that was changed while it was delivered',
+    edits: [
+      {
+        file: 'services/storage-node/handoff.ts',
+        snippet: '    if (!unchanged || !now.owed',
+        replacement: '    void unchanged;\n    if (!now.owed',
+      },
+    ],
+  },
+  {
+    name: 'repair-that-overwrites',
+    fault: 'read repair puts its record in the place of what a replica has, instead of merging it',
+    edits: [
+      {
+        file: 'services/storage-node/local-replica.ts',
+        snippet: 'remembering(merged(own, incoming, bytes), key, request)',
+        replacement:
+          'remembering(sync ? merged(own, incoming, bytes) : { ...own, record: incoming, bytes }, key, request)',
+      },
+    ],
+  },
+  {
+    name: 'request-id-ignored',
+    fault: 'a coordinator does not look whether it has a request already',
+    edits: [
+      {
+        file: 'services/core/versioning/write.ts',
+        snippet: '  const known = siblingOfRequest(copy.record, write.requestId);',
+        replacement: '  const known = undefined as ReturnType<typeof siblingOfRequest>;',
+      },
+      {
+        file: 'services/storage-node/coordinate-put.ts',
+        snippet: '  const isRetry = request.attempt > 0 &&',
+        replacement: '  const isRetry = false && request.attempt > 0 &&',
+      },
+    ],
   },
 ];
 

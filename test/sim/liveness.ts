@@ -7,7 +7,7 @@
  * repair.
  */
 import type { RecordCodec } from '../../services/core/codec/record.ts';
-import { printDot } from '../../services/core/versioning/causal-context.ts';
+import { contains, type Dot, parseDot, printDot } from '../../services/core/versioning/causal-context.ts';
 import { emptyRecord } from '../../services/core/versioning/record.ts';
 import { checkCart } from '../oracle/checks/carts.ts';
 import { describe, type WriteAttempt } from '../oracle/ledger.ts';
@@ -59,12 +59,22 @@ function allHandedOver(metrics: CountingMetrics): boolean {
   return metrics.count('cartwheel_hints_beyond_limit_total') === 0;
 }
 
-async function checkHandedOver({ cluster, metrics, runUntilDone }: LivenessOptions): Promise<void> {
-  const { keys, nodes, homesOf, storageKeyOf } = cluster;
+/** Before any read: what receipts said was owed to a home is there, and nothing is left where it does not belong. */
+async function checkHandedOver({ cluster, metrics, oracle, runUntilDone }: LivenessOptions): Promise<void> {
+  const { keys, nodes, records, homesOf, storageKeyOf } = cluster;
   for (const { name, owes } of nodes) {
     if (owes.length > 0) throw new Violation('P6', `${name} still owes records to ${owes.join(', ')}`);
   }
   if (!allHandedOver(metrics)) return;
+  for (const { write, dot, home } of oracle.owed) {
+    if (metrics.count('cartwheel_clock_entries_cut_total') > 0) break; // its dot may have been cut since
+    const check = async () => {
+      const bytes = await nodes.find(({ name }) => name === home)?.held(storageKeyOf(write.key));
+      if (bytes !== undefined && contains(records.decode(bytes).clock, parseDot(dot) as Dot)) return;
+      throw new Violation('P6', `${home} has never got ${describe(write)}, which its receipt said was owed to it`);
+    };
+    await runUntilDone(check());
+  }
   for (const key of keys) {
     for (const node of nodes.filter(({ name }) => !homesOf(key).includes(name))) {
       const check = async () => {

@@ -6,11 +6,17 @@ import { parseStorageKey } from '../../services/core/ring/storage-key.ts';
 import { emptyRecord, type KeyRecord } from '../../services/core/versioning/record.ts';
 import { createDotCheck, type DotCheck } from '../oracle/checks/dots-name-one-write.ts';
 import { createReadCheck, type ReadCheck } from '../oracle/checks/reads.ts';
-import { createLedger, type Ledger } from '../oracle/ledger.ts';
+import { createLedger, type Ledger, type WriteAttempt } from '../oracle/ledger.ts';
 import { Violation } from '../oracle/violation.ts';
 import { type BirthWatch, createBirthWatch, type NodeLife } from './births.ts';
 import { createRequestCheck } from './checks/one-dot-a-request.ts';
 import type { Marks } from './marks.ts';
+
+export interface Owed {
+  readonly write: WriteAttempt;
+  readonly dot: string;
+  readonly home: string;
+}
 
 export interface Oracle {
   readonly ledger: Ledger;
@@ -20,6 +26,8 @@ export interface Oracle {
   stored(life: NodeLife, storageKey: Uint8Array, bytes: Uint8Array): void;
   /** A record that a node gives up: it does not belong there. */
   dropped(life: NodeLife, storageKey: Uint8Array): void;
+  /** Acknowledged: a fallback has this write, and owes it to a home. */
+  readonly owed: Owed[];
   /** A record in a message. */
   sent(storageKey: Uint8Array, bytes: Uint8Array, where: string): void;
   /** Runs a check, or anything in which one may be broken; the first violation is kept. */
@@ -54,6 +62,7 @@ export function createOracle({ records, replicas, marks, cut }: OracleOptions): 
 
   const oracle: Oracle = {
     ledger,
+    owed: [],
     dots,
     reads: createReadCheck({ ledger, dots, replicas, cut }),
     stored(life, storageKey, bytes) {

@@ -28,6 +28,7 @@ export interface Profile {
   readonly cleanStopEveryMs: number;
   readonly diskFailureEveryMs: number;
   readonly partitionEveryMs: number;
+  readonly outageEveryMs: number;
   readonly slowNodeEveryMs: number;
   readonly stoppedNodeEveryMs: number;
   /** Records that may be owed to one node. */
@@ -46,7 +47,7 @@ export function profileOf(seed: number): Profile {
   const sometimes = (probability: number, low: number, high: number) =>
     random.chance(probability) ? random.between(low, high) : 0;
   const clients = 3 + random.below(4);
-  const oneKey = random.chance(0.15);
+  const oneKey = random.chance(0.25);
   return {
     seed,
     nodes: random.chance(0.35) ? 3 : 4 + random.below(3),
@@ -69,6 +70,7 @@ export function profileOf(seed: number): Profile {
     cleanStopEveryMs: sometimes(0.4, 150, 900),
     diskFailureEveryMs: sometimes(0.2, 300, 1_200),
     partitionEveryMs: sometimes(0.5, 100, 800),
+    outageEveryMs: sometimes(0.4, 300, 1_500),
     slowNodeEveryMs: sometimes(0.3, 100, 800),
     stoppedNodeEveryMs: sometimes(0.35, 400, 2_500),
     requestsMax: random.chance(0.1) ? 10 : 10_000,

@@ -19,6 +19,7 @@ import { cleanStops } from './faults/clean-stops.ts';
 import { clockJumps } from './faults/clock-jumps.ts';
 import { crashes } from './faults/crashes.ts';
 import { diskFailures } from './faults/disk-failures.ts';
+import { outages } from './faults/outages.ts';
 import { partitions } from './faults/partitions.ts';
 import { powerLoss } from './faults/power-loss.ts';
 import { resets } from './faults/resets.ts';
@@ -39,7 +40,7 @@ import { createScheduler } from './scheduler.ts';
 import { cartsOf, registersOf, runWorkload } from './workload.ts';
 
 const faults = [
-  ...[crashes, powerLoss, cleanStops, diskFailures, partitions],
+  ...[crashes, outages, powerLoss, cleanStops, diskFailures, partitions],
   ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps],
 ];
 
@@ -107,16 +108,17 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       ...{ scheduler, network, oracle, history, marks },
     }),
   );
-  const world: World = {
-    ...{ profile, scheduler, network, nodes, marks, history },
-    clients: clients.map(({ name }) => name),
-    random: (name) => root.fork(`faults/${name}`),
-    healing: () => healing,
-  };
   const keys = [...cartsOf(profile), ...registersOf(profile)];
   const storageKeyOf = (key: string) => storageKey('default', Buffer.from(key), xxh64);
   const preferenceOf = (key: string) => preferenceIn(ring, storageKeyOf(key));
   const homesOf = (key: string) => preferenceOf(key).slice(0, profile.replicas);
+  const world: World = {
+    ...{ profile, scheduler, network, nodes, marks, history },
+    clients: clients.map(({ name }) => name),
+    homes: keys.map(homesOf),
+    random: (name) => root.fork(`faults/${name}`),
+    healing: () => healing,
+  };
   const broken = () => oracle.violation !== undefined;
 
   /** Lets everything under way come to its end. */

@@ -73,6 +73,20 @@ test('a home that fails while it is asked is replaced by a fallback at once', as
   assert.deepEqual(receipt?.acks.map(({ hintedFor }) => hintedFor).sort(), ['', homes[1].id, homes[2].id].sort());
 });
 
+test('a fallback that has the write of a second attempt already owes it to the home it stands in for now', async () => {
+  const { cluster, homes } = await setup();
+  const requestId = Buffer.from('request 1');
+  cluster.setReachable(homes[2], false);
+  const { receipt } = await stored(cluster.run(homes[0], put('cart', 'v', { w: 3, requestId })));
+  const id = receipt?.acks.find(({ hintedFor }) => hintedFor !== '')?.nodeId;
+  const fallback = cluster.nodes.find((node) => node.id === id) as TestNode;
+  cluster.setReachable(homes[1], false);
+  const again = put('cart', 'v', { w: 3, requestId, attempt: 1 });
+  const second = await stored(cluster.run(fallback, again, { forwarded: true }));
+  const owed = second.receipt?.acks.find(({ nodeId }) => nodeId === fallback.id)?.hintedFor as string;
+  assert.ok((await owedBy(fallback, cluster.storageKey('cart'))).includes(owed));
+});
+
 test('a home that nobody can stand in for is owed the record by the coordinator', async () => {
   const { cluster, homes, others } = await setup();
   for (const node of [...others, homes[2]]) cluster.setReachable(node, false);

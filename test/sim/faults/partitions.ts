@@ -1,4 +1,7 @@
-/** Nothing gets through between some endpoints and others, in both directions or in one, for a while. */
+/**
+ * Nothing gets through between some endpoints and others, in both directions or in one, for a while. Between one
+ * pair it lasts longest: then others can reach a node that a coordinator takes for gone.
+ */
 import { every, type Fault } from './world.ts';
 
 export const partitions: Fault = (world) => {
@@ -7,23 +10,23 @@ export const partitions: Fault = (world) => {
   const names = nodes.map(({ name }) => name);
 
   /** One node from the others, some endpoints from the rest, or one pair. */
-  function sides(): readonly [readonly string[], readonly string[]] {
+  function sides(): readonly [readonly string[], readonly string[], number] {
     const dice = random.fraction();
     if (dice < 0.4) {
       const one = random.pick(names);
-      return [[one], [...names, ...clients].filter((name) => name !== one)];
+      return [[one], [...names, ...clients].filter((name) => name !== one), 900];
     }
     if (dice < 0.7) {
       const all = random.shuffled([...names, ...clients]);
       const cut = 1 + random.below(all.length - 1);
-      return [all.slice(0, cut), all.slice(cut)];
+      return [all.slice(0, cut), all.slice(cut), 900];
     }
     const [a, b] = random.shuffled(names);
-    return [[a as string], [b as string]];
+    return [[a as string], [b as string], 4_000];
   }
 
   every(world, world.profile.partitionEveryMs, random, () => {
-    const [left, right] = sides();
+    const [left, right, msMax] = sides();
     const oneWay = random.chance(0.4);
     const unblock: (() => void)[] = [];
     for (const a of left) {
@@ -33,7 +36,7 @@ export const partitions: Fault = (world) => {
       }
     }
     history.note(oneWay ? 'cut off, one way' : 'cut off', left.join(' '), `from ${right.join(' ')}`);
-    scheduler.after(random.between(20, 900), () => {
+    scheduler.after(random.between(20, msMax), () => {
       history.note('reachable again', left.join(' '));
       for (const heal of unblock) heal();
     });

@@ -12,6 +12,8 @@ export interface World {
   readonly scheduler: Scheduler;
   readonly network: Network;
   readonly nodes: readonly SimulatedNode[];
+  /** Of each key, the names of its homes. */
+  readonly homes: readonly (readonly string[])[];
   /** Names of all clients. */
   readonly clients: readonly string[];
   readonly marks: Marks;
