@@ -10,15 +10,12 @@ import { AdminServiceClient, type GetStatusResponse } from '../proto/gen/cartwhe
 import type { ExplainResponse, GetResponse, Result, Ring as RingMessage } from '../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../services/core/failure.ts';
 import { requestLimits } from '../services/core/requests/limits.ts';
-import { locate } from '../services/core/requests/validate.ts';
 import { encodeRing } from '../services/core/ring/codec.ts';
-import { partitionOfStorageKey } from '../services/core/ring/partition.ts';
-import { preferenceList } from '../services/core/ring/preference-list.ts';
-import type { RingNode } from '../services/core/ring/ring.ts';
 import { createClock } from '../services/platform/clock.ts';
 import { fromServiceError } from '../services/platform/errors.ts';
 import { xxh64 } from '../services/platform/hash.ts';
 import { createRandom } from '../services/platform/random.ts';
+import { coordinatorsOf } from '../services/platform/routing/coordinators.ts';
 import { dispatch } from '../services/platform/routing/dispatch.ts';
 import { createRequestIds } from '../services/platform/routing/request-ids.ts';
 import { createSessionPool } from '../services/platform/routing/session-pool.ts';
@@ -97,9 +94,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
   async function addressesFor(namespace: string, key: Buffer): Promise<readonly string[]> {
     if (!direct) return endpoints;
     const ring = ringWatch().current() ?? (await ringWatch().first(ringTimeoutMs));
-    const { storageKey } = locate(namespace, key, { limits: requestLimits, hash: xxh64 });
-    const preference = preferenceList(ring, partitionOfStorageKey(storageKey, ring.partitions));
-    return preference.slice(0, ring.replicas).map((index) => (ring.nodes[index] as RingNode).address);
+    return coordinatorsOf(ring, namespace, key, { limits: requestLimits, hash: xxh64 });
   }
 
   async function run<Name extends 'get' | 'put' | 'delete'>(

@@ -1,16 +1,14 @@
 /**
- * Where an operation goes: to the homes of its key, in preference order. The router knows nothing of
+ * Where an operation goes: to a home of its key, or to a fallback where none answers. The router knows nothing of
  * versions, and keeps nothing.
  */
 import type { ListKeysRequest, ListKeysResponse, Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../core/failure.ts';
 import type { Hash64 } from '../core/ports.ts';
 import type { RequestLimits } from '../core/requests/limits.ts';
-import { locate } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
-import { partitionOfStorageKey } from '../core/ring/partition.ts';
-import { preferenceList } from '../core/ring/preference-list.ts';
-import type { Ring, RingNode } from '../core/ring/ring.ts';
+import type { Ring } from '../core/ring/ring.ts';
+import { coordinatorsOf } from '../platform/routing/coordinators.ts';
 import { type DispatchPorts, dispatch } from '../platform/routing/dispatch.ts';
 import type { Arrival } from '../platform/streams/session-server.ts';
 import type { RouterMetrics } from './metrics.ts';
@@ -22,18 +20,6 @@ export interface Router extends DispatchPorts {
   ring(): Ring | undefined;
 }
 
-/** Addresses of the homes of the key, in preference order. Throws the Failure of a key that is none. */
-export function homesOf(
-  router: Pick<Router, 'ring' | 'hash' | 'limits'>,
-  namespace: string,
-  key: Uint8Array,
-): readonly string[] {
-  const ring = currentRing(router);
-  const { storageKey } = locate(namespace, key, router);
-  const preference = preferenceList(ring, partitionOfStorageKey(storageKey, ring.partitions));
-  return preference.slice(0, ring.replicas).map((index) => (ring.nodes[index] as RingNode).address);
-}
-
 export async function routeOperation(
   router: Router,
   operation: Operation,
@@ -43,7 +29,8 @@ export async function routeOperation(
   const { operation: latency, failedOperations } = router.metrics;
   const [name, request] = requestOf(operation);
   try {
-    const result = await dispatch(router, homesOf(router, request.namespace, request.key), operation, deadline);
+    const coordinators = coordinatorsOf(currentRing(router), request.namespace, request.key, router);
+    const result = await dispatch(router, coordinators, operation, deadline);
     latency[name].observe(router.clock.now() - startedAt);
     return result;
   } catch (error) {

@@ -2,6 +2,7 @@
 import { ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { type ExplainRequest, KeyValueServiceService } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { requestLimits } from '../core/requests/limits.ts';
+import { currentRing } from '../core/ring/current-ring.ts';
 import type { Ring } from '../core/ring/ring.ts';
 import { type Probes, startAdminServer } from '../platform/admin-http.ts';
 import { createClock } from '../platform/clock.ts';
@@ -15,6 +16,7 @@ import { createMetrics } from '../platform/metrics.ts';
 import type { Stop } from '../platform/process.ts';
 import { createRandom } from '../platform/random.ts';
 import { createRingSource } from '../platform/ring-source.ts';
+import { coordinatorsOf } from '../platform/routing/coordinators.ts';
 import { createRequestIds } from '../platform/routing/request-ids.ts';
 import { createSessionPool } from '../platform/routing/session-pool.ts';
 import { createUnaryChannels } from '../platform/routing/unary-channels.ts';
@@ -22,7 +24,7 @@ import { statusService } from '../platform/status-service.ts';
 import { createSessionServer, type Execute } from '../platform/streams/session-server.ts';
 import type { RouterConfig } from './config.ts';
 import { createRouterMetrics } from './metrics.ts';
-import { homesOf, type Router, routeListing, routeOperation } from './route.ts';
+import { type Router, routeListing, routeOperation } from './route.ts';
 
 export async function startRouter(config: RouterConfig): Promise<Stop> {
   const log = createLog({ service: 'router', level: config['log-level'] });
@@ -63,8 +65,8 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
   });
 
   async function explain(request: ExplainRequest, deadline: number) {
-    const homes = homesOf(router, request.namespace, request.key);
-    const address = homes.find((home) => pool.ready(home)) ?? (homes[0] as string);
+    const coordinators = coordinatorsOf(currentRing(router), request.namespace, request.key, router);
+    const address = coordinators.find((each) => pool.ready(each)) ?? (coordinators[0] as string);
     return channels.explain(address, request, Math.max(1, deadline - clock.now()));
   }
 
