@@ -84,7 +84,9 @@ const hintsByReason: Readonly<Record<string, string>> = {
   QUORUM_INVALID: 'cartwheel status shows how many replicas there are',
   CONTEXT_INVALID: 'take the context from a fresh `cartwheel get -o json` of the same key',
   CONTEXT_REQUIRED: 'cartwheel get shows the context',
-  NAMESPACE_UNKNOWN: 'leave --namespace out for the default one',
+  NAMESPACE_UNKNOWN: 'cartwheel namespace list shows what there is; leave --namespace out for the default one',
+  NAMESPACE_EXISTS: 'cartwheel namespace show shows it; cartwheel namespace alter changes it',
+  NAMESPACE_CONFLICT: 'look at it with cartwheel namespace show, and try again',
   NAMESPACE_INVALID: 'a namespace looks like carts-2 (a-z 0-9 . _ -)',
   NOT_ENOUGH_REPLICAS: 'cartwheel status shows which nodes are away',
   DEADLINE:

@@ -30,6 +30,16 @@ export function durationMs(text: string): number {
   return value;
 }
 
+/** "500ms", "30m", "7d" → milliseconds, at least 1, at most ten years. */
+export function longDurationMs(text: string): number {
+  const [, number, unit] = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)$/.exec(text) ?? [];
+  const value = Math.round(Number(number) * (unit === 'd' ? 86_400_000 : (millisecondsPer[unit ?? ''] ?? Number.NaN)));
+  if (!(value >= 1 && value <= 3_660 * 86_400_000)) {
+    throw new InvalidArgumentError('Wanted a number with a unit, at most ten years, such as 500ms, 30m or 7d.');
+  }
+  return value;
+}
+
 export function powerOfTwoBetween(least: number, most: number): (text: string) => number {
   const whole = integerBetween(least, most);
   return (text) => {

@@ -5,22 +5,27 @@
  * I1 Every write has a request id, and every attempt of it the same one: trying again never makes a second
  *    sibling.
  */
-import { credentials, type ServiceError } from '@grpc/grpc-js';
-import { AdminServiceClient, type GetStatusResponse } from '../proto/gen/cartwheel/admin/v1/admin.ts';
+import type { GetStatusResponse, ListNamespacesResponse } from '../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { ExplainResponse, GetResponse, Result, Ring as RingMessage } from '../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../services/core/failure.ts';
 import { requestLimits } from '../services/core/requests/limits.ts';
 import { encodeRing } from '../services/core/ring/codec.ts';
 import { createClock } from '../services/platform/clock.ts';
-import { fromServiceError } from '../services/platform/errors.ts';
 import { xxh64 } from '../services/platform/hash.ts';
 import { createRandom } from '../services/platform/random.ts';
+import {
+  type AdminCall,
+  callAdmin,
+  namespaceTimeoutMs,
+  statusTimeoutMs,
+} from '../services/platform/routing/admin-call.ts';
 import { coordinatorsOf } from '../services/platform/routing/coordinators.ts';
 import { dispatch } from '../services/platform/routing/dispatch.ts';
 import { createRequestIds } from '../services/platform/routing/request-ids.ts';
 import { createSessionPool } from '../services/platform/routing/session-pool.ts';
 import { createUnaryChannels } from '../services/platform/routing/unary-channels.ts';
 import type { OperationBody } from '../services/platform/streams/session-client.ts';
+import { type NamespacesClient, openChange, openNamespace, settingsMessage } from './namespaces.ts';
 import { OperationFailed } from './operation-failed.ts';
 import { followRing, type RingWatch } from './ring-watch.ts';
 import type {
@@ -64,6 +69,7 @@ export interface CartwheelClient {
   /** Where a key lives and what each replica holds of it. */
   explain(key: Key, options?: OperationOptions): Promise<ExplainResponse>;
   ring(): Promise<RingMessage>;
+  readonly namespaces: NamespacesClient;
   /** Of the first endpoint, or of another process. */
   status(address?: string): Promise<GetStatusResponse>;
   /** Ends the sessions; operations under way fail. */
@@ -71,7 +77,6 @@ export interface CartwheelClient {
 }
 
 const ringTimeoutMs = 5_000;
-const statusTimeoutMs = 3_000;
 const noBytes = Buffer.alloc(0);
 
 export function connect(options: ConnectOptions): CartwheelClient {
@@ -188,7 +193,31 @@ export function connect(options: ConnectOptions): CartwheelClient {
       }
     },
 
-    status: (address) => (address === undefined ? anyEndpoint(statusOf) : statusOf(address)),
+    namespaces: {
+      create: async (name, settings = {}) =>
+        openChange(
+          await admin((on, ...rest) => on.createNamespace({ name, settings: settingsMessage(settings) }, ...rest)),
+        ),
+      alter: async (name, settings, { expectedVersion } = {}) =>
+        openChange(
+          await admin((on, ...rest) =>
+            on.alterNamespace({ name, settings: settingsMessage(settings), expectedVersion }, ...rest),
+          ),
+        ),
+      async list() {
+        const { namespaces } = await admin<ListNamespacesResponse>((on, ...rest) => on.listNamespaces({}, ...rest));
+        return namespaces.map(openNamespace);
+      },
+    },
+
+    async status(address) {
+      if (address === undefined) return anyEndpoint(statusOf);
+      try {
+        return await statusOf(address);
+      } catch (error) {
+        throw failed(error);
+      }
+    },
 
     async close() {
       watch?.close();
@@ -213,6 +242,10 @@ export function connect(options: ConnectOptions): CartwheelClient {
     }
   }
 
+  function admin<T>(call: AdminCall<T>): Promise<T> {
+    return anyEndpoint((address) => callAdmin(address, namespaceTimeoutMs, call));
+  }
+
   async function anyEndpoint<T>(call: (address: string) => Promise<T>): Promise<T> {
     let last: unknown;
     for (const address of endpoints) {
@@ -229,20 +262,8 @@ export function connect(options: ConnectOptions): CartwheelClient {
   return client;
 }
 
-/** Asked on a channel of its own: a process that hangs must not hold up anything else. */
 function statusOf(address: string): Promise<GetStatusResponse> {
-  const channel = new AdminServiceClient(address, credentials.createInsecure(), {
-    'grpc.use_local_subchannel_pool': 1,
-  });
-  return new Promise<GetStatusResponse>((resolve, reject) => {
-    channel.waitForReady(Date.now() + statusTimeoutMs, (unready) => {
-      if (unready) return reject(failed(new Failure('NOT_ENOUGH_REPLICAS', `no answer from ${address}`)));
-      channel.getStatus({}, (error: ServiceError | null, status) => {
-        if (error) reject(failed(fromServiceError(error)));
-        else resolve(status);
-      });
-    });
-  }).finally(() => channel.close());
+  return callAdmin(address, statusTimeoutMs, (admin, ...rest) => admin.getStatus({}, ...rest));
 }
 
 function answerOf({ siblings, context, omitted, certificate }: GetResponse): GetAnswer {

@@ -12,6 +12,7 @@ import { createGrpcGossipTransport, membershipService } from '../platform/gossip
 import { startGrpcServer } from '../platform/grpc-server.ts';
 import { createLog } from '../platform/logging.ts';
 import { createMetrics } from '../platform/metrics.ts';
+import { createNamespaceAdmin } from '../platform/namespaces/namespace-admin.ts';
 import type { Stop } from '../platform/process.ts';
 import { createRandom } from '../platform/random.ts';
 import { statusService } from '../platform/status-service.ts';
@@ -52,6 +53,7 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
         id: '',
         address: config.listen,
         gossip,
+        namespaces: createNamespaceAdmin(gossip),
         clock,
         log,
         claimant: () => claimantStatus(claimLoop, gossip.state()),

@@ -46,6 +46,8 @@ const CODES: Readonly<Record<ReasonName, status>> = {
   STORAGE_FAILED: status.INTERNAL,
   NOT_IMPLEMENTED: status.UNIMPLEMENTED,
   INTERNAL: status.INTERNAL,
+  NAMESPACE_EXISTS: status.ALREADY_EXISTS,
+  NAMESPACE_CONFLICT: status.FAILED_PRECONDITION,
 };
 
 const REASON_NAMES: ReadonlyMap<number, ReasonName> = new Map(

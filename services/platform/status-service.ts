@@ -1,7 +1,9 @@
-/** AdminService, as every process serves it: what the process is, and what it knows of the cluster. */
+/** AdminService, as every process serves it: what the process is, what it knows of the cluster, and the namespaces. */
 import {
   AdminServiceService,
+  type AlterNamespaceRequest,
   type ClaimantStatus,
+  type CreateNamespaceRequest,
   type HintStatus,
   type PeerStatus,
   type ProcessKind,
@@ -12,6 +14,7 @@ import type { Clock, Log } from '../core/ports.ts';
 import { encodeVersion } from '../core/ring/codec.ts';
 import type { Gossip } from './gossip/gossip.ts';
 import { type GrpcService, unary } from './grpc-server.ts';
+import type { NamespaceAdmin } from './namespaces/namespace-admin.ts';
 import { softwareVersion } from './version.ts';
 
 export interface StatusOptions {
@@ -19,6 +22,7 @@ export interface StatusOptions {
   readonly id: string;
   readonly address: string;
   readonly gossip: Pick<Gossip, 'state'>;
+  readonly namespaces: NamespaceAdmin;
   readonly clock: Clock;
   readonly log: Log;
   peers?(): readonly PeerStatus[];
@@ -28,7 +32,7 @@ export interface StatusOptions {
 }
 
 export function statusService(options: StatusOptions): GrpcService {
-  const { kind, id, address, gossip, clock, log } = options;
+  const { kind, id, address, gossip, namespaces, clock, log } = options;
   const startedAt = clock.now();
   return {
     definition: AdminServiceService,
@@ -52,6 +56,9 @@ export function statusService(options: StatusOptions): GrpcService {
           hints: (await options.hints?.()) ?? [],
         };
       }),
+      createNamespace: unary(log, (request: CreateNamespaceRequest) => namespaces.create(request)),
+      alterNamespace: unary(log, (request: AlterNamespaceRequest) => namespaces.alter(request)),
+      listNamespaces: unary(log, () => namespaces.list()),
     },
   };
 }

@@ -13,6 +13,7 @@ import { xxh64 } from '../platform/hash.ts';
 import { createKeyValueService } from '../platform/kv-service.ts';
 import { createLog } from '../platform/logging.ts';
 import { createMetrics } from '../platform/metrics.ts';
+import { createForwardingNamespaceAdmin } from '../platform/namespaces/forwarding-admin.ts';
 import type { Stop } from '../platform/process.ts';
 import { createRandom } from '../platform/random.ts';
 import { createRingSource } from '../platform/ring-source.ts';
@@ -92,6 +93,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
         id,
         address: config.listen,
         gossip,
+        namespaces: createForwardingNamespaceAdmin(() => currentRing(router).nodes.map(({ address }) => address)),
         clock,
         log,
         peers: () => peerViews(rings.current(), pool),

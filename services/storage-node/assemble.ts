@@ -5,6 +5,7 @@
 import { createContextCodec } from '../core/codec/context.ts';
 import { createRecordCodec } from '../core/codec/record.ts';
 import { createDeadlines } from '../core/deadlines.ts';
+import type { Namespace } from '../core/namespaces/namespace.ts';
 import type { Checksum32, Clock, Hash64, Log, Metrics, Random, StorageEngine } from '../core/ports.ts';
 import { createHedgeBudget } from '../core/quorum/hedge-budget.ts';
 import type { Peers } from '../core/quorum/peers.ts';
@@ -35,6 +36,8 @@ export interface StorageNodePorts {
   /** How many request ids are remembered, see request-table.ts. */
   readonly requestsMax: number;
   ring(): Ring | undefined;
+  /** As gossip knows it now. */
+  namespace(name: string): Namespace | undefined;
   /** The disk failed: what was acknowledged is in doubt, and nothing may be acknowledged any more. */
   onStorageFailure(error: unknown): void;
 }
@@ -75,7 +78,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     }),
     peers,
     records,
-    validation: { limits: requestLimits, contexts: createContextCodec(hash), hash },
+    validation: { limits: requestLimits, contexts: createContextCodec(hash), hash, namespace: ports.namespace },
     clock,
     deadlines: createDeadlines(clock),
     hedges: createHedgeBudget(),

@@ -1,7 +1,7 @@
 /** Where a key lives, and what each of its homes, and each node that stands in for one, holds of it. */
 
 import type { ExplainRequest, ExplainResponse, ReplicaState } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
-import { locate } from '../core/requests/validate.ts';
+import { locate, namespaceOf } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
 import { printContext, printDot } from '../core/versioning/causal-context.ts';
 import { placeOf, reachableOf, replicaOn, type StorageNode } from './node.ts';
@@ -11,6 +11,7 @@ const fallbacksMax = 5;
 
 export async function explain(node: StorageNode, request: ExplainRequest, deadline: number): Promise<ExplainResponse> {
   const ring = currentRing(node);
+  namespaceOf(request.namespace, node.validation);
   const { storageKey, keyHash } = locate(request.namespace, request.key, node.validation);
   const { partition, homes, preference } = placeOf(ring, storageKey);
   const fallbacks = reachableOf(node, preference.slice(homes.length)).slice(0, fallbacksMax);

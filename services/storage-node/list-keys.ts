@@ -14,7 +14,7 @@ import { decodePageToken, encodePageToken } from '../core/codec/page-token.ts';
 import { Failure } from '../core/failure.ts';
 import type { Replica, ReplicaScanMessage, ScannedKey, ScannedPage } from '../core/quorum/peers.ts';
 import { majority } from '../core/quorum/tally.ts';
-import { checkNamespace, defaultNamespace } from '../core/requests/validate.ts';
+import { namespaceOf } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
 import { partitionOfStorageKey, rangeOfPartition } from '../core/ring/partition.ts';
 import type { Ring } from '../core/ring/ring.ts';
@@ -30,8 +30,7 @@ const scanLimit = 512;
 const readTimeoutMs = 10_000;
 
 export async function* listKeys(node: StorageNode, request: ListKeysRequest): AsyncGenerator<ListKeysResponse> {
-  checkNamespace(request.namespace);
-  const namespace = request.namespace || defaultNamespace;
+  const { name: namespace } = namespaceOf(request.namespace, node.validation);
   const { hash } = node.validation;
   const listing = hash(Buffer.concat([Buffer.from(`${namespace}\0`), request.prefix]));
   const keysMax = Math.min(request.pageSize || pageKeysDefault, pageKeysMax);

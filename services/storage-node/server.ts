@@ -7,6 +7,7 @@
 import { type HintStatus, ProcessKind, type StorageStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { KeyValueServiceService } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { ReplicaServiceService } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import { findNamespace } from '../core/namespaces/namespace.ts';
 import type { StorageEngine } from '../core/ports.ts';
 import { requestLimits } from '../core/requests/limits.ts';
 import { nodeById, type Ring } from '../core/ring/ring.ts';
@@ -19,6 +20,7 @@ import { checksum32, xxh64 } from '../platform/hash.ts';
 import { createKeyValueService } from '../platform/kv-service.ts';
 import { createLog } from '../platform/logging.ts';
 import { createMetrics } from '../platform/metrics.ts';
+import { createNamespaceAdmin } from '../platform/namespaces/namespace-admin.ts';
 import type { Stop } from '../platform/process.ts';
 import { createRandom } from '../platform/random.ts';
 import { createRingSource } from '../platform/ring-source.ts';
@@ -68,6 +70,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     hintsPerNodeMax: config['hints-max'],
     requestsMax: config['requests-max'],
     ring: () => rings.current(),
+    namespace: (name) => findNamespace(gossip.state().namespaces, name),
     onStorageFailure(error) {
       storageFailed = true;
       log.error({ err: error }, 'the disk failed; nothing is acknowledged any more, and the process ends');
@@ -124,6 +127,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
         id,
         address: config.advertise,
         gossip,
+        namespaces: createNamespaceAdmin(gossip),
         clock,
         log,
         peers: () => peers.view(),

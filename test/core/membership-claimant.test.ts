@@ -17,7 +17,7 @@ import {
 } from '../../services/core/membership/membership.ts';
 import type { Ring } from '../../services/core/ring/ring.ts';
 
-const NOBODY = { clusterId: '', members: [], ring: undefined };
+const NOBODY = { clusterId: '', members: [], ring: undefined, namespaces: [] };
 const SHAPE = { expectedNodes: 3, partitions: 16, replicas: 3 };
 
 function member(id: string, changes: Partial<Member> = {}): Member {

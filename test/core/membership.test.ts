@@ -17,7 +17,7 @@ import { encodeRing } from '../../services/core/ring/codec.ts';
 import { createRing, type NodeStatusName, type Ring } from '../../services/core/ring/ring.ts';
 
 const STATUSES: readonly NodeStatusName[] = ['JOINING', 'UP', 'LEAVING', 'LEFT', 'DOWN'];
-const NOBODY = { clusterId: '', members: [], ring: undefined };
+const NOBODY = { clusterId: '', members: [], ring: undefined, namespaces: [] };
 
 function member(id: string, changes: Partial<Member> = {}): Member {
   return { id, incarnation: 1n, status: 'JOINING', address: `${id}:7411`, host: `host-${id}`, zone: 'z', ...changes };
@@ -100,7 +100,10 @@ test('after one round both ends know the same members', () => {
 });
 
 test('one round of a newcomer makes both ends know both, and the newcomer the ring and the cluster', () => {
-  const old = createMembership({ clusterId: 'c1', members: [], ring: ringOf(1n, 1n, ['a', 'b']) }, member('a'));
+  const old = createMembership(
+    { clusterId: 'c1', members: [], ring: ringOf(1n, 1n, ['a', 'b']), namespaces: [] },
+    member('a'),
+  );
   const [newcomer, afterwards] = exchange(createMembership(NOBODY, member('n')), old);
   assert.deepEqual([...newcomer.members.keys()].sort(), ['a', 'n']);
   assert.deepEqual([...afterwards.members.keys()].sort(), ['a', 'n']);
@@ -109,8 +112,14 @@ test('one round of a newcomer makes both ends know both, and the newcomer the ri
 });
 
 test('a caller with a newer ring brings it in the second call', () => {
-  const caller = createMembership({ clusterId: 'c1', members: [], ring: ringOf(1n, 2n, ['a', 'b']) }, member('a'));
-  const older = createMembership({ clusterId: 'c1', members: [], ring: ringOf(1n, 1n, ['a', 'b']) }, member('b'));
+  const caller = createMembership(
+    { clusterId: 'c1', members: [], ring: ringOf(1n, 2n, ['a', 'b']), namespaces: [] },
+    member('a'),
+  );
+  const older = createMembership(
+    { clusterId: 'c1', members: [], ring: ringOf(1n, 1n, ['a', 'b']), namespaces: [] },
+    member('b'),
+  );
   const [, responder] = exchange(caller, older);
   assert.deepEqual(responder.ring, caller.ring);
 });

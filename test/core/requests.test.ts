@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import type { DeleteRequest, GetRequest, PutRequest } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { createContextCodec } from '../../services/core/codec/context.ts';
 import { Failure, type ReasonName } from '../../services/core/failure.ts';
+import { builtInNamespace, findNamespace, type Namespace } from '../../services/core/namespaces/namespace.ts';
 import { requestLimits } from '../../services/core/requests/limits.ts';
 import {
   locate,
@@ -17,7 +18,18 @@ import { xxh64 } from '../../services/platform/hash.ts';
 
 const replicas = 3;
 const contexts = createContextCodec(xxh64);
-const validation: Validation = { limits: requestLimits, contexts, hash: xxh64 };
+const carts: Namespace = {
+  ...builtInNamespace,
+  name: 'carts',
+  version: 3,
+  r: 1,
+  w: 3,
+  strict: true,
+  readAllProbability: 0.5,
+};
+const namespaces = new Map([['carts', carts]]);
+const namespace = (name: string) => findNamespace(namespaces, name);
+const validation: Validation = { limits: requestLimits, contexts, hash: xxh64, namespace };
 const nothing = Buffer.alloc(0);
 
 const get: GetRequest = { namespace: '', key: Buffer.from('k'), sessionContext: nothing, maxBytes: 0, dots: [] };
@@ -33,8 +45,8 @@ const put: PutRequest = {
   require: undefined,
 };
 const known = [{ actor: 3n, upTo: 2, detached: [], height: 0 }];
-const contextOf = (key: string) => {
-  return Buffer.from(contexts.encode(known, locate('', Buffer.from(key), validation).keyHash));
+const contextOf = (key: string, inNamespace = '') => {
+  return Buffer.from(contexts.encode(known, locate(inNamespace, Buffer.from(key), validation).keyHash));
 };
 const remove: DeleteRequest = {
   namespace: '',
@@ -90,7 +102,10 @@ const rows: readonly Row[] = [
       { namespace },
     ),
   ),
-  ...everywhere({ what: 'another namespace', reason: 'NOT_IMPLEMENTED', field: 'namespace' }, { namespace: 'carts' }),
+  ...everywhere(
+    { what: 'a namespace that is not there', reason: 'NAMESPACE_UNKNOWN', field: 'namespace' },
+    { namespace: 'cart' },
+  ),
   {
     what: 'a value of a byte more than 1 MiB',
     reason: 'VALUE_TOO_LARGE',
@@ -228,6 +243,25 @@ test('what is not said has its default: a majority, 3 MiB of values, no context,
   assert.equal(validateGet(get, 5, validation).r, 3);
   assert.equal(validateGet(get, 1, validation).r, 1);
   assert.deepEqual(asPut({})().context, []);
+});
+
+test('what a request does not say its namespace does', () => {
+  const read = asGet({ namespace: 'carts' })();
+  assert.deepEqual([read.r, read.readAllProbability], [1, 0.5]);
+  for (const write of [
+    asPut({ namespace: 'carts' })(),
+    asDelete({ namespace: 'carts', context: contextOf('k', 'carts') })(),
+  ]) {
+    assert.deepEqual([write.w, write.strict], [3, true]);
+  }
+  assert.equal(asGet({ namespace: 'carts', r: 2 })().r, 2);
+  assert.equal(validatePut({ ...put, namespace: 'carts' }, 2, validation).w, 2, 'never more than there are');
+  const plain = asPut({})();
+  assert.deepEqual([plain.w, plain.strict, asGet({})().readAllProbability], [2, false, 0]);
+});
+
+test('a context belongs to its namespace too', () => {
+  assert.throws(asDelete({ namespace: 'carts', context: contextOf('k') }), { reason: 'CONTEXT_INVALID' });
 });
 
 test('a context of the key is read, for puts, deletes and sessions alike', () => {

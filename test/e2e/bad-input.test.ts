@@ -31,7 +31,7 @@ import {
 import { type Cluster, startCluster } from './cluster.ts';
 
 const mib = 1024 * 1024;
-const { INVALID_ARGUMENT, FAILED_PRECONDITION, UNIMPLEMENTED } = status;
+const { INVALID_ARGUMENT, FAILED_PRECONDITION, NOT_FOUND, UNIMPLEMENTED } = status;
 
 let cluster: Cluster;
 let doors: readonly Door[];
@@ -178,9 +178,9 @@ test('a delete without a context is refused', async () => {
   ]);
 });
 
-test('a namespace that is none is refused, one that could be is not implemented', async () => {
+test('a namespace that is none is refused, and one that nobody has created', async () => {
   const malformed: Wanted = { reason: 'NAMESPACE_INVALID', code: INVALID_ARGUMENT, field: 'namespace' };
-  const unsupported: Wanted = { reason: 'NOT_IMPLEMENTED', code: UNIMPLEMENTED, field: 'namespace' };
+  const unknown: Wanted = { reason: 'NAMESPACE_UNKNOWN', code: NOT_FOUND, field: 'namespace' };
   const calls = (key: Buffer, namespace: string): Call[] => [
     { get: { key, namespace } },
     { put: { key, namespace, value: bytes('v') } },
@@ -191,7 +191,7 @@ test('a namespace that is none is refused, one that could be is not implemented'
       (namespace) => calls(key, namespace).map((call): [Call, Wanted] => [call, malformed]),
     ),
     ...['carts', 'n'.repeat(63), '0._-'].flatMap((namespace) =>
-      calls(key, namespace).map((call): [Call, Wanted] => [call, unsupported]),
+      calls(key, namespace).map((call): [Call, Wanted] => [call, unknown]),
     ),
   ]);
   // Bytes that are no UTF-8, where protobuf wants text.
@@ -445,7 +445,8 @@ test('a page token that is forged, cut, changed or of another listing is refused
     for (const pageToken of forged) await assertRefusedListing(address, { prefix, pageToken }, 'PAGE_TOKEN_INVALID');
     await assertRefusedListing(address, { prefix: bytes('other'), pageToken: token }, 'PAGE_TOKEN_INVALID');
     await assertRefusedListing(address, { namespace: 'No' }, 'NAMESPACE_INVALID');
-    await assertRefusedListing(address, { namespace: 'carts' }, 'NOT_IMPLEMENTED');
+    await assertRefusedListing(address, { namespace: 'carts' }, 'NAMESPACE_UNKNOWN');
+    await assert.rejects(explain(address, bytes('k'), 'carts'), { reason: 'NAMESPACE_UNKNOWN' });
     await assert.rejects(explain(address, Buffer.alloc(0)), { reason: 'KEY_EMPTY' });
     await assert.rejects(explain(address, Buffer.alloc(5_000)), { reason: 'KEY_TOO_LARGE' });
     await assert.rejects(explain(address, bytes('k'), 'No'), { reason: 'NAMESPACE_INVALID' });

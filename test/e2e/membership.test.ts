@@ -195,7 +195,8 @@ test('a process of another cluster is refused with both names over the wire', { 
   const address = [...gossip.state().members.values()][0]?.address ?? '';
   const transport = createGrpcGossipTransport();
   cleanUps.push(() => transport.close());
-  const stranger = (clusterId: string) => ask(createMembership({ clusterId, members: [], ring: undefined }, undefined));
+  const stranger = (clusterId: string) =>
+    ask(createMembership({ clusterId, members: [], ring: undefined, namespaces: [] }, undefined));
   await transport.exchange(address, stranger('one'), HANG_MS);
   await assert.rejects(
     transport.exchange(address, stranger('other'), HANG_MS),
@@ -209,7 +210,7 @@ test('nobody listening is an error within the time, and the next call finds who 
   const address = `127.0.0.1:${await freePort()}`;
   const transport = createGrpcGossipTransport();
   cleanUps.push(() => transport.close());
-  const request = ask(createMembership({ clusterId: '', members: [], ring: undefined }, undefined));
+  const request = ask(createMembership({ clusterId: '', members: [], ring: undefined, namespaces: [] }, undefined));
   await assert.rejects(transport.exchange(address, request, HANG_MS), /UNAVAILABLE/);
   const server = await startGrpcServer({
     listen: address,
@@ -218,7 +219,16 @@ test('nobody listening is an error within the time, and the next call finds who 
     metrics: createMetrics({ service: 'test' }),
   });
   cleanUps.push(() => server.drain(0));
-  const answer = { clusterId: 'c', responderId: 'r', members: [], wanted: [], ringVersion: undefined, ring: undefined };
+  const answer = {
+    clusterId: 'c',
+    responderId: 'r',
+    members: [],
+    wanted: [],
+    ringVersion: undefined,
+    ring: undefined,
+    namespaces: [],
+    wantedNamespaces: [],
+  };
   assert.equal((await transport.exchange(address, request, HANG_MS)).responderId, 'r');
 });
 

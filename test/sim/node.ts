@@ -9,6 +9,7 @@
  */
 import { Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../services/core/failure.ts';
+import { findNamespace } from '../../services/core/namespaces/namespace.ts';
 import type { Clock, Log, StorageEngine } from '../../services/core/ports.ts';
 import type { Peers } from '../../services/core/quorum/peers.ts';
 import { requestLimits } from '../../services/core/requests/limits.ts';
@@ -139,6 +140,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       hintsPerNodeMax: profile.hintsPerNodeMax,
       requestsMax: profile.requestsMax,
       ring: () => ring,
+      namespace: (name) => findNamespace(new Map(), name),
       onStorageFailure() {
         if (!life.alive || !diskBroken)
           return oracle.fail(new Error(`${name} says that its disk failed, which it has not`));

@@ -1,6 +1,7 @@
 /** Assembled storage nodes in one process, joined by Peers that call each other, on a clock the test moves. */
 import type { Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../services/core/failure.ts';
+import { findNamespace, type Namespace } from '../../services/core/namespaces/namespace.ts';
 import type { StorageEngine } from '../../services/core/ports.ts';
 import type { Replica } from '../../services/core/quorum/peers.ts';
 import { partitionOf } from '../../services/core/ring/partition.ts';
@@ -41,6 +42,8 @@ export interface Cluster {
   readonly ring: Ring;
   readonly clock: ManualClock;
   readonly nodes: readonly TestNode[];
+  /** What all nodes know, besides the built-in one. */
+  readonly namespaces: Map<string, Namespace>;
   /** Operations that were sent on: from, to. */
   readonly forwards: [string, string][];
   /** What every forward meets instead of an answer. */
@@ -91,6 +94,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
     owners,
     pending: new Map(),
   });
+  const namespaces = new Map<string, Namespace>();
   const forwards: [string, string][] = [];
   const nodes: TestNode[] = [];
   const reachableListeners = new Set<(nodeId: string) => void>();
@@ -125,6 +129,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       hintsPerNodeMax,
       requestsMax: 1_000,
       ring: () => ring,
+      namespace: (name) => findNamespace(namespaces, name),
       onStorageFailure() {},
     });
     const self: TestNode = {
@@ -176,6 +181,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
     ring,
     clock,
     nodes,
+    namespaces,
     forwards,
     refuseForwards: undefined,
     storageKey: keyOf,

@@ -117,7 +117,7 @@ test('a namespace that is none or not here yet is refused', async () => {
   const { nodes } = createCluster();
   const node = nodes[0] as TestNode;
   assert.equal((await failureOf(keysOf(node, { namespace: 'Upper' }))).reason, 'NAMESPACE_INVALID');
-  assert.equal((await failureOf(keysOf(node, { namespace: 'carts' }))).reason, 'NOT_IMPLEMENTED');
+  assert.equal((await failureOf(keysOf(node, { namespace: 'carts' }))).reason, 'NAMESPACE_UNKNOWN');
   assert.deepEqual(await keysOf(node, { namespace: 'default' }), []);
 });
 

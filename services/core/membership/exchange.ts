@@ -2,13 +2,20 @@
  * One push-pull round of gossip, both sides of it, as plain functions:
  *
  *     caller                              responder
- *     ask ──── digests, ring version ───► respond
+ *     ask ──── digests, ring version ───► respond      (digests: of members and of namespaces)
  *     take ◄── newer here, wanted ─────── respond
  *       └───── what was wanted, ring ───► respond      (only where there is something to push)
  *
  * Hostile input is refused whole: nothing of a message that breaks a rule is applied.
  */
 import type { GossipRequest, GossipResponse } from '../../../proto/gen/cartwheel/membership/v1/membership.ts';
+import { decodeNamespace, decodeNamespaceDigest, encodeNamespace, encodeNamespaceDigest } from '../namespaces/codec.ts';
+import {
+  claimOf,
+  compareClaims as compareNamespaceClaims,
+  type Namespace,
+  namespacesMax,
+} from '../namespaces/namespace.ts';
 import { decodeRing, decodeVersion, encodeRing, encodeVersion, NAME_LENGTH_MAX } from '../ring/codec.ts';
 import { compareVersions, type Ring, type RingVersion } from '../ring/ring.ts';
 import {
@@ -20,7 +27,15 @@ import {
   MEMBERS_MAX,
   type Member,
 } from './member.ts';
-import { adoptClusterId, adoptRing, hear, learnMembers, learnOwnIncarnation, type Membership } from './membership.ts';
+import {
+  adoptClusterId,
+  adoptRing,
+  hear,
+  learnMembers,
+  learnNamespaces,
+  learnOwnIncarnation,
+  type Membership,
+} from './membership.ts';
 
 export const GOSSIP_WIRE_VERSION = 1;
 
@@ -37,7 +52,11 @@ export class GossipRefused extends Error {
 
 /** The first call of a round. */
 export function ask(state: Membership): GossipRequest {
-  return { ...emptyRequest(state), digests: [...state.members.values()].map(encodeDigest) };
+  return {
+    ...emptyRequest(state),
+    digests: [...state.members.values()].map(encodeDigest),
+    namespaceDigests: [...state.namespaces.values()].map(encodeNamespaceDigest),
+  };
 }
 
 /** Throws GossipRefused; the state is then what it was. */
@@ -50,18 +69,33 @@ export function respond(state: Membership, request: GossipRequest, now: number):
   }
   const news = decodeNews(request);
   const digests = decoding(() => capped(request.digests, 'digests').map(decodeDigest));
+  const namespaceDigests = decoding(() => cappedNamespaces(request.namespaceDigests).map(decodeNamespaceDigest));
   let next = learn(state, request.clusterId, news);
   const own = digests.find((digest) => digest.id === state.self?.id);
   if (own !== undefined) next = learnOwnIncarnation(next, own.incarnation);
   next = hear(next, request.senderId, news.ringVersion !== undefined, now);
 
-  const isPush = request.members.length > 0 || news.ring !== undefined;
+  const isPush = request.members.length > 0 || news.ring !== undefined || news.namespaces.length > 0;
   const known = new Map(digests.map((digest) => [digest.id, digest]));
   const newer = isPush ? [] : [...next.members.values()].filter((member) => isNews(member, known.get(member.id)));
   // The caller hears what start of it is known here even if that is an older one: it may not remember it.
   const caller = state.members.get(request.senderId);
   const said = known.get(request.senderId);
   if (caller !== undefined && said !== undefined && caller.incarnation < said.incarnation) newer.push(caller);
+  const { namespaces } = next;
+  const knownNamespaces = new Map(namespaceDigests.map((digest) => [digest.name, digest]));
+  const newerNamespaces = isPush
+    ? []
+    : [...namespaces.values()].filter((namespace) => {
+        const said = knownNamespaces.get(namespace.name);
+        return said === undefined || compareNamespaceClaims(claimOf(namespace), said) > 0;
+      });
+  const wantedNamespaces = namespaceDigests.filter((digest) => {
+    const own = namespaces.get(digest.name);
+    // What there is no room for is not asked for again and again.
+    if (own === undefined) return namespaces.size < namespacesMax;
+    return compareNamespaceClaims(digest, claimOf(own)) > 0;
+  });
   const wanted = digests.filter((digest) => isNews(digest, next.members.get(digest.id))).map((digest) => digest.id);
   return [
     next,
@@ -72,6 +106,8 @@ export function respond(state: Membership, request: GossipRequest, now: number):
       wanted,
       ringVersion: next.ring && encodeVersion(next.ring.version),
       ring: next.ring && isNewerRing(next.ring, news.ringVersion) ? encodeRing(next.ring) : undefined,
+      namespaces: newerNamespaces.map(encodeNamespace),
+      wantedNamespaces: wantedNamespaces.map(({ name }) => name),
     },
   ];
 }
@@ -89,14 +125,19 @@ export function take(
     .map((id) => next.members.get(id))
     .filter((member) => member !== undefined);
   const ring = next.ring && isNewerRing(next.ring, news.ringVersion) ? encodeRing(next.ring) : undefined;
-  if (pushed.length === 0 && ring === undefined) return [next, undefined];
-  return [next, { ...emptyRequest(next), members: pushed.map(encodeMember), ring }];
+  const namespaces = cappedNamespaces(response.wantedNamespaces)
+    .map((name) => next.namespaces.get(name))
+    .filter((namespace) => namespace !== undefined)
+    .map(encodeNamespace);
+  if (pushed.length === 0 && ring === undefined && namespaces.length === 0) return [next, undefined];
+  return [next, { ...emptyRequest(next), members: pushed.map(encodeMember), ring, namespaces }];
 }
 
 interface News {
   readonly members: readonly Member[];
   readonly ringVersion: RingVersion | undefined;
   readonly ring: Ring | undefined;
+  readonly namespaces: readonly Namespace[];
 }
 
 function decodeNews(message: GossipRequest | GossipResponse): News {
@@ -111,6 +152,7 @@ function decodeNews(message: GossipRequest | GossipResponse): News {
       members: capped(message.members, 'members').map(decodeMember),
       ringVersion: ring?.version ?? (message.ringVersion && decodeVersion(message.ringVersion)),
       ring,
+      namespaces: cappedNamespaces(message.namespaces).map(decodeNamespace),
     };
   });
 }
@@ -122,7 +164,7 @@ function learn(state: Membership, clusterId: string, news: News): Membership {
       `the other process is of cluster ${clusterId}, and this one of cluster ${state.clusterId}`,
     );
   }
-  const next = learnMembers(adoptClusterId(state, clusterId), news.members);
+  const next = learnNamespaces(learnMembers(adoptClusterId(state, clusterId), news.members), news.namespaces);
   return news.ring === undefined ? next : adoptRing(next, news.ring);
 }
 
@@ -145,7 +187,14 @@ function emptyRequest(state: Membership): GossipRequest {
     members: [],
     ringVersion: state.ring && encodeVersion(state.ring.version),
     ring: undefined,
+    namespaceDigests: [],
+    namespaces: [],
   };
+}
+
+function cappedNamespaces<T>(items: readonly T[]): readonly T[] {
+  if (items.length <= namespacesMax) return items;
+  throw new GossipRefused('INVALID_ARGUMENT', `${items.length} namespaces, and at most ${namespacesMax} are allowed`);
 }
 
 function capped<T>(items: readonly T[], what: string): readonly T[] {

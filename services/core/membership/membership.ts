@@ -1,5 +1,5 @@
 /**
- * What one process knows of its cluster: its id, the members, the ring. A value; every function here gives a
+ * What one process knows of its cluster: its id, the members, the ring, the namespaces. A value; every function here gives a
  * new one, or the same where nothing changed.
  *
  * Not here: what is said to whom (exchange.ts), who issues rings (claimant.ts), failure detection, which is
@@ -8,8 +8,9 @@
  * I1 The ring never goes back: only one of a higher version replaces it.
  * I2 The cluster id is taken over once and never changes.
  * I3 Of itself a node knows best: an entry of it that it did not make never enters the table.
- * I4 There are at most MEMBERS_MAX members.
+ * I4 There are at most MEMBERS_MAX members, and at most namespacesMax namespaces.
  */
+import { mergeNamespaces, type Namespace, type Namespaces, namespacesMax } from '../namespaces/namespace.ts';
 import { compareVersions, nodeById, type Ring, ringsEqual } from '../ring/ring.ts';
 import { compareMembers, INCARNATION_MAX, MEMBERS_MAX, type Member, mergeMembers } from './member.ts';
 
@@ -30,6 +31,8 @@ export interface MembershipCounts {
   readonly refutations: number;
   /** Members not taken in, because there are MEMBERS_MAX. */
   readonly membersRefused: number;
+  /** Namespaces not taken in, because there are namespacesMax. */
+  readonly namespacesRefused: number;
 }
 
 export interface Membership {
@@ -39,6 +42,7 @@ export interface Membership {
   /** By id; this node's own entry is among them. */
   readonly members: ReadonlyMap<string, Member>;
   readonly ring: Ring | undefined;
+  readonly namespaces: Namespaces;
   /** By id of a member; since this process started. */
   readonly heard: ReadonlyMap<string, Heard>;
   readonly counts: MembershipCounts;
@@ -62,6 +66,7 @@ export interface Remembered {
   readonly clusterId: string;
   readonly members: readonly Member[];
   readonly ring: Ring | undefined;
+  readonly namespaces: readonly Namespace[];
 }
 
 const INCARNATIONS_KEPT = 64;
@@ -81,8 +86,9 @@ export function createMembership(remembered: Remembered, self: Member | undefine
     self: self && { id: self.id, previousIncarnation, incarnations: [self.incarnation], isRestored: false },
     members,
     ring: remembered.ring,
+    namespaces: new Map(remembered.namespaces.map((namespace) => [namespace.name, namespace])),
     heard: new Map(),
-    counts: { ringsOlder: 0, ringConflicts: 0, refutations: 0, membersRefused: 0 },
+    counts: { ringsOlder: 0, ringConflicts: 0, refutations: 0, membersRefused: 0, namespacesRefused: 0 },
   };
   return followRing(state);
 }
@@ -132,6 +138,25 @@ export function learnMembers(state: Membership, entries: readonly Member[]): Mem
     if (entry.id === state.self?.id) next = answerForSelf(next, entry);
   }
   return next;
+}
+
+/** Merges namespaces in. */
+export function learnNamespaces(state: Membership, entries: readonly Namespace[]): Membership {
+  let namespaces: Map<string, Namespace> | undefined;
+  let refused = 0;
+  for (const entry of entries) {
+    const known = (namespaces ?? state.namespaces).get(entry.name);
+    if (known === undefined && (namespaces ?? state.namespaces).size >= namespacesMax) {
+      refused += 1;
+      continue;
+    }
+    const merged = known === undefined ? entry : mergeNamespaces(known, entry);
+    if (merged === known) continue;
+    namespaces ??= new Map(state.namespaces);
+    namespaces.set(entry.name, merged);
+  }
+  const next = namespaces === undefined ? state : { ...state, namespaces };
+  return refused === 0 ? next : count(next, { namespacesRefused: next.counts.namespacesRefused + refused });
 }
 
 /** What a digest of this node says: only whether somebody knows of a start that this node does not remember. */

@@ -13,13 +13,13 @@ import type { Duration } from '../../../proto/gen/google/protobuf/duration.ts';
 import { Malformed } from '../codec/bytes.ts';
 import type { ContextCodec } from '../codec/context.ts';
 import { Failure } from '../failure.ts';
+import { defaultNamespace, type Namespace } from '../namespaces/namespace.ts';
+import { checkNamespaceName } from '../namespaces/settings.ts';
 import type { Hash64 } from '../ports.ts';
 import { majority } from '../quorum/tally.ts';
 import { hashOfStorageKey, storageKey } from '../ring/storage-key.ts';
 import { type CausalContext, emptyContext, parseDot } from '../versioning/causal-context.ts';
 import type { RequestLimits } from './limits.ts';
-
-export const defaultNamespace = 'default';
 
 /** Where the key lives. */
 export interface Located {
@@ -34,6 +34,8 @@ export interface ValidGet extends Located {
   readonly bytesMax: number;
   /** Only these siblings; undefined: all. */
   readonly dots: ReadonlySet<string> | undefined;
+  /** Of asking all N replicas at once; the namespace's. */
+  readonly readAllProbability: number;
 }
 
 export interface ValidWrite extends Located {
@@ -42,6 +44,8 @@ export interface ValidWrite extends Located {
   readonly requestId: Uint8Array;
   /** 0 for the first. */
   readonly attempt: number;
+  /** Only homes may take it; the namespace's. */
+  readonly strict: boolean;
 }
 
 export interface ValidPut extends ValidWrite {
@@ -53,6 +57,8 @@ export interface Validation {
   readonly limits: RequestLimits;
   readonly contexts: ContextCodec;
   readonly hash: Hash64;
+  /** As this process knows it now; undefined: it knows of none. */
+  namespace(name: string): Namespace | undefined;
 }
 
 /** Checks what tells where a key lives; enough for a router. */
@@ -61,30 +67,33 @@ export function locate(
   key: Uint8Array,
   { limits, hash }: Pick<Validation, 'limits' | 'hash'>,
 ): Located {
-  checkNamespace(namespace);
+  const name = resolvedName(namespace);
   if (key.length === 0) throw new Failure('KEY_EMPTY', 'key is empty; it has at least 1 byte', { field: 'key' });
   if (key.length > limits.keyBytesMax) {
     throw new Failure('KEY_TOO_LARGE', `key has ${key.length} bytes, the limit is ${limits.keyBytesMax}`, {
       field: 'key',
     });
   }
-  const stored = storageKey(namespace === '' ? defaultNamespace : namespace, key, hash);
+  const stored = storageKey(name, key, hash);
   return { storageKey: stored, keyHash: hashOfStorageKey(stored) };
 }
 
 export function validateGet(request: GetRequest, replicas: number, validation: Validation): ValidGet {
+  const namespace = namespaceOf(request.namespace, validation);
   const located = locate(request.namespace, request.key, validation);
   return {
     ...located,
-    r: checkQuorum('r', request.r, replicas),
+    r: checkQuorum('r', request.r, namespace.r, replicas),
     session: checkContext('session_context', request.sessionContext, located, validation.contexts),
     sessionGiven: request.sessionContext.length > 0,
     bytesMax: request.maxBytes === 0 ? validation.limits.answerBytesDefault : request.maxBytes,
     dots: request.dots.length === 0 ? undefined : new Set(request.dots.map(checkDot)),
+    readAllProbability: namespace.readAllProbability,
   };
 }
 
 export function validatePut(request: PutRequest, replicas: number, validation: Validation): ValidPut {
+  const namespace = namespaceOf(request.namespace, validation);
   const located = locate(request.namespace, request.key, validation);
   const { valueBytesMax } = validation.limits;
   if (request.value.length > valueBytesMax) {
@@ -93,31 +102,38 @@ export function validatePut(request: PutRequest, replicas: number, validation: V
   }
   checkTtl(request.ttl);
   checkPlacement(request.require);
-  return { ...validateWrite(request, located, replicas, validation), value: request.value };
+  return { ...validateWrite(request, namespace, located, replicas, validation), value: request.value };
 }
 
 export function validateDelete(request: DeleteRequest, replicas: number, validation: Validation): ValidWrite {
+  const namespace = namespaceOf(request.namespace, validation);
   const located = locate(request.namespace, request.key, validation);
   if (request.context.length === 0) {
     const message = 'a delete needs the context of a get: it removes what that get has seen';
     throw new Failure('CONTEXT_REQUIRED', message, { field: 'context' });
   }
-  return validateWrite(request, located, replicas, validation);
+  return validateWrite(request, namespace, located, replicas, validation);
 }
 
-export function checkNamespace(namespace: string): void {
-  if (namespace === '' || namespace === defaultNamespace) return;
-  if (!/^[a-z0-9][a-z0-9._-]{0,62}$/.test(namespace)) {
-    const seen = JSON.stringify(namespace.slice(0, 80));
-    const message = `namespace ${seen} is none: 1 to 63 of a-z 0-9 . _ - are, the first a letter or digit`;
-    throw new Failure('NAMESPACE_INVALID', message, { field: 'namespace' });
-  }
-  const message = `namespace ${namespace}: this version has only the namespace "${defaultNamespace}"`;
-  throw new Failure('NOT_IMPLEMENTED', message, { field: 'namespace' });
+/** The namespace that a request names. Throws Failure NAMESPACE_INVALID or NAMESPACE_UNKNOWN. */
+export function namespaceOf(asked: string, validation: Pick<Validation, 'namespace'>): Namespace {
+  const name = resolvedName(asked);
+  const namespace = validation.namespace(name);
+  if (namespace !== undefined) return namespace;
+  throw new Failure('NAMESPACE_UNKNOWN', `there is no namespace ${name}, or it is not known here yet`, {
+    field: 'namespace',
+  });
+}
+
+function resolvedName(asked: string): string {
+  if (asked === '') return defaultNamespace;
+  checkNamespaceName(asked);
+  return asked;
 }
 
 function validateWrite(
   request: PutRequest | DeleteRequest,
+  namespace: Namespace,
   located: Located,
   replicas: number,
   { limits, contexts }: Validation,
@@ -130,15 +146,17 @@ function validateWrite(
   }
   return {
     ...located,
-    w: checkQuorum('w', request.w, replicas),
+    w: checkQuorum('w', request.w, namespace.w, replicas),
     context: checkContext('context', request.context, located, contexts),
     requestId,
     attempt: request.attempt,
+    strict: namespace.strict,
   };
 }
 
-function checkQuorum(field: 'r' | 'w', asked: number | undefined, replicas: number): number {
-  if (asked === undefined) return majority(replicas);
+/** `usual` is the namespace's, 0 for a majority. */
+function checkQuorum(field: 'r' | 'w', asked: number | undefined, usual: number, replicas: number): number {
+  if (asked === undefined) return usual === 0 ? majority(replicas) : Math.min(usual, replicas);
   if (asked >= 1 && asked <= replicas) return asked;
   throw new Failure('QUORUM_INVALID', `${field} is ${asked}; it can be 1 to ${replicas}`, { field });
 }

@@ -5,9 +5,10 @@
  * It owns this process's Membership value, and makes it durable where it is given a place. What the value
  * means is core/membership's; how a call travels is the transport's.
  *
- * I1 The incarnation of this start, and a ring that is issued here, are durable before anybody hears of them.
+ * I1 The incarnation of this start, and a ring or namespace that is issued here, are durable before anybody hears
+ *    of them.
  * I2 A peer's failure is counted, never thrown; a bug (any other exception) goes to the process.
- * I3 One round and one write at a time; a write takes what is known when it begins.
+ * I3 One round of the loop and one write at a time; a write takes what is known when it begins.
  */
 import type { GossipRequest, GossipResponse } from '../../../proto/gen/cartwheel/membership/v1/membership.ts';
 import { ask, GossipRefused, respond, take } from '../../core/membership/exchange.ts';
@@ -16,10 +17,12 @@ import {
   adoptClusterId,
   adoptRing,
   createMembership,
+  learnNamespaces,
   type Membership,
   type MembershipCounts,
   ownEntry,
 } from '../../core/membership/membership.ts';
+import type { Namespace } from '../../core/namespaces/namespace.ts';
 import type { Clock, Log, Metrics, Random } from '../../core/ports.ts';
 import { formatVersion, type Ring } from '../../core/ring/ring.ts';
 import { sparingly } from '../logging.ts';
@@ -53,12 +56,22 @@ export interface GossipOptions {
   readonly onRestored?: (() => void) | undefined;
 }
 
+/** Ids of members, this process's own not among them. */
+export interface Reached {
+  readonly reached: readonly string[];
+  readonly notReached: readonly string[];
+}
+
 export interface Gossip {
   state(): Membership;
   /** The answer to another process's call. Throws GossipRefused. */
   handle(request: GossipRequest): GossipResponse;
   /** Makes a new ring durable, goes over to it, and lets gossip spread it. For the claimant. */
   issue(ring: Ring, clusterId: string): Promise<void>;
+  /** Makes a namespace durable, unless a newer one is known by then, and knows it. */
+  issueNamespace(namespace: Namespace): Promise<void>;
+  /** A round with every other storage node at once: what is known here is then known to all that are named as reached. */
+  reachAll(): Promise<Reached>;
   /** Resolves when what is known is durable; what a peer still answers is ignored. */
   stop(): Promise<void>;
 }
@@ -68,6 +81,8 @@ const ROUND_INTERVAL_MS = 1_000;
 const EAGER_INTERVAL_MS = 200;
 /** Less than a round, so that a dead peer costs one. */
 const CALL_TIMEOUT_MS = 900;
+/** Of reachAll: fewer than the connections that the transport keeps. */
+const CALLS_AT_A_TIME = 16;
 /** One round in this many goes to a seed, so that halves that do not know of each other meet. */
 const SEED_ROUND_ONE_IN = 10;
 
@@ -101,6 +116,11 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
     if (next.ring !== undefined && next.ring !== before.ring) {
       log.info({ ring: formatVersion(next.ring.version), clusterId: next.clusterId }, 'went over to a ring');
       options.onRing?.(next.ring, next.clusterId);
+      isUrgent = true;
+      wake();
+    }
+    if (next.namespaces !== before.namespaces) {
+      log.info({ namespaces: next.namespaces.size }, 'learnt of a namespace, or of a change of one');
       isUrgent = true;
       wake();
     }
@@ -141,15 +161,18 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
     return push;
   }
 
-  async function exchangeWith(address: string): Promise<void> {
+  /** Whether it went well. */
+  async function exchangeWith(address: string): Promise<boolean> {
     try {
       const push = await call(address, ask(state));
       if (push !== undefined) await call(address, push);
       counters.rounds.add(1);
+      return true;
     } catch (error) {
       if (!(error instanceof PeerFailed || error instanceof GossipRefused)) throw error;
       counters.failures.add(1);
       quietly.warn({ address, reason: error.message }, 'gossip failed');
+      return false;
     }
   }
 
@@ -201,6 +224,25 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
       const issued = () => adoptRing(adoptClusterId(state, clusterId), ring);
       await write(issued, () => change(issued()));
     },
+    issueNamespace(namespace) {
+      return write(
+        () => learnNamespaces(state, [namespace]),
+        () => change(learnNamespaces(state, [namespace])),
+      );
+    },
+    async reachAll() {
+      const reached: string[] = [];
+      const notReached: string[] = [];
+      const others = othersOf(state);
+      for (let i = 0; i < others.length; i += CALLS_AT_A_TIME) {
+        await Promise.all(
+          others.slice(i, i + CALLS_AT_A_TIME).map(async ({ id, address }) => {
+            ((await exchangeWith(address)) ? reached : notReached).push(id);
+          }),
+        );
+      }
+      return { reached: reached.sort(), notReached: notReached.sort() };
+    },
     async stop() {
       isStopped = true;
       wake();
@@ -211,12 +253,17 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
 
 class PeerFailed extends Error {}
 
+function othersOf(state: Membership): Member[] {
+  const own = ownEntry(state);
+  return [...state.members.values()].filter(
+    ({ id, status }) => id !== own?.id && status !== 'LEFT' && status !== 'DOWN',
+  );
+}
+
 /** Usually one; also a seed in one of SEED_ROUND_ONE_IN rounds. */
 function choosePeers(state: Membership, seeds: readonly string[], random: Random): string[] {
   const own = ownEntry(state);
-  const others = [...state.members.values()].filter(
-    ({ id, status }) => id !== own?.id && status !== 'LEFT' && status !== 'DOWN',
-  );
+  const others = othersOf(state);
   const strangers = seeds.filter((seed) => seed !== own?.address);
   const peers: string[] = [];
   if (others.length > 0) peers.push((others[random.below(others.length)] as Member).address);
@@ -228,7 +275,7 @@ function choosePeers(state: Membership, seeds: readonly string[], random: Random
 
 /** Whether what is to be remembered of both is the same. */
 function isSameMemory(a: Membership, b: Membership): boolean {
-  return a.clusterId === b.clusterId && a.members === b.members && a.ring === b.ring;
+  return a.clusterId === b.clusterId && a.members === b.members && a.ring === b.ring && a.namespaces === b.namespaces;
 }
 
 function createCounters(metrics: Metrics, state: () => Membership) {
@@ -237,16 +284,19 @@ function createCounters(metrics: Metrics, state: () => Membership) {
     ringConflicts: 'Alarm: rings of the version known, with other content.',
     refutations: 'Times this node refuted what was said of it.',
     membersRefused: 'Members not taken in because the table is full.',
+    namespacesRefused: 'Namespaces not taken in because there are too many.',
   };
   const names: Record<keyof MembershipCounts, string> = {
     ringsOlder: 'cartwheel_gossip_rings_older_total',
     ringConflicts: 'cartwheel_gossip_ring_conflicts_total',
     refutations: 'cartwheel_gossip_refutations_total',
     membersRefused: 'cartwheel_gossip_members_refused_total',
+    namespacesRefused: 'cartwheel_gossip_namespaces_refused_total',
   };
   const kinds = Object.keys(by) as (keyof MembershipCounts)[];
   const counters = kinds.map((kind) => [kind, metrics.counter(names[kind], by[kind])] as const);
   metrics.gauge('cartwheel_gossip_members', 'Storage nodes known, whatever their status.', () => state().members.size);
+  metrics.gauge('cartwheel_namespaces', 'Namespaces known, besides the built-in one.', () => state().namespaces.size);
   metrics.gauge('cartwheel_ring_term', 'Term of the ring; 0: none.', () => Number(state().ring?.version.term ?? 0n));
   metrics.gauge('cartwheel_ring_sequence', 'Sequence of the ring; 0: none.', () =>
     Number(state().ring?.version.sequence ?? 0n),

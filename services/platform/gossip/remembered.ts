@@ -3,20 +3,21 @@
  *
  *     0      1         5
  *     ┌──────┬─────────┬──────────────────────────────────────────────┐
- *     │ 01   │ crc32   │ GossipResponse: cluster id, members, ring    │
+ *     │ 01   │ crc32   │ GossipResponse: id, members, ring, namespaces│
  *     └──────┴─────────┴──────────────────────────────────────────────┘
  *      version  of what follows, big-endian
  */
 import { GossipResponse } from '../../../proto/gen/cartwheel/membership/v1/membership.ts';
 import { decodeMember, encodeMember } from '../../core/membership/member.ts';
 import type { Membership, Remembered } from '../../core/membership/membership.ts';
+import { decodeNamespace, encodeNamespace } from '../../core/namespaces/codec.ts';
 import { decodeRing, encodeRing, encodeVersion } from '../../core/ring/codec.ts';
 import { checksum32 } from '../hash.ts';
 
 const FORMAT_VERSION = 1;
 const HEADER_BYTES = 5;
 
-export function encodeRemembered(state: Pick<Membership, 'clusterId' | 'members' | 'ring'>): Uint8Array {
+export function encodeRemembered(state: Pick<Membership, 'clusterId' | 'members' | 'ring' | 'namespaces'>): Uint8Array {
   const body = GossipResponse.encode({
     clusterId: state.clusterId,
     responderId: '',
@@ -24,6 +25,8 @@ export function encodeRemembered(state: Pick<Membership, 'clusterId' | 'members'
     wanted: [],
     ringVersion: state.ring && encodeVersion(state.ring.version),
     ring: state.ring && encodeRing(state.ring),
+    namespaces: [...state.namespaces.values()].map(encodeNamespace),
+    wantedNamespaces: [],
   }).finish();
   const bytes = Buffer.alloc(HEADER_BYTES + body.length);
   bytes.writeUInt8(FORMAT_VERSION, 0);
@@ -34,7 +37,7 @@ export function encodeRemembered(state: Pick<Membership, 'clusterId' | 'members'
 
 /** Undefined bytes are an empty memory. Throws an Error where the bytes are damaged or of a newer version. */
 export function decodeRemembered(bytes: Uint8Array | undefined): Remembered {
-  if (bytes === undefined) return { clusterId: '', members: [], ring: undefined };
+  if (bytes === undefined) return { clusterId: '', members: [], ring: undefined, namespaces: [] };
   const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   if (whole.length < HEADER_BYTES) throw new Error(`the memory of the cluster has only ${whole.length} bytes`);
   if (whole[0] !== FORMAT_VERSION) {
@@ -51,5 +54,6 @@ export function decodeRemembered(bytes: Uint8Array | undefined): Remembered {
     clusterId: message.clusterId,
     members: message.members.map(decodeMember),
     ring: message.ring && decodeRing(message.ring),
+    namespaces: message.namespaces.map(decodeNamespace),
   };
 }
