@@ -25,7 +25,7 @@ import { createRequestIds } from '../services/platform/routing/request-ids.ts';
 import { createSessionPool } from '../services/platform/routing/session-pool.ts';
 import { createUnaryChannels } from '../services/platform/routing/unary-channels.ts';
 import type { OperationBody } from '../services/platform/streams/session-client.ts';
-import { type NamespacesClient, openChange, openNamespace, settingsMessage } from './namespaces.ts';
+import { durabilityNumber, type NamespacesClient, openChange, openNamespace, settingsMessage } from './namespaces.ts';
 import { OperationFailed } from './operation-failed.ts';
 import { followRing, type RingWatch } from './ring-watch.ts';
 import type {
@@ -131,14 +131,14 @@ export function connect(options: ConnectOptions): CartwheelClient {
     },
 
     async put(key, value, options = {}) {
-      const { namespace = '', w, context = noBytes, requestId = noBytes } = options;
+      const { namespace = '', w, durability, context = noBytes, requestId = noBytes } = options;
       const put = {
         namespace,
         key: bytesOf(key),
         value: bytesOf(value),
         context: bytesOf(context),
         w,
-        durability: 0 as const,
+        durability: durabilityNumber(durability),
         requestId: bytesOf(requestId),
         attempt: 0,
         ttl: undefined,
@@ -149,13 +149,13 @@ export function connect(options: ConnectOptions): CartwheelClient {
     },
 
     async delete(key, context, options = {}) {
-      const { namespace = '', w, requestId = noBytes } = options;
+      const { namespace = '', w, durability, requestId = noBytes } = options;
       const request = {
         namespace,
         key: bytesOf(key),
         context: bytesOf(context),
         w,
-        durability: 0 as const,
+        durability: durabilityNumber(durability),
         requestId: bytesOf(requestId),
         attempt: 0,
       };

@@ -50,13 +50,18 @@ export function settingsMessage(settings: NamespaceSettings): SettingsMessage {
   return {
     r,
     w,
-    durability: durability === undefined ? Durability.UNSPECIFIED : Durability[durability],
+    durability: durabilityNumber(durability),
     resolution: resolution === undefined ? Resolution.UNSPECIFIED : Resolution[resolution],
     ttl: ttlMs === undefined ? undefined : encodeDuration(ttlMs),
     strict,
     readAllProbability,
     losersKept: losersKeptMs === undefined ? undefined : encodeDuration(losersKeptMs),
   };
+}
+
+/** Unspecified: the namespace's. */
+export function durabilityNumber(name: DurabilityName | undefined): Durability {
+  return name === undefined ? Durability.UNSPECIFIED : Durability[name];
 }
 
 export function openChange({ namespace, spread }: CreateNamespaceResponse): ChangedNamespace {

@@ -1,4 +1,5 @@
 import type { Certificate, Receipt } from '../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { DurabilityName } from '../services/core/namespaces/namespace.ts';
 
 /** Strings are taken as UTF-8. */
 export type Key = string | Uint8Array;
@@ -49,8 +50,10 @@ export interface GetOptions extends OperationOptions {
 }
 
 export interface WriteOptions extends OperationOptions {
-  /** Replicas that must have it on disk, 1 to N. */
+  /** Replicas that must acknowledge it, 1 to N. */
   readonly w?: number | undefined;
+  /** What they have to do for that; the namespace's where it is not said. The receipt tells who has it on disk. */
+  readonly durability?: DurabilityName | undefined;
   /** Up to 32 bytes; two attempts with one id are one write. One is made where there is none. */
   readonly requestId?: Uint8Array | undefined;
 }
@@ -63,4 +66,5 @@ export interface PutOptions extends WriteOptions {
 export interface UpdateOptions extends OperationOptions {
   readonly r?: number | undefined;
   readonly w?: number | undefined;
+  readonly durability?: DurabilityName | undefined;
 }

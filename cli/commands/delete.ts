@@ -1,15 +1,17 @@
 import type { Command } from 'commander';
+import type { DurabilityName } from '../../client/index.ts';
 import { withClient } from '../connection.ts';
 import { addKey, keyOf } from '../key.ts';
 import { count, note } from '../output.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
 import { base64Bytes, integerBetween } from '../values.ts';
 import { notFound } from './get.ts';
-import { writeAnswer } from './put.ts';
+import { durabilityOption, writeAnswer } from './put.ts';
 
 interface DeleteOptions {
   context?: Buffer;
   w?: number;
+  durability?: DurabilityName;
   keyBase64?: boolean;
 }
 
@@ -18,6 +20,7 @@ export function addDelete(program: Command): void {
     .description('remove the values of a key')
     .option('--context <base64>', 'remove exactly what this context covers; without it, what is there now', base64Bytes)
     .option('--w <n>', 'replicas that must know before the answer', integerBetween(1, 255))
+    .addOption(durabilityOption())
     .addHelpText(
       'after',
       `
@@ -37,7 +40,8 @@ Examples:
         }
         return client.delete(keyBytes, context, {
           ...operationOptions(settings),
-          ...(options.w === undefined ? {} : { w: options.w }),
+          w: options.w,
+          durability: options.durability,
         });
       });
       await writeAnswer(keyBytes, answer, settings.output, 'deleted');

@@ -37,6 +37,7 @@ it by gossip. Operations in a namespace that a node does not know yet are refuse
 Examples:
   cartwheel namespace create carts
   cartwheel namespace create sessions --strict --r 1 --w 3
+  cartwheel namespace create metrics --durability BUFFERED
   cartwheel namespace alter sessions --no-strict --read-all 0.1
   cartwheel namespace list
   cartwheel put --namespace carts cart-1 '{"items":[]}'`;
@@ -95,7 +96,11 @@ function addSettingOptions(command: Command): Command {
     .option('--r <n>', 'replicas that must answer a get that names no r; 0: a majority', integerBetween(0, 255))
     .option('--w <n>', 'replicas that must answer a put that names no w; 0: a majority', integerBetween(0, 255))
     .addOption(
-      new Option('--durability <mode>', 'of puts that name none').choices(['DURABLE', 'ONE_DURABLE', 'BUFFERED']),
+      new Option('--durability <mode>', 'of puts and deletes that name none').choices([
+        'DURABLE',
+        'ONE_DURABLE',
+        'BUFFERED',
+      ]),
     )
     .addOption(
       new Option('--resolution <how>', 'of concurrent values; chosen once').choices(['SIBLINGS', 'LAST_WRITER_WINS']),

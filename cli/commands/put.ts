@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import type { Command } from 'commander';
-import type { PutAnswer } from '../../client/index.ts';
+import { type Command, Option } from 'commander';
+import type { DurabilityName, PutAnswer } from '../../client/index.ts';
 import { withClient } from '../connection.ts';
 import { addKey, keyOf } from '../key.ts';
 import { base64, bytesField, count, json, note, write } from '../output.ts';
@@ -12,6 +12,7 @@ interface PutOptions {
   file?: string;
   context?: Buffer;
   w?: number;
+  durability?: DurabilityName;
   keyBase64?: boolean;
 }
 
@@ -22,6 +23,7 @@ export function addPut(program: Command): void {
     .option('--file <path>', 'take the value from a file')
     .option('--context <base64>', 'the context of a get: replaces exactly what that get showed', base64Bytes)
     .option('--w <n>', 'replicas that must have it before the answer', integerBetween(1, 255))
+    .addOption(durabilityOption())
     .addHelpText(
       'after',
       `
@@ -40,7 +42,8 @@ Examples:
       const answer = await withClient(settings, (client) =>
         client.put(keyBytes, valueBytes, {
           ...operationOptions(settings),
-          ...(options.w === undefined ? {} : { w: options.w }),
+          w: options.w,
+          durability: options.durability,
           ...(options.context === undefined ? {} : { context: options.context }),
         }),
       );
@@ -49,6 +52,14 @@ Examples:
         note(`this key has ${count(answer.siblings)} siblings now: cartwheel resolve ${key}`);
       }
     });
+}
+
+/** Of put and delete: what each replica has to do before it acknowledges. */
+export function durabilityOption(): Option {
+  return new Option(
+    '--durability <mode>',
+    "sync (DURABLE), sync one of them (ONE_DURABLE), or nothing yet (BUFFERED); else the namespace's",
+  ).choices(['DURABLE', 'ONE_DURABLE', 'BUFFERED']);
 }
 
 /** What a write came to, for put, delete and resolve. */

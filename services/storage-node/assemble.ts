@@ -16,7 +16,7 @@ import { createHandoff, type Handoff } from './handoff.ts';
 import { createHintBook } from './hints.ts';
 import { createLocalReplica } from './local-replica.ts';
 import { type StorageNode, wallMs } from './node.ts';
-import { createRecordStore } from './record-store.ts';
+import { type BufferLimits, createRecordStore } from './record-store.ts';
 import { createRequestTable } from './request-table.ts';
 
 export interface StorageNodePorts {
@@ -35,6 +35,8 @@ export interface StorageNodePorts {
   readonly hintsPerNodeMax: number;
   /** How many request ids are remembered, see request-table.ts. */
   readonly requestsMax: number;
+  /** For what is acknowledged from memory; the usual ones where it is not given. */
+  readonly buffer?: BufferLimits;
   ring(): Ring | undefined;
   /** As gossip knows it now. */
   namespace(name: string): Namespace | undefined;
@@ -58,6 +60,9 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     codec: records,
     metrics,
     cacheBytesMax: ports.cacheBytesMax,
+    buffer: ports.buffer,
+    now: () => clock.now(),
+    after: (ms, run) => clock.after(ms, run),
     endOfTurn: (run) => clock.endOfTurn(run),
     wallNowMs: () => wallMs(clock),
     onFailure: (error) => ports.onStorageFailure(error),

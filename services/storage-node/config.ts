@@ -23,6 +23,14 @@ const schema = {
     host: text({ about: 'the physical host; no two homes of a key are on one', default: 'localhost' }),
     zone: text({ about: 'the rack, zone or datacentre; homes of a key are in different ones', default: 'default' }),
     'cache-mib': integer({ about: 'MiB of records kept in memory, 0 to 65536', default: '64', min: 0, max: 65_536 }),
+    // The most that the crash of one node loses of what was asked to be BUFFERED.
+    'buffer-records': integer({
+      about: 'records acknowledged from memory before they are on disk (BUFFERED), 1 to 1000000',
+      default: '1000',
+      min: 1,
+      max: 1_000_000,
+    }),
+    'buffer-mib': integer({ about: 'MiB of them, 1 to 32', default: '4', min: 1, max: 32 }),
     // An index of so many has about 100 MB.
     'hints-max': integer({
       about: 'records kept for one node that is away; beyond, its partitions are marked for exchange',

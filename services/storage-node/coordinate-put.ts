@@ -9,6 +9,9 @@
  * I1 The dot is in the overlay before it is sent anywhere (record-store.ts, I2).
  * I2 Until the own record is changed a failure is NOT_APPLIED; from then on it is UNKNOWN.
  * I3 When all is over each home has the record, or somebody owes it to it (unless this process dies before).
+ *
+ * Who has to have it on disk before it acknowledges is the request's durability: everybody (DURABLE), this node
+ * (ONE_DURABLE, which does not wait for it in particular), nobody (BUFFERED). The others acknowledge from memory.
  */
 import type { DeleteResponse, PutResponse, Receipt } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../core/failure.ts';
@@ -51,10 +54,12 @@ async function write(
   const { chosen, spare } = selection;
   if (chosen.length + spare.length < request.w) throw notEnoughReplicas(place, request.w, chosen.length + spare.length);
   const standIns = createStandIns(selection);
+  const { durability } = request;
+  const isSynced = (id: string) => durability === 'DURABLE' || (durability === 'ONE_DURABLE' && id === node.id);
 
   const { storageKey, requestId } = request;
   let written: Written | undefined;
-  const { held, committed } = await changeInTime(node, storageKey, deadline, (own) => {
+  const change = (own: Held): Next | undefined => {
     written = apply(own);
     if (!written.fresh) return changedOnly(own, owing(node, place, own, standIns.homeOf(node.id)));
     const { birth, record } = written.copy;
@@ -64,18 +69,20 @@ async function write(
     const also =
       requestId.length === 0 ? [] : [node.requests.remember(storageKey, { id: requestId, dot: written.dot })];
     return owing(node, place, { ...own, birth, record, bytes, also }, standIns.homeOf(node.id));
-  });
+  };
+  const { held, committed } = await changeInTime(node, storageKey, deadline, change, isSynced(node.id));
   const { dot, entriesCut } = written as unknown as Written;
   node.metrics.entriesCut.add(entriesCut);
   if (standIns.homeOf(node.id) !== undefined) node.metrics.coordinatedByFallback.add(1);
 
   const remembered = requestId.length === 0 ? undefined : { id: requestId, dot };
-  const message = { key: storageKey, record: held.bytes as Uint8Array, sync: true, request: remembered, deadline };
+  const message = { key: storageKey, record: held.bytes as Uint8Array, request: remembered, deadline };
   // Async: a node that left the ring since then has failed, and throws here.
   const send = async (id: string) => {
     const hintedFor = standIns.homeOf(id) ?? '';
     if (hintedFor !== '') node.metrics.standIns.add(1);
-    await node.peers.replica(id).write({ ...message, hintedFor });
+    const sync = isSynced(id);
+    await node.peers.replica(id).write({ ...message, sync, buffered: !sync, hintedFor });
     standIns.acknowledged(id);
   };
   const quorum = gatherQuorum({
@@ -93,7 +100,7 @@ async function write(
   void quorum.over.then(() => owe(node, place, storageKey, standIns.unmet()));
 
   const outcome = await quorum.outcome;
-  const receipt = receiptOf(quorum, place, dot, standIns);
+  const receipt = receiptOf(quorum, place, dot, standIns, isSynced);
   if (outcome === 'impossible') throw notEnoughReplicas(place, request.w, quorum.answers.length, receipt);
   if (outcome === 'late') {
     const message = `${quorum.answers.length} of ${request.w} replicas had acknowledged when the deadline passed`;
@@ -131,12 +138,13 @@ async function owe(node: StorageNode, { partition }: Place, key: Uint8Array, hom
   }
 }
 
-/** Changes the own record, synced, or fails at the deadline; the change is then never made (I2). */
+/** Changes the own record, synced or in the buffer, or fails at the deadline; the change is then never made (I2). */
 function changeInTime(
   { clock, deadlines, store }: StorageNode,
   key: Uint8Array,
   deadline: number,
   decide: (own: Held) => Next | undefined,
+  sync: boolean,
 ): Promise<Changed> {
   return new Promise((resolve, reject) => {
     const late = () => new Failure('DEADLINE', 'the deadline passed before anything was written');
@@ -147,7 +155,7 @@ function changeInTime(
       return decide(own);
     };
     store
-      .change(key, decideInTime, true)
+      .change(key, decideInTime, sync, !sync)
       .then(resolve, reject)
       .finally(() => alarm.cancel());
   });
@@ -170,11 +178,17 @@ function minting(node: StorageNode) {
   return { lineage: node.lineage(), newActor: () => node.random.u64() };
 }
 
-function receiptOf(quorum: Quorum<void>, { ring, preference }: Place, dot: Dot, standIns: StandIns): Receipt {
+function receiptOf(
+  quorum: Quorum<void>,
+  { ring, preference }: Place,
+  dot: Dot,
+  standIns: StandIns,
+  isSynced: (nodeId: string) => boolean,
+): Receipt {
   const zoneOf = (nodeId: string) => preference.find(({ id }) => id === nodeId)?.zone ?? '';
   return {
     acks: quorum.answers.map(({ nodeId }) => {
-      return { nodeId, zone: zoneOf(nodeId), durable: true, hintedFor: standIns.homeOf(nodeId) ?? '' };
+      return { nodeId, zone: zoneOf(nodeId), durable: isSynced(nodeId), hintedFor: standIns.homeOf(nodeId) ?? '' };
     }),
     dot: printDot(dot),
     ring: ring.version,

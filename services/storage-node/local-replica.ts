@@ -66,7 +66,7 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
   }
 
   return {
-    async write({ key, record: bytes, sync, hintedFor, request, deadline }) {
+    async write({ key, record: bytes, sync, buffered, hintedFor, request, deadline }) {
       if (clock.now() >= deadline) throw new Failure('DEADLINE', 'the deadline had passed when the record arrived');
       const incoming = records.decode(bytes);
       const { committed } = await store.change(
@@ -79,6 +79,7 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
           return owing === own ? undefined : owing;
         },
         sync,
+        buffered,
       );
       await committed;
     },

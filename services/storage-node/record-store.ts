@@ -6,18 +6,23 @@
  * the same batch as the record it speaks of), and a cache of the records used last. Knows nothing of what the
  * changes mean.
  *
+ * The write buffer is the batch that gathers: a `buffered` change resolves `committed` at once, and its batch is
+ * written and synced when its time has come, when it is half full, or with the next change that somebody waits for.
+ *
  * I1 Everything that changes a record goes through one overlay entry a key, made at first touch, while its
  *    read may still be pending: later changes of the key queue on it. Without it two changes read the
  *    same old record, and one is lost.
  * I2 A record is in the overlay before `change` resolves: what its caller then sends to others is never
  *    forgotten by this process.
  * I3 `committed` resolves when the state that `change` saw or made is in the engine, and on disk if that was
- *    asked for. After a failed write nothing resolves any more, and the process must stop (onFailure).
+ *    asked for; or at once where it is `buffered`, and then not more than the buffer holds is lost by a crash. After a failed write nothing resolves any more, and the process must stop (onFailure).
  * I4 Batches reach the engine one after the other, in order.
  * I5 No change makes the overlay larger than `overlayBytesMax`: it is refused with REASON_OVERLOADED. (One that
  *    is alone there is not: a record that merges have made that large must still be taken.)
  * I6 A key is in the overlay, or in the cache, or in neither; what a read found is cached only if the key
  *    was not touched since the read began.
+ * I7 While records that are not on disk yet fill the buffer, a buffered change waits for its batch like any other:
+ *    none is refused, and none is lost.
  */
 import { encodeHintNote, hintKey } from '../core/codec/hint.ts';
 import { type CopyNotes, decodeStored, encodeNotes, type RecordCodec } from '../core/codec/record.ts';
@@ -27,6 +32,17 @@ import { emptyRecord, type KeyRecord } from '../core/versioning/record.ts';
 import { type CachedRecord, createRecordCache } from './record-cache.ts';
 
 export const overlayBytesMax = 64 * 1024 * 1024;
+
+export interface BufferLimits {
+  /** Of records that are in memory only. */
+  readonly recordsMax: number;
+  readonly bytesMax: number;
+  /** What nobody waits for is synced this much later. */
+  readonly flushAfterMs: number;
+}
+
+/** The paper's buffer of 1,000 objects (DeCandia et al. 2007, 6.1), and a bound for large ones. */
+export const bufferLimits: BufferLimits = { recordsMax: 1_000, bytesMax: 4 * 1024 * 1024, flushAfterMs: 100 };
 
 /** Two read batches under way keep the engine's threads busy and let the next one fill. */
 const readBatchesMax = 2;
@@ -55,8 +71,13 @@ export interface RecordStore {
   /** The record's encoding; undefined where there is none. Sees changes that are not committed yet. */
   read(key: Uint8Array): Promise<Uint8Array | undefined>;
   /** Calls `decide` with what is held now. What it throws, `change` rejects with, and nothing is changed. */
-  change(key: Uint8Array, decide: (held: Held) => Next | undefined, sync: boolean): Promise<Changed>;
-  /** One page in storage order. Committed records only. */
+  change(
+    key: Uint8Array,
+    decide: (held: Held) => Next | undefined,
+    sync: boolean,
+    buffered?: boolean,
+  ): Promise<Changed>;
+  /** One page in storage order, with what the buffer holds. Of other changes committed ones only. */
   scan(start: Uint8Array, end: Uint8Array | undefined, limit: number): Promise<ScanPage>;
   /**
    * Refuses every change from now on, those too that wait for their read; resolves when everything that was
@@ -64,17 +85,23 @@ export interface RecordStore {
    */
   close(): Promise<void>;
   readonly overlayBytes: number;
+  /** Records whose latest state the engine does not have yet. */
+  readonly pendingRecords: number;
 }
 
 export interface RecordStoreOptions {
   engine: StorageEngine;
   codec: RecordCodec;
+  /** What of the clock it needs. */
+  now(): number;
+  after(ms: number, run: () => void): () => void;
   endOfTurn(run: () => void): void;
   /** Whole milliseconds since 1970; for people. */
   wallNowMs(): number;
   metrics: Metrics;
   /** 0: no cache. */
   cacheBytesMax: number;
+  buffer?: BufferLimits | undefined;
   onFailure(error: unknown): void;
   /** The record of a key has come to be owed to a node, or is no more (-1). */
   onOwed?(nodeId: string, by: 1 | -1): void;
@@ -83,7 +110,15 @@ export interface RecordStoreOptions {
 interface Batch {
   readonly entries: Entry[];
   readonly also: Mutation[];
+  /** When the first change came. */
+  readonly since: number;
+  /** Of its changes. */
+  bytes: number;
   sync: boolean;
+  /** Some of it was acknowledged from memory. */
+  buffered: boolean;
+  /** It is to be written: somebody waits for it, or its time has come. */
+  due: boolean;
   readonly done: PromiseWithResolvers<void>;
 }
 
@@ -118,7 +153,7 @@ const alreadyDone = Promise.resolve();
 const syncMark: Mutation = { space: 'meta', key: new TextEncoder().encode('sync'), value: new Uint8Array(0) };
 
 export function createRecordStore(options: RecordStoreOptions): RecordStore {
-  const { engine, codec, endOfTurn, onFailure } = options;
+  const { engine, codec, endOfTurn, onFailure, buffer = bufferLimits } = options;
   const overlay = new Map<string, Entry>();
   const cache = createRecordCache(options.cacheBytesMax);
   /** Reads under way that may go into the cache, by name; each with an object of its own. */
@@ -130,8 +165,10 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
   let gathering: Batch | undefined;
   let writing: Batch | undefined;
   let writeScheduled = false;
-  /** The engine holds writes that no sync has followed. */
-  let unsynced = false;
+  /** Records in the engine that no sync has followed, and when the first of them was changed. */
+  let unsynced = 0;
+  let unsyncedSince = 0;
+  let flushArmed = false;
   let failure: Failure | undefined;
   /** Why nothing is changed any more. */
   let refusal: Failure | undefined;
@@ -140,6 +177,8 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     () => overlay.size,
     () => overlayBytes,
     () => cache.bytes,
+    unsyncedRecords,
+    unsyncedAgeMs,
   );
 
   function load(key: Uint8Array): Promise<Uint8Array | undefined> {
@@ -180,22 +219,69 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
   }
 
   function gather(): Batch {
-    if (gathering === undefined) {
-      gathering = { entries: [], also: [], sync: false, done: Promise.withResolvers() };
-      gathering.done.promise.catch(() => {}); // nobody may be waiting for it
-    }
-    if (!writeScheduled && writing === undefined) {
-      writeScheduled = true;
-      endOfTurn(startWrite);
-    }
+    if (gathering !== undefined) return gathering;
+    const state = { bytes: 0, sync: false, buffered: false, due: false };
+    gathering = { entries: [], also: [], since: options.now(), ...state, done: Promise.withResolvers() };
+    gathering.done.promise.catch(() => {}); // nobody may be waiting for it
     return gathering;
+  }
+
+  function makeDue(batch: Batch): void {
+    batch.due = true;
+    if (writeScheduled || writing !== undefined) return;
+    writeScheduled = true;
+    endOfTurn(startWrite);
+  }
+
+  /** Acknowledges what was changed last from memory; false where there is no room for it (I7). */
+  function bufferIn(batch: Batch): boolean {
+    if (pendingRecords() > buffer.recordsMax || batch.bytes + (writing?.bytes ?? 0) > buffer.bytesMax) return false;
+    batch.buffered = true;
+    // At half, so that there is room while it is written.
+    if (batch.entries.length * 2 >= buffer.recordsMax || batch.bytes * 2 >= buffer.bytesMax) makeDue(batch);
+    else syncSoon();
+    return true;
+  }
+
+  /** What is in a memory, here or below, goes to the disk before long, whether somebody waits for it or not. */
+  function syncSoon(): void {
+    if (flushArmed) return;
+    flushArmed = true;
+    options.after(buffer.flushAfterMs, () => {
+      flushArmed = false;
+      if (refusal !== undefined || (gathering?.buffered !== true && unsynced === 0)) return;
+      const batch = gather();
+      batch.sync = true;
+      makeDue(batch);
+    });
+  }
+
+  /** Resolves when all that is changed so far is in the engine. */
+  async function flush(): Promise<void> {
+    if (gathering !== undefined) makeDue(gathering);
+    await (gathering ?? writing)?.done.promise;
+  }
+
+  function pendingRecords(): number {
+    return (writing?.entries.length ?? 0) + (gathering?.entries.length ?? 0);
+  }
+
+  function unsyncedRecords(): number {
+    return unsynced + pendingRecords();
+  }
+
+  function unsyncedAgeMs(): number {
+    if (unsyncedRecords() === 0) return 0;
+    return options.now() - (unsynced > 0 ? unsyncedSince : ((writing ?? gathering) as Batch).since);
   }
 
   function startWrite(): void {
     writeScheduled = false;
-    if (gathering === undefined || writing !== undefined) return;
+    if (gathering?.due !== true || writing !== undefined) return;
     writing = gathering;
     gathering = undefined;
+    // What was acknowledged from memory is not left in the engine's either.
+    if (writing.buffered) writing.sync = true;
     void runWrite(writing);
   }
 
@@ -220,7 +306,9 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       onFailure(error);
       return;
     }
-    unsynced = !batch.sync;
+    if (unsynced === 0) unsyncedSince = batch.since;
+    unsynced = batch.sync ? 0 : unsynced + batch.entries.length;
+    if (unsynced > 0) syncSoon();
     writing = undefined;
     for (const entry of batch.entries) {
       if (entry.batch !== batch) continue;
@@ -311,7 +399,12 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     overlayBytes += bytes.length;
   }
 
-  async function change(key: Uint8Array, decide: (held: Held) => Next | undefined, sync: boolean): Promise<Changed> {
+  async function change(
+    key: Uint8Array,
+    decide: (held: Held) => Next | undefined,
+    sync: boolean,
+    buffered = false,
+  ): Promise<Changed> {
     if (refusal !== undefined) throw refusal;
     if (overlayBytes > overlayBytesMax) throw overloaded(overlayBytes);
     const entry = touch(key);
@@ -326,17 +419,17 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       entry.waiting--;
     }
     try {
-      return apply(entry, decide, sync);
+      return apply(entry, decide, sync, buffered);
     } finally {
       forgetIfIdle(entry);
     }
   }
 
-  function apply(entry: Entry, decide: (held: Held) => Next | undefined, sync: boolean): Changed {
+  function apply(entry: Entry, decide: (held: Held) => Next | undefined, sync: boolean, buffered: boolean): Changed {
     if (refusal !== undefined) throw refusal;
     const before = entry.held as Held;
     const next = decide(before);
-    if (next === undefined) return { held: before, committed: committedAlready(entry, sync) };
+    if (next === undefined) return { held: before, committed: buffered ? alreadyDone : committedAlready(entry, sync) };
     // Here too: those that waited for their reads all came while there was room.
     const bytes = overlayBytes + (next.bytes?.length ?? 0) - (before.bytes?.length ?? 0);
     if (bytes > overlayBytesMax && bytes > overlayBytes && overlay.size > 1) throw overloaded(bytes);
@@ -348,16 +441,22 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       batch.entries.push(entry);
     }
     if (next.also !== undefined) batch.also.push(...next.also);
+    batch.bytes += next.bytes?.length ?? 0;
+    if (buffered && bufferIn(batch)) return { held: next, committed: alreadyDone };
     if (sync) batch.sync = true;
+    makeDue(batch);
     return { held: next, committed: batch.done.promise };
   }
 
   /** For a change that changes nothing: what it saw may be on its way still, or written and not synced. */
   function committedAlready(entry: Entry, sync: boolean): Promise<void> {
     const { batch } = entry;
-    if (!sync || (batch === undefined && !unsynced) || batch?.sync === true) return batch?.done.promise ?? alreadyDone;
+    if (batch !== undefined && batch === gathering) makeDue(batch); // somebody may wait for it
+    if (!sync || (batch === undefined && unsynced === 0) || batch?.sync === true)
+      return batch?.done.promise ?? alreadyDone;
     const next = gather();
     next.sync = true;
+    makeDue(next);
     return next.done.promise;
   }
 
@@ -385,17 +484,24 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       }
     },
 
-    scan: (start, end, limit) => engine.scan('records', start, end, limit),
+    async scan(start, end, limit) {
+      if (gathering?.buffered === true || writing?.buffered === true) await flush();
+      return engine.scan('records', start, end, limit);
+    },
 
     async close() {
       refusal ??= new Failure('DRAINING', 'this process is stopping');
       while (failure === undefined && (gathering !== undefined || writing !== undefined)) {
-        await Promise.allSettled([writing?.done.promise, gathering?.done.promise]);
+        await flush().catch(() => {});
       }
     },
 
     get overlayBytes() {
       return overlayBytes;
+    },
+
+    get pendingRecords() {
+      return pendingRecords();
     },
   };
 }
@@ -428,9 +534,17 @@ function storeMetrics(
   entries: () => number,
   bytes: () => number,
   cacheBytes: () => number,
+  unsyncedRecords: () => number,
+  unsyncedAgeMs: () => number,
 ): StoreMetrics {
   metrics.gauge('cartwheel_overlay_records', 'Records being changed', entries);
   metrics.gauge('cartwheel_overlay_bytes', 'Bytes of records being changed', bytes);
+  metrics.gauge('cartwheel_unsynced_records', 'Records changed and not on disk yet', unsyncedRecords);
+  metrics.gauge(
+    'cartwheel_unsynced_age_seconds',
+    'How long the oldest of them has waited',
+    () => unsyncedAgeMs() / 1_000,
+  );
   metrics.gauge('cartwheel_record_cache_bytes', 'Bytes of records in the cache', cacheBytes);
   const reads = (cache: string) =>
     metrics.counter(

@@ -37,6 +37,7 @@ import { readIdentity } from './identity.ts';
 import { listKeys } from './list-keys.ts';
 import { wallMs } from './node.ts';
 import { runOperation } from './operations.ts';
+import { bufferLimits } from './record-store.ts';
 
 /** EX_IOERR: a disk that fails leaves what was acknowledged in doubt, and the process must not go on. */
 const exitStorageFailed = 74;
@@ -67,6 +68,11 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     hash: xxh64,
     checksum: checksum32,
     cacheBytesMax: config['cache-mib'] * 1024 * 1024,
+    buffer: {
+      ...bufferLimits,
+      recordsMax: config['buffer-records'],
+      bytesMax: config['buffer-mib'] * 1024 * 1024,
+    },
     hintsPerNodeMax: config['hints-max'],
     requestsMax: config['requests-max'],
     ring: () => rings.current(),

@@ -24,6 +24,7 @@ const carts: Namespace = {
   version: 3,
   r: 1,
   w: 3,
+  durability: 'BUFFERED',
   strict: true,
   readAllProbability: 0.5,
 };
@@ -156,13 +157,6 @@ const rows: readonly Row[] = [
       run: asPut(unknown),
     };
   }),
-  { what: 'durability ONE_DURABLE', reason: 'NOT_IMPLEMENTED', field: 'durability', run: asPut({ durability: 2 }) },
-  {
-    what: 'durability BUFFERED on a delete',
-    reason: 'NOT_IMPLEMENTED',
-    field: 'durability',
-    run: asDelete({ durability: 3 }),
-  },
   ...[asPut, asDelete].map((as): Row => {
     const requestId = Buffer.alloc(33);
     return {
@@ -229,7 +223,11 @@ test('requests at their limits are taken', () => {
     assert.equal(asGet({ r: n })().r, n);
     assert.equal(asPut({ w: n })().w, n);
   }
-  assert.equal(asPut({ durability: 1 })().w, 2);
+  assert.deepEqual(
+    ([0, 1, 2, 3] as const).map((durability) => asPut({ durability })().durability),
+    ['DURABLE', 'DURABLE', 'ONE_DURABLE', 'BUFFERED'],
+  );
+  assert.equal(asDelete({ durability: 3 })().durability, 'BUFFERED');
   assert.equal(asPut({ require: { durable: 0, hosts: 0, zones: 0 } })().w, 2);
 });
 
@@ -252,9 +250,10 @@ test('what a request does not say its namespace does', () => {
     asPut({ namespace: 'carts' })(),
     asDelete({ namespace: 'carts', context: contextOf('k', 'carts') })(),
   ]) {
-    assert.deepEqual([write.w, write.strict], [3, true]);
+    assert.deepEqual([write.w, write.strict, write.durability], [3, true, 'BUFFERED']);
   }
   assert.equal(asGet({ namespace: 'carts', r: 2 })().r, 2);
+  assert.equal(asPut({ namespace: 'carts', durability: 2 })().durability, 'ONE_DURABLE');
   assert.equal(validatePut({ ...put, namespace: 'carts' }, 2, validation).w, 2, 'never more than there are');
   const plain = asPut({})();
   assert.deepEqual([plain.w, plain.strict, asGet({})().readAllProbability], [2, false, 0]);

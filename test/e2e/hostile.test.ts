@@ -663,6 +663,7 @@ test('records and keys that make no sense are refused one by one, and do not sta
       timeoutMs: 0,
       more: false,
       hintedFor: '',
+      buffered: false,
     })),
     reads: [{ id: 1_000, key: Buffer.alloc(3), timeoutMs: 0 }],
   });
@@ -708,6 +709,7 @@ test('pieces that never end, in number or in size, are bounded', async () => {
     timeoutMs: 0,
     more: true,
     hintedFor: '',
+    buffered: false,
   });
   const kinds: readonly ((frame: number) => DeepPartial<ReplicateRequest>)[] = [
     (frame) => ({ writes: Array.from({ length: 3_000 }, (_, i) => piece(frame * 3_000 + i, Buffer.alloc(0))) }),

@@ -28,23 +28,41 @@ export interface WriteAttempt {
   readonly startedAt: number;
   endedAt: number | undefined;
   outcome: Outcome;
-  /** How many homes have it on disk by its receipt; `w` where there was none. */
+  /** How many homes have it by its receipt; `w` where there was none. See `homesOf`. */
   homes: number;
+  /** Who acknowledged it, where not all of them had it on disk; undefined: all had. */
+  copies: readonly Copy[] | undefined;
   /** Every dot that was ever seen to name it. */
   readonly dots: Set<string>;
   /** Writes that may have replaced it: they knew it, and were tried. */
   readonly replacedBy: Set<WriteAttempt>;
 }
 
+/** An acknowledgement of a write, and whether what it spoke of may be gone by now. */
+export interface Copy {
+  readonly isHome: boolean;
+  /** It was in a memory only, and that has been lost since, or may have been. */
+  isLost(): boolean;
+}
+
 export type Outcome = 'under way' | 'acknowledged' | 'unknown' | 'not applied';
 
 export interface Ledger {
   begin(
-    write: Omit<WriteAttempt, 'number' | 'value' | 'endedAt' | 'outcome' | 'homes' | 'dots' | 'replacedBy'> & {
+    write: Omit<
+      WriteAttempt,
+      'number' | 'value' | 'endedAt' | 'outcome' | 'homes' | 'copies' | 'dots' | 'replacedBy'
+    > & {
       items?: readonly string[];
     },
   ): WriteAttempt;
-  end(write: WriteAttempt, outcome: Exclude<Outcome, 'under way'>, at: number, homes?: number): void;
+  end(
+    write: WriteAttempt,
+    outcome: Exclude<Outcome, 'under way'>,
+    at: number,
+    homes?: number,
+    copies?: readonly Copy[],
+  ): void;
   /** The put that wrote these bytes to this key; undefined where there was none. */
   writerOf(key: string, value: Uint8Array): WriteAttempt | undefined;
   writesOf(key: string): readonly WriteAttempt[];
@@ -77,6 +95,7 @@ export function createLedger(): Ledger {
         endedAt: undefined,
         outcome: 'under way',
         homes: 0,
+        copies: undefined,
         dots: new Set(),
         replacedBy: new Set(),
       };
@@ -90,10 +109,11 @@ export function createLedger(): Ledger {
       return attempt;
     },
 
-    end(write, outcome, at, homes = write.w) {
+    end(write, outcome, at, homes = write.w, copies = undefined) {
       write.outcome = outcome;
       write.endedAt = at;
       write.homes = homes;
+      write.copies = copies;
       outcomes[write.number] = outcome;
       if (outcome !== 'not applied') return;
       for (const replaced of write.replaces) replaced.replacedBy.delete(write);
@@ -129,12 +149,23 @@ export function createLedger(): Ledger {
   };
 }
 
+/** How many homes have it still, as far as was promised: what only memories had a crash may have taken. */
+export function homesOf({ homes, copies }: WriteAttempt): number {
+  return copies === undefined ? homes : copies.filter(({ isHome, isLost }) => isHome && !isLost()).length;
+}
+
+/** Whether anybody, home or fallback, has it still, as far as was promised. */
+export function isKept({ copies }: WriteAttempt): boolean {
+  return copies === undefined || copies.some(({ isLost }) => !isLost());
+}
+
 /** I1. A write that was not applied is needed by no check but the one that its value is never seen. */
 function isNeeded(write: WriteAttempt): boolean {
   if (write.outcome === 'under way') throw new Error(`${describe(write)} cannot be folded away yet`);
   if (write.outcome === 'not applied') return false;
-  for (const { outcome, homes, context } of write.replacedBy) {
-    if (outcome === 'acknowledged' && homes >= write.homes && includes(context, write.context)) return false;
+  for (const { outcome, homes, copies, context } of write.replacedBy) {
+    if (copies === undefined && outcome === 'acknowledged' && homes >= write.homes && includes(context, write.context))
+      return false;
   }
   return true;
 }
@@ -142,7 +173,17 @@ function isNeeded(write: WriteAttempt): boolean {
 /** What is known of a write that was dropped. It is in no list, so nothing is asked of it. */
 function remnant(number: number, key: string, outcome: Outcome): WriteAttempt {
   return {
-    ...{ number, key, outcome, kind: 'put', client: 'somebody, long ago', w: 0, homes: 0, requestId: undefined },
+    ...{
+      number,
+      key,
+      outcome,
+      kind: 'put',
+      client: 'somebody, long ago',
+      w: 0,
+      homes: 0,
+      copies: undefined,
+      requestId: undefined,
+    },
     ...{ context: emptyContext, replaces: new Set(), value: undefined, item: undefined, startedAt: 0, endedAt: 0 },
     ...{ dots: new Set(), replacedBy: new Set() },
   };

@@ -6,7 +6,7 @@
  *
  * Owns what a client knows: its tokens. Hands every answer to the checks.
  */
-import type { Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { Durability, Operation, Receipt, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { createContextCodec } from '../../services/core/codec/context.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { majority } from '../../services/core/quorum/tally.ts';
@@ -16,7 +16,7 @@ import { xxh64 } from '../../services/platform/hash.ts';
 import { dispatch } from '../../services/platform/routing/dispatch.ts';
 import { createRequestIds } from '../../services/platform/routing/request-ids.ts';
 import { checkContext } from '../oracle/checks/contexts.ts';
-import { describe, itemsOf, type WriteAttempt } from '../oracle/ledger.ts';
+import { type Copy, describe, itemsOf, type WriteAttempt } from '../oracle/ledger.ts';
 import { Violation } from '../oracle/violation.ts';
 import type { History } from './history.ts';
 import type { Marks } from './marks.ts';
@@ -58,6 +58,7 @@ export interface WriteOptions {
   readonly timeoutMs: number;
   /** How often it is tried again while its outcome is unknown. */
   readonly retries?: number;
+  readonly durability?: Durability;
   readonly item?: string | undefined;
   readonly items?: readonly string[];
 }
@@ -82,13 +83,15 @@ export interface ClientOptions {
   readonly oracle: Oracle;
   readonly history: History;
   readonly marks: Marks;
+  /** How often a node has crashed: what only its memory had is gone then. */
+  crashesOf(node: string): number;
 }
 
 export const emptyToken: Token = { bytes: Buffer.alloc(0), seen: new Set() };
 const retryMs = { min: 1, max: 400 };
 
 export function createClient(options: ClientOptions): Client {
-  const { name, nodes, replicas, scheduler, random, network, oracle, history, marks } = options;
+  const { name, nodes, replicas, scheduler, random, network, oracle, history, marks, crashesOf } = options;
   const { ledger } = oracle;
   const contexts = createContextCodec(xxh64);
   const newRequestId = createRequestIds(random.fork('request ids'));
@@ -170,7 +173,7 @@ export function createClient(options: ClientOptions): Client {
   }
 
   async function write(kind: 'put' | 'delete', key: string, options: WriteOptions): Promise<Token | undefined> {
-    const { token = emptyToken, w, via, timeoutMs, retries = 0, item, items = [] } = options;
+    const { token = emptyToken, w, via, timeoutMs, retries = 0, durability = 0, item, items = [] } = options;
     const context = decode(key, token.bytes);
     // Without one of its own dispatch gives it one, which does not outlive the call.
     const requestId = retries > 0 || random.chance(0.5) ? newRequestId() : undefined;
@@ -186,18 +189,19 @@ export function createClient(options: ClientOptions): Client {
       items,
       startedAt: scheduler.now(),
     });
-    history.note(`${kind}s`, name, `#${attempt.number} ${key} w=${w ?? '-'}`);
-    const common = { namespace: '', key: Buffer.from(key), context: token.bytes, w, durability: 0 as const };
+    history.note(`${kind}s`, name, `#${attempt.number} ${key} w=${w ?? '-'} durability=${durability}`);
+    const common = { namespace: '', key: Buffer.from(key), context: token.bytes, w, durability };
     let mayBeApplied = false;
     for (let tried = 0; ; tried++) {
       const known = new Set(attempt.dots);
+      const crashesBefore = new Map(nodes.map((node) => [node, crashesOf(node)]));
       const request = { ...common, requestId: requestId ?? Buffer.alloc(0), attempt: tried };
       const operation =
         attempt.value === undefined
           ? { delete: request }
           : { put: { ...request, value: attempt.value, ttl: undefined, require: undefined } };
       const answer = await send(key, operation, tried === 0 ? via : random.shuffled(via), timeoutMs);
-      if (!(answer instanceof Failure)) return acknowledged(attempt, token, answer, known);
+      if (!(answer instanceof Failure)) return acknowledged(attempt, token, answer, known, crashesBefore);
       const dot = answer.details.receipt?.dot;
       if (dot !== undefined && dot !== '') oracle.dots.named(dot, attempt, 'the receipt of a failure');
       mayBeApplied ||= answer.outcome === 'UNKNOWN';
@@ -217,6 +221,7 @@ export function createClient(options: ClientOptions): Client {
     sent: Token,
     answer: Omit<Result, 'id'>,
     dotsBefore: ReadonlySet<string>,
+    crashesBefore: ReadonlyMap<string, number>,
   ): Token {
     const response = answer.put ?? answer.delete;
     if (response === undefined) throw new Violation('no bug', `${describe(attempt)} was answered with something else`);
@@ -225,15 +230,33 @@ export function createClient(options: ClientOptions): Client {
     oracle.dots.named(dot, attempt, where);
     const acks = response.receipt?.acks ?? [];
     const homes = acks.filter(({ hintedFor }) => hintedFor === '').length;
-    for (const { hintedFor: home } of acks) if (home !== '') oracle.owed.push({ write: attempt, dot, home });
+    const copies = copiesOf(acks, crashesBefore);
+    acks.forEach(({ hintedFor: home }, i) => {
+      if (home !== '') oracle.owed.push({ write: attempt, dot, home, isLost: () => copies?.[i]?.isLost() ?? false });
+    });
     if (homes === 0) marks.add('a write was acknowledged by fallbacks alone');
-    ledger.end(attempt, 'acknowledged', scheduler.now(), homes);
+    ledger.end(attempt, 'acknowledged', scheduler.now(), homes, copies);
     history.note(`${attempt.kind} done`, name, `#${attempt.number} ${dot}`);
     if (attempt.kind === 'put' && dotsBefore.has(dot)) marks.add('a known request id was answered with its dot');
     const seen = new Set([...sent.seen, attempt]);
     const context = decode(attempt.key, response.context);
     checkContext(ledger, { key: attempt.key, context, sent: attempt.context, seen, dot, where });
     return { bytes: response.context, seen };
+  }
+
+  /** Undefined where all of them have it on disk. */
+  function copiesOf(acks: Receipt['acks'], crashesBefore: ReadonlyMap<string, number>): readonly Copy[] | undefined {
+    const synced = acks.filter(({ durable }) => durable).length;
+    if (synced === acks.length) return undefined;
+    if (synced === 0) marks.add('a write was acknowledged from memories alone');
+    return acks.map(({ nodeId, durable, hintedFor }) => ({
+      isHome: hintedFor === '',
+      isLost() {
+        const isLost = !durable && crashesOf(nodeId) !== crashesBefore.get(nodeId);
+        if (isLost) marks.add('a crash lost what only a memory had');
+        return isLost;
+      },
+    }));
   }
 
   return {

@@ -70,6 +70,28 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'memory-called-durable',
+    fault: 'a receipt calls durable what is in memories only',
+    edits: [
+      {
+        file: 'services/storage-node/coordinate-put.ts',
+        snippet: 'durable: isSynced(nodeId)',
+        replacement: 'durable: true',
+      },
+    ],
+  },
+  {
+    name: 'buffer-left-at-the-stop',
+    fault: 'a clean stop does not wait for what the write buffer holds',
+    edits: [
+      {
+        file: 'services/storage-node/record-store.ts',
+        snippet: 'while (failure === undefined && (gathering !== undefined || writing !== undefined)) {',
+        replacement: 'while (failure === undefined && (gathering?.due === true || writing !== undefined)) {',
+      },
+    ],
+  },
+  {
     name: 'two-overlay-entries',
     fault: 'two changes of a key read the same old record, because the first one’s read is still pending',
     edits: [

@@ -5,6 +5,8 @@
 export const marks = [
   'a crash lost unsynced writes',
   'a crash left some of the unsynced writes',
+  'a crash lost what only a memory had',
+  'a write was acknowledged from memories alone',
   'all nodes lost their power at once',
   'a clean restart minted under the kept birth',
   'a crash ended a birth',

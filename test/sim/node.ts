@@ -19,6 +19,7 @@ import { checksum32, xxh64 } from '../../services/platform/hash.ts';
 import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
 import { type AssembledNode, assembleStorageNode } from '../../services/storage-node/assemble.ts';
 import { type Forward, runOperation } from '../../services/storage-node/operations.ts';
+import { bufferLimits } from '../../services/storage-node/record-store.ts';
 import { Violation } from '../oracle/violation.ts';
 import type { NodeLife } from './births.ts';
 import { createNodeClock } from './clock.ts';
@@ -49,6 +50,10 @@ export interface SimulatedNode {
   /** Writes that a crash now may lose. */
   readonly uncertainWrites: number;
   readonly diskBroken: boolean;
+  /** Records of which only its memory has the latest state. */
+  readonly buffered: number;
+  /** How often it has ended otherwise than cleanly: what only its memory had was lost then. */
+  readonly crashes: number;
   start(): void;
   /** Of the uncertain writes the oldest `survivors` are left. */
   crash(survivors: number): void;
@@ -103,6 +108,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
   let endedBy: NodeLife['startedAfter'] = 'nothing';
   let running: Running | undefined;
   let diskBroken = false;
+  let crashes = 0;
   const wallSkew = () => (options.wallClocksRight ? 0 : node.wallSkewMs);
 
   function start(): void {
@@ -139,8 +145,9 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       cacheBytesMax: profile.cacheBytesMax,
       hintsPerNodeMax: profile.hintsPerNodeMax,
       requestsMax: profile.requestsMax,
+      buffer: { ...bufferLimits, recordsMax: profile.bufferRecordsMax },
       ring: () => ring,
-      namespace: (name) => findNamespace(new Map(), name),
+      namespace: (name) => findNamespace(profile.namespaces, name),
       onStorageFailure() {
         if (!life.alive || !diskBroken)
           return oracle.fail(new Error(`${name} says that its disk failed, which it has not`));
@@ -250,6 +257,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
 
   function end(how: NodeLife['startedAfter']): void {
     if (running === undefined) return;
+    if (how === 'a crash') crashes++;
     running.life.alive = false;
     running = undefined;
     endedBy = how;
@@ -269,6 +277,12 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     },
     get diskBroken() {
       return diskBroken;
+    },
+    get buffered() {
+      return running?.assembled.store.pendingRecords ?? 0;
+    },
+    get crashes() {
+      return crashes;
     },
     get owes() {
       return running?.assembled.hints.nodes() ?? [];
@@ -300,6 +314,10 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
         network.silence(name);
         wire.close();
         await assembled.store.close();
+        const { pendingRecords } = assembled.store;
+        if (life.alive && !diskBroken && pendingRecords > 0) {
+          oracle.fail(new Violation('P1', `${name} stops, and ${pendingRecords} records are in its memory only`));
+        }
         await engine.close();
         if (!life.alive) return;
         history.note('stopped', name);

@@ -9,6 +9,7 @@ import { createReadCheck, type ReadCheck } from '../oracle/checks/reads.ts';
 import { createLedger, type Ledger, type WriteAttempt } from '../oracle/ledger.ts';
 import { Violation } from '../oracle/violation.ts';
 import { type BirthWatch, createBirthWatch, type NodeLife } from './births.ts';
+import { createHandoffCheck } from './checks/given-up-when-handed-over.ts';
 import { createRequestCheck } from './checks/one-dot-a-request.ts';
 import type { Marks } from './marks.ts';
 
@@ -16,6 +17,8 @@ export interface Owed {
   readonly write: WriteAttempt;
   readonly dot: string;
   readonly home: string;
+  /** The fallback had it in a memory only, which is gone. */
+  isLost(): boolean;
 }
 
 export interface Oracle {
@@ -48,6 +51,7 @@ export function createOracle({ records, replicas, marks, cut }: OracleOptions): 
   const dots = createDotCheck(ledger);
   const births: BirthWatch = createBirthWatch(marks);
   const requests = createRequestCheck();
+  const handoffs = createHandoffCheck(cut);
   let violation: Violation | undefined;
 
   function open(bytes: Uint8Array, where: string): KeyRecord {
@@ -68,16 +72,18 @@ export function createOracle({ records, replicas, marks, cut }: OracleOptions): 
     stored(life, storageKey, bytes) {
       oracle.attempt(() => {
         const where = `a record on the disk of ${life.node}`;
-        const { birth, bytes: encoded } = decodeStored(bytes);
+        const { birth, owed, bytes: encoded } = decodeStored(bytes);
         const record = open(encoded, where);
         const key = keyOf(storageKey);
         dots.record(key, record, where);
         requests.stored(life, key, birth, record);
+        handoffs.stored(life, key, owed, record);
         if (birth !== undefined) births.stored(life, key, birth, record.clock);
       });
     },
     dropped(life, storageKey) {
       requests.dropped(life, keyOf(storageKey));
+      oracle.attempt(() => handoffs.dropped(life, keyOf(storageKey)));
     },
     sent(storageKey, bytes, where) {
       oracle.attempt(() => dots.record(keyOf(storageKey), open(bytes, where), where));

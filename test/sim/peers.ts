@@ -121,9 +121,9 @@ export function createSimulatedPeers(
       return ask(to, { reads: [asked] }, false);
     };
     return {
-      async write({ key, record, sync, hintedFor, request, deadline }) {
+      async write({ key, record, sync, buffered = false, hintedFor, request, deadline }) {
         const write = {
-          ...{ id, key: Buffer.from(key), record: Buffer.from(record), sync, hintedFor },
+          ...{ id, key: Buffer.from(key), record: Buffer.from(record), sync, buffered, hintedFor },
           timeoutMs: leftOf(deadline),
           more: false,
           requestId: Buffer.from(request?.id ?? noBytes),

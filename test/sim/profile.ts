@@ -4,9 +4,10 @@
  *
  * Times are milliseconds of virtual time; faults come `…EveryMs` on average, and never where it is 0.
  */
+import { builtInNamespace, type DurabilityName, type Namespaces } from '../../services/core/namespaces/namespace.ts';
 import type { DiskConditions } from './disk.ts';
 import type { NetworkConditions } from './network.ts';
-import { seededRandom } from './random.ts';
+import { type SeededRandom, seededRandom } from './random.ts';
 
 export interface Profile {
   readonly seed: number;
@@ -35,6 +36,11 @@ export interface Profile {
   readonly hintsPerNodeMax: number;
   /** Requests that a node remembers. */
   readonly requestsMax: number;
+  /** The `default` namespace; nodes know it from the start. */
+  readonly namespaces: Namespaces;
+  /** Of writes that ask for less than their namespace's durability, or more. */
+  readonly otherDurability: number;
+  readonly bufferRecordsMax: number;
   readonly slowDiskEveryMs: number;
   readonly resetEveryMs: number;
   readonly clockJumpEveryMs: number;
@@ -78,5 +84,16 @@ export function profileOf(seed: number): Profile {
     slowDiskEveryMs: sometimes(0.3, 100, 800),
     resetEveryMs: sometimes(0.3, 50, 500),
     clockJumpEveryMs: sometimes(0.4, 100, 600),
+    ...durabilities(seededRandom(seed, 'durability')),
+  };
+}
+
+/** Mostly all is DURABLE: what nobody promised to keep nobody can check. */
+function durabilities(random: SeededRandom): Pick<Profile, 'namespaces' | 'otherDurability' | 'bufferRecordsMax'> {
+  const usual: DurabilityName = random.chance(0.7) ? 'DURABLE' : random.pick(['ONE_DURABLE', 'BUFFERED']);
+  return {
+    namespaces: new Map([['default', { ...builtInNamespace, version: 1, durability: usual }]]),
+    otherDurability: random.chance(0.5) ? 0 : random.between(0.1, 0.9),
+    bufferRecordsMax: random.pick([2, 1_000]),
   };
 }

@@ -66,7 +66,10 @@ export async function runWorkload({
     remember(key, await client.put(key, { ...writing(key), token: read.token, item, items }));
   }
 
-  const writing = (key: string) => ({ w: quorum(), via: via(key), timeoutMs: timeoutMs(), retries: retries() });
+  const durability = () => (random.chance(profile.otherDurability) ? random.pick([1, 2, 3] as const) : (0 as const));
+  const writing = (key: string) => {
+    return { w: quorum(), via: via(key), timeoutMs: timeoutMs(), retries: retries(), durability: durability() };
+  };
 
   async function useRegister(key: string): Promise<void> {
     const dice = random.fraction();

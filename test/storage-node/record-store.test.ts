@@ -12,12 +12,15 @@ import { applyPut } from '../../services/core/versioning/write.ts';
 import { checksum32 } from '../../services/platform/hash.ts';
 import { createMemoryDisk, type DiskAction, openMemoryEngine } from '../../services/platform/memory-engine.ts';
 import {
+  type BufferLimits,
+  bufferLimits,
   type Changed,
   createRecordStore,
   type Held,
   type Next,
   overlayBytesMax,
 } from '../../services/storage-node/record-store.ts';
+import { createManualClock } from '../core/manual-clock.ts';
 import { createReadableMetrics } from './metrics.ts';
 
 const codec = createRecordCodec(checksum32);
@@ -28,10 +31,12 @@ interface Setup {
   /** Engine actions wait for `release`; otherwise they happen by themselves. */
   readonly manual?: boolean;
   readonly cacheBytesMax?: number;
+  readonly buffer?: Partial<BufferLimits>;
   wrap?(engine: StorageEngine): StorageEngine;
 }
 
-function setup({ manual = false, cacheBytesMax = 0, wrap = (engine) => engine }: Setup = {}) {
+function setup({ manual = false, cacheBytesMax = 0, buffer = {}, wrap = (engine) => engine }: Setup = {}) {
+  const clock = createManualClock();
   const disk = createMemoryDisk();
   const waiting: { action: DiskAction; run: () => void }[] = [];
   let drawn = 0n;
@@ -60,6 +65,9 @@ function setup({ manual = false, cacheBytesMax = 0, wrap = (engine) => engine }:
     codec,
     metrics,
     cacheBytesMax,
+    buffer: { ...bufferLimits, ...buffer },
+    now: () => clock.now(),
+    after: (ms, run) => clock.after(ms, run),
     endOfTurn: (run) => setImmediate(run),
     wallNowMs: () => 0,
     onFailure: (error) => failures.push(error),
@@ -69,6 +77,10 @@ function setup({ manual = false, cacheBytesMax = 0, wrap = (engine) => engine }:
   /** Blind: each one leaves a sibling more. */
   function add(key: Uint8Array, text: string, sync = true): Promise<Changed> {
     return store.change(key, (held) => added(held, text), sync);
+  }
+
+  function addBuffered(key: Uint8Array, text: string): Promise<Changed> {
+    return store.change(key, (held) => added(held, text), false, true);
   }
 
   function added({ birth, owed, record }: Held, text: string): Next {
@@ -95,7 +107,23 @@ function setup({ manual = false, cacheBytesMax = 0, wrap = (engine) => engine }:
     return valuesOf(bytes);
   }
 
-  return { disk, memory, store, metrics, failures, writes, reads, waiting, add, added, release, releaseAll, valuesNow };
+  return {
+    clock,
+    disk,
+    memory,
+    store,
+    metrics,
+    addBuffered,
+    failures,
+    writes,
+    reads,
+    waiting,
+    add,
+    added,
+    release,
+    releaseAll,
+    valuesNow,
+  };
 }
 
 /** Values of a record's encoding, in the order of their dots. */
@@ -597,4 +625,165 @@ test('what is stored is the birth and the record of the last change', async () =
     held.record.siblings.map(({ dot }) => printDot(dot)),
     [1, 2].map((counter) => printDot({ actor: held.birth?.actor as bigint, counter })),
   );
+});
+
+/** Whether it has resolved by the end of this turn. */
+async function isDone(promise: Promise<unknown>): Promise<boolean> {
+  let done = false;
+  void promise.then(() => {
+    done = true;
+  });
+  await nextTurn();
+  return done;
+}
+
+test('a buffered change is acknowledged and read at once, and on disk when its time has come', async () => {
+  const { clock, disk, store, addBuffered, writes, metrics, memory } = setup();
+  const { committed } = await addBuffered(k, 'a');
+  assert.ok(await isDone(committed));
+  assert.deepEqual(valuesOf(await store.read(k)), ['a']);
+  await addBuffered(other, 'b');
+  assert.deepEqual([writes.length, store.pendingRecords], [0, 2]);
+  clock.advance(bufferLimits.flushAfterMs - 1);
+  await nextTurn();
+  assert.deepEqual(writes, []);
+  assert.equal(metrics.valueOf('cartwheel_unsynced_records'), 2);
+  assert.equal(metrics.valueOf('cartwheel_unsynced_age_seconds'), 0.099);
+  clock.advance(1);
+  await nextTurn();
+  await nextTurn();
+  assert.deepEqual(writes, [{ mutations: 2, sync: true }]);
+  assert.deepEqual(
+    [store.pendingRecords, metrics.valueOf('cartwheel_unsynced_age_seconds'), disk.uncertainWrites],
+    [0, 0, 0],
+  );
+  const [stored] = await memory.getMany('records', [k]);
+  assert.deepEqual(valuesOf(decodeStored(stored as Uint8Array).bytes), ['a']);
+  clock.advance(1_000);
+  await nextTurn();
+  assert.equal(writes.length, 1, 'nothing is left to do');
+});
+
+test('I3: a change that asks for a sync takes the buffer with it, whatever key it is of', async () => {
+  const { addBuffered, add, writes, disk, store } = setup();
+  await addBuffered(k, 'a');
+  await addBuffered(other, 'b');
+  const { committed } = await add(other, 'c');
+  await committed;
+  assert.deepEqual(writes, [{ mutations: 2, sync: true }]);
+  assert.equal(disk.uncertainWrites, 0);
+  assert.deepEqual(valuesOf(await store.read(other)), ['b', 'c']);
+});
+
+test('I3: a change that changes nothing and asks for a sync has the buffered one before it synced', async () => {
+  const { addBuffered, store, writes, disk } = setup();
+  await addBuffered(k, 'a');
+  const { committed } = await store.change(k, () => undefined, true);
+  await committed;
+  assert.deepEqual(writes, [{ mutations: 1, sync: true }]);
+  assert.equal(disk.uncertainWrites, 0);
+});
+
+test('what was acknowledged from memory is synced even where it is written with an unsynced change', async () => {
+  const { addBuffered, add, writes } = setup();
+  await addBuffered(k, 'a');
+  await (await add(other, 'b', false)).committed;
+  assert.deepEqual(writes, [{ mutations: 2, sync: true }]);
+});
+
+test('what was written without a sync is synced before long', async () => {
+  const { clock, add, writes, metrics, disk } = setup();
+  await (await add(k, 'a', false)).committed;
+  assert.deepEqual(writes, [{ mutations: 1, sync: false }]);
+  assert.equal(metrics.valueOf('cartwheel_unsynced_records'), 1);
+  clock.advance(bufferLimits.flushAfterMs);
+  await nextTurn();
+  await nextTurn();
+  assert.deepEqual([metrics.valueOf('cartwheel_unsynced_records'), disk.uncertainWrites], [0, 0]);
+});
+
+test('half a buffer is written at once, and meanwhile there is room for the other half', async () => {
+  const { addBuffered, releaseAll, waiting, store } = setup({ manual: true, buffer: { recordsMax: 10 } });
+  const put = async (i: number) => {
+    const change = addBuffered(Buffer.from(`12345678:${i}`), 'v');
+    await nextTurn();
+    while (waiting.some(({ action }) => action === 'read')) {
+      const [read] = waiting.splice(
+        waiting.findIndex(({ action }) => action === 'read'),
+        1,
+      );
+      read?.run();
+      await nextTurn();
+    }
+    return change;
+  };
+  const acknowledged: boolean[] = [];
+  const all: Promise<void>[] = [];
+  for (let i = 0; i < 14; i++) {
+    const { committed } = await put(i);
+    all.push(committed);
+    acknowledged.push(await isDone(committed));
+  }
+  // Five are being written, five more are in memory; what is beyond waits (I7).
+  assert.deepEqual(acknowledged, [...Array(10).fill(true), ...Array(4).fill(false)]);
+  assert.equal(store.pendingRecords, 14);
+  await releaseAll();
+  await Promise.all(all);
+  assert.equal(store.pendingRecords, 0);
+});
+
+test('the buffer has a bound in bytes too', async () => {
+  const { addBuffered, writes } = setup({ buffer: { bytesMax: 1_000 } });
+  assert.ok(await isDone((await addBuffered(k, 'x'.repeat(400))).committed));
+  assert.deepEqual(writes, []);
+  const { committed } = await addBuffered(other, 'x'.repeat(2_000));
+  assert.ok(!(await isDone(committed)) || writes.length === 1, 'what does not fit is not acknowledged from memory');
+  await committed;
+  assert.deepEqual(writes, [{ mutations: 2, sync: true }]);
+});
+
+test('a scan sees what the buffer holds', async () => {
+  const { addBuffered, store } = setup();
+  await addBuffered(k, 'a');
+  const { entries } = await store.scan(new Uint8Array(), undefined, 10);
+  assert.deepEqual(
+    entries.map(([key]) => Buffer.from(key)),
+    [k],
+  );
+});
+
+test('closing writes and syncs what the buffer holds, and nothing is written after it', async () => {
+  const { clock, addBuffered, add, store, disk, writes, memory } = setup();
+  await addBuffered(k, 'a');
+  await store.close();
+  assert.deepEqual(writes, [{ mutations: 1, sync: true }]);
+  assert.equal(disk.uncertainWrites, 0);
+  await memory.close();
+  clock.advance(10 * bufferLimits.flushAfterMs);
+  await nextTurn();
+  assert.equal(writes.length, 1);
+  assert.equal((await failureOf(add(k, 'b'))).reason, 'DRAINING');
+});
+
+test('a crash loses what only the buffer had, and nothing that was promised', async () => {
+  const { disk, add, addBuffered, memory } = setup();
+  await (await add(k, 'kept')).committed;
+  await addBuffered(k, 'lost');
+  const { lineage } = memory;
+  disk.crash();
+  const reopened = openMemoryEngine(disk, { random: { u64: () => 99n, below: () => 0 } });
+  const [stored] = await reopened.getMany('records', [k]);
+  assert.deepEqual(valuesOf(decodeStored(stored as Uint8Array).bytes), ['kept']);
+  assert.notEqual(reopened.lineage, lineage, 'a lost dot is not minted again: its birth has ended (birth.ts, I1)');
+});
+
+test('after a failed flush nothing is acknowledged any more, from memory neither', async () => {
+  const { clock, disk, addBuffered, failures } = setup();
+  await addBuffered(k, 'a');
+  disk.failWrites(new Error('EIO'));
+  clock.advance(bufferLimits.flushAfterMs);
+  await nextTurn();
+  await nextTurn();
+  assert.equal(failures.length, 1);
+  assert.equal((await failureOf(addBuffered(k, 'b'))).reason, 'STORAGE_FAILED');
 });

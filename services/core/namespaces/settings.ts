@@ -47,10 +47,7 @@ function withSettings(base: Namespace, settings: NamespaceSettings | undefined, 
     ...base,
     r: checkedQuorum('r', settings.r ?? base.r, replicas),
     w: checkedQuorum('w', settings.w ?? base.w, replicas),
-    durability:
-      settings.durability === 0
-        ? base.durability
-        : notBuilt('durability', checkedDurability(settings.durability), 'DURABLE'),
+    durability: settings.durability === 0 ? base.durability : checkedDurability(settings.durability),
     resolution: settings.resolution === 0 ? base.resolution : checkedResolution(settings.resolution),
     ttlMs: ttl === undefined ? base.ttlMs : notBuilt('ttl', checkedDuration('ttl', ttl), 0),
     strict,

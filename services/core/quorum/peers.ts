@@ -8,6 +8,8 @@ export interface ReplicaWriteMessage {
   readonly record: Uint8Array;
   /** Acknowledge only what is on disk. */
   readonly sync: boolean;
+  /** Without sync: acknowledge from memory, as far as the write buffer has room. */
+  readonly buffered?: boolean;
   /** Id of the home that the receiver stands in for, and comes to owe the record to; empty for none. */
   readonly hintedFor: string;
   /** The request that made the record what it is, to be remembered. */
@@ -65,7 +67,7 @@ export interface ReplicaCopyReport {
 
 /** What a replica does for others; the same on this node and, through Peers, on another. */
 export interface Replica {
-  /** Resolves when the record is merged and, with `sync`, on disk. */
+  /** Resolves when the record is merged and, with `sync`, on disk; without, written, or `buffered` where there is room. */
   write(message: ReplicaWriteMessage): Promise<void>;
   /** The record's encoding; undefined where there is none. */
   read(message: ReplicaReadMessage): Promise<Uint8Array | undefined>;

@@ -13,7 +13,8 @@ import type { Duration } from '../../../proto/gen/google/protobuf/duration.ts';
 import { Malformed } from '../codec/bytes.ts';
 import type { ContextCodec } from '../codec/context.ts';
 import { Failure } from '../failure.ts';
-import { defaultNamespace, type Namespace } from '../namespaces/namespace.ts';
+import { durabilityOf } from '../namespaces/codec.ts';
+import { type DurabilityName, defaultNamespace, type Namespace } from '../namespaces/namespace.ts';
 import { checkNamespaceName } from '../namespaces/settings.ts';
 import type { Hash64 } from '../ports.ts';
 import { majority } from '../quorum/tally.ts';
@@ -44,6 +45,7 @@ export interface ValidWrite extends Located {
   readonly requestId: Uint8Array;
   /** 0 for the first. */
   readonly attempt: number;
+  readonly durability: DurabilityName;
   /** Only homes may take it; the namespace's. */
   readonly strict: boolean;
 }
@@ -138,7 +140,6 @@ function validateWrite(
   replicas: number,
   { limits, contexts }: Validation,
 ): ValidWrite {
-  checkDurability(request.durability);
   const { requestId } = request;
   if (requestId.length > limits.requestIdBytesMax) {
     const message = `request_id has ${requestId.length} bytes, the limit is ${limits.requestIdBytesMax}`;
@@ -150,6 +151,7 @@ function validateWrite(
     context: checkContext('context', request.context, located, contexts),
     requestId,
     attempt: request.attempt,
+    durability: checkDurability(request.durability) ?? namespace.durability,
     strict: namespace.strict,
   };
 }
@@ -177,13 +179,10 @@ function checkDot(text: string): string {
   throw new Failure('CONTEXT_INVALID', message, { field: 'dots' });
 }
 
-/** kv.proto: 0 the namespace's default, 1 durable, 2 one durable, 3 buffered. */
-function checkDurability(durability: Durability): void {
-  if (durability === 0 || durability === 1) return;
-  if (durability === 2 || durability === 3) {
-    const message = 'this version knows only DURABILITY_DURABLE';
-    throw new Failure('NOT_IMPLEMENTED', message, { field: 'durability' });
-  }
+/** Undefined for 0, the namespace's default. */
+function checkDurability(durability: Durability): DurabilityName | undefined {
+  const name = durabilityOf(durability);
+  if (name !== undefined || durability === 0) return name;
   const message = `durability ${durability} is none; 0 to 3 are`;
   throw new Failure('DURABILITY_INVALID', message, { field: 'durability' });
 }

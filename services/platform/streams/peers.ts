@@ -299,9 +299,9 @@ function connectPeer(
   }
 
   const replica: Replica = {
-    async write({ key, record, sync, hintedFor, request, deadline }) {
+    async write({ key, record, sync, buffered = false, hintedFor, request, deadline }) {
       const common = {
-        ...{ key: key as Buffer, sync, hintedFor, timeoutMs: leftOf(deadline, clock) },
+        ...{ key: key as Buffer, sync, buffered, hintedFor, timeoutMs: leftOf(deadline, clock) },
         requestId: (request?.id ?? noBytes) as Buffer,
         dotActor: request?.dot.actor ?? 0n,
         dotCounter: BigInt(request?.dot.counter ?? 0),

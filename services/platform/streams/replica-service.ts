@@ -212,7 +212,7 @@ function serveStream(
   stream.on('data', (request: ReplicateRequest) => {
     if (ended || (!greeted && !greet(request))) return;
     for (const write of request.writes) {
-      const { key, sync, hintedFor, requestId, dotActor, dotCounter } = write;
+      const { key, sync, buffered, hintedFor, requestId, dotActor, dotCounter } = write;
       const record = joiner.add(write.id, write.record, write.more);
       if (record === undefined) continue;
       enter(write, record.length, {
@@ -222,6 +222,7 @@ function serveStream(
             key,
             record,
             sync,
+            buffered,
             hintedFor,
             request: requestOf(requestId, dotActor, dotCounter),
             deadline,

@@ -1,10 +1,11 @@
 /**
  * What a read returns (P2, P3, P4): while faults go on only where the read's replicas and the write's must
- * meet (R + W > N); once they are over, always.
+ * meet (R + W > N); once they are over, always. Nothing is demanded of what only memories had that were lost since:
+ * that was all that its durability promised.
  */
 import { type CausalContext, contains, type Dot, parseDot } from '../../../services/core/versioning/causal-context.ts';
 import type { Ledger, WriteAttempt } from '../ledger.ts';
-import { describe } from '../ledger.ts';
+import { describe, homesOf, isKept } from '../ledger.ts';
 import { Violation } from '../violation.ts';
 import type { DotCheck } from './dots-name-one-write.ts';
 
@@ -53,9 +54,9 @@ export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOption
         readDots.push([parseDot(dot) as Dot, write]);
       }
       for (const write of ledger.writesOf(key)) {
-        const { endedAt = Number.POSITIVE_INFINITY, homes, outcome } = write;
+        const { endedAt = Number.POSITIVE_INFINITY, outcome } = write;
         if (outcome !== 'acknowledged' || endedAt > startedAt) continue;
-        if (homes + r <= replicas && !faultsAreOver) continue;
+        if (faultsAreOver ? !isKept(write) : homesOf(write) + r <= replicas) continue;
         if (write.kind === 'put' && !read.has(write) && !isReplaced(write, read)) {
           const message = `${where} (r=${r}) does not return ${describe(write)}, which nothing has replaced`;
           throw new Violation('P3', message, 'lost');

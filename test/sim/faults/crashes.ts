@@ -1,4 +1,4 @@
-/** One node dies, mostly at a moment when its disk has writes that are not synced. */
+/** One node dies, mostly at a moment when its disk has writes that are not synced, or its memory what no disk has. */
 import type { SimulatedNode } from '../node.ts';
 import { every, type Fault, startLater, survivorsOf } from './world.ts';
 
@@ -11,7 +11,7 @@ export const crashes: Fault = (world) => {
 
   function strike(node: SimulatedNode, steps: number): void {
     if (world.healing() || node.state === 'down') return;
-    if (node.uncertainWrites === 0 && steps < stepsMax) {
+    if (node.uncertainWrites === 0 && node.buffered === 0 && steps < stepsMax) {
       world.scheduler.after(stepMs, () => strike(node, steps + 1));
       return;
     }
