@@ -18,7 +18,7 @@ const CHECKS = [
   ['buf', 'lint'],
 ];
 /** Only stops a hang: no single file may need this long. */
-const FILE_TIMEOUT_MS = 10 * 60_000;
+const FILE_TIMEOUT_MS = 5 * 60_000;
 
 const args = process.argv.slice(2);
 const isQuick = args.includes('--quick');

@@ -19,6 +19,8 @@ import { repairReplicas } from './read-repair.ts';
 /** About the 99.9th percentile of a healthy replica's answer on a busy machine; see docs/benchmarks.md. */
 export const hedgeAfterMs = 50;
 
+const chances = 10_000;
+
 /** What one replica said. */
 export interface ReplicaCopy {
   /** The record's encoding; undefined where the replica has none. */
@@ -37,36 +39,55 @@ export async function coordinateGet(
   const quorum = await readReplicas(node, place, get, deadline);
 
   const answers = quorum.answers.slice();
-  const record = answers.map(({ value }) => value.record).reduce(merge);
-  const isHome = (id: string) => place.homes.some((home) => home.id === id);
-  const stale = answers.filter(({ nodeId, value }) => isStale(value, record, isHome(nodeId)));
-  const divergent = stale.length > 0;
-  if (divergent) void repairReplicas(node, get.storageKey, record, stale);
+  const record = mergedOf(answers);
+  // Later, with the answers of those that were slower.
+  void quorum.over.then(() => mend(node, place, get.storageKey, quorum.answers));
   return {
     ...chooseSiblings(get, visibleSiblings(record)),
     context: Buffer.from(node.validation.contexts.encode(join(record.clock, get.session), get.keyHash)),
     certificate: {
       replicasAsked: answers.length + quorum.tally.failed + quorum.tally.outstanding,
       replicasAnswered: answers.length,
-      homesAnswered: answers.filter(({ nodeId }) => isHome(nodeId)).length,
-      divergent,
+      homesAnswered: answers.filter(({ nodeId }) => isHome(place, nodeId)).length,
+      divergent: staleOf(place, answers, record).length > 0,
       coversSession: includes(record.clock, get.session),
       ring: place.ring.version,
     },
   };
 }
 
+function mergedOf(answers: readonly ReadAnswer[]): KeyRecord {
+  return answers.map(({ value }) => value.record).reduce(merge);
+}
+
+function isHome({ homes }: Place, nodeId: string): boolean {
+  return homes.some(({ id }) => id === nodeId);
+}
+
+function staleOf(place: Place, answers: readonly ReadAnswer[], merged: KeyRecord): readonly ReadAnswer[] {
+  return answers.filter(({ nodeId, value }) => isStale(value, merged, isHome(place, nodeId)));
+}
+
+function mend(node: StorageNode, place: Place, key: Uint8Array, answers: readonly ReadAnswer[]): void {
+  const record = mergedOf(answers);
+  const stale = staleOf(place, answers, record);
+  if (stale.length > 0) void repairReplicas(node, key, record, stale);
+}
+
 /**
  * By what it holds, not by its clock: clocks are cut by the puts of one coordinator at a time, and to repair
  * that would put back what the next put cuts again, for ever. A fallback that keeps nothing lacks nothing.
  */
-function isStale({ bytes, record }: ReplicaCopy, merged: KeyRecord, isHome: boolean): boolean {
-  return bytes === undefined ? isHome && merged.clock.length > 0 : !agree(record, merged);
+function isStale({ bytes, record }: ReplicaCopy, merged: KeyRecord, atHome: boolean): boolean {
+  return bytes === undefined ? atHome && merged.clock.length > 0 : !agree(record, merged);
 }
 
 /** Resolves when R of the preference list have answered; throws the failure otherwise. */
 function readReplicas(node: StorageNode, place: Place, get: ValidGet, deadline: number): Promise<Quorum<ReplicaCopy>> {
-  return readFrom(node, place, readersOf(node, place), get, deadline);
+  const readers = get.strict ? reachableOf(node, place.homes) : readersOf(node, place);
+  const all = node.random.below(chances) < get.readAllProbability * chances;
+  const atOnce = all ? Math.max(get.r, place.homes.length) : get.r;
+  return readFrom(node, place, readers, get, deadline, atOnce);
 }
 
 /** The same of homes only. */
@@ -85,12 +106,14 @@ async function readFrom(
   readers: readonly RingNode[],
   { storageKey, r }: Pick<ValidGet, 'storageKey' | 'r'>,
   deadline: number,
+  /** How many are asked before the first has failed, or been slow. */
+  atOnce = r,
 ): Promise<Quorum<ReplicaCopy>> {
   if (readers.length < r) throw notEnoughReplicas(place, r, readers.length);
   const decode = decoder(node);
   const read = async ({ id }: RingNode) => decode(await replicaOn(node, id).read({ key: storageKey, deadline }));
   const ask = (reader: RingNode) => [reader.id, read(reader)] as const;
-  let asked = r;
+  let asked = atOnce;
   const askNext = () => {
     const reader = readers[asked++];
     return reader === undefined ? undefined : ask(reader);
@@ -99,7 +122,7 @@ async function readFrom(
     needed: r,
     deadline,
     deadlines: node.deadlines,
-    asked: readers.slice(0, r).map(ask),
+    asked: readers.slice(0, atOnce).map(ask),
     onFailure(nodeId, error) {
       node.metrics.replicaFailed(nodeId, 'read', error);
       return askNext();

@@ -50,7 +50,7 @@ async function write(
   const isRetry = request.attempt > 0 && request.requestId.length > 0;
   const known = isRetry ? await recall(node, place, request, deadline) : undefined;
   const apply = known === undefined ? applyNew : (copy: Copy) => applyKnown(copy, known);
-  const selection = selectWriters(node, place);
+  const selection = selectWriters(node, place, request.strict);
   const { chosen, spare } = selection;
   if (chosen.length + spare.length < request.w) throw notEnoughReplicas(place, request.w, chosen.length + spare.length);
   const standIns = createStandIns(selection);

@@ -87,9 +87,10 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
     read: ({ key }) => store.read(key),
 
     async inspect({ key, requestId }) {
-      const { held, committed } = await store.change(key, () => undefined, false);
+      // Synced where a request is asked for: what was remembered with the record can be found then.
+      const { held, committed } = await store.change(key, () => undefined, requestId !== undefined);
       if (requestId === undefined) return { record: held.bytes, owed: held.owed };
-      await committed; // what was remembered with it can be found then
+      await committed;
       return { record: held.bytes, owed: held.owed, knownDot: await requests.find(key, requestId) };
     },
 

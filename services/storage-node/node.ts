@@ -56,12 +56,16 @@ export function placeOf(ring: Ring, storageKey: Uint8Array): Place {
 }
 
 /** Who runs a write of the key that this node coordinates. */
-export function selectWriters(node: Pick<StorageNode, 'id' | 'peers'>, { ring, preference }: Place): Selection {
+export function selectWriters(
+  node: Pick<StorageNode, 'id' | 'peers'>,
+  { ring, preference }: Place,
+  strict: boolean,
+): Selection {
   return selectReplicas({
     preference: preference.map(({ id }) => id),
     replicas: ring.replicas,
     coordinator: node.id,
-    strict: false,
+    strict,
     reachable: (id) => node.peers.reachable(id),
   });
 }

@@ -10,7 +10,7 @@ import { currentRing } from '../core/ring/current-ring.ts';
 import type { Arrival } from '../platform/streams/session-server.ts';
 import { coordinateGet } from './coordinate-get.ts';
 import { coordinateDelete, coordinatePut } from './coordinate-put.ts';
-import { type Place, placeOf, type StorageNode } from './node.ts';
+import { notEnoughReplicas, type Place, placeOf, type StorageNode } from './node.ts';
 
 /** Sends an operation on to another storage node. */
 export type Forward = (nodeId: string, operation: Operation, deadline: number) => Promise<Omit<Result, 'id'>>;
@@ -26,15 +26,17 @@ export async function runOperation(
   const ring = currentRing(node);
   const { get, put, delete: remove } = operation;
   /** Runs it where it belongs. */
-  const placed = async <V extends Located>(
+  const placed = async <V extends Located & { readonly strict: boolean }>(
     request: V,
     run: (place: Place, request: V) => Promise<Omit<Result, 'id'>>,
   ) => {
     const place = placeOf(ring, request.storageKey);
-    if (!forwarded && !place.homes.some(({ id }) => id === node.id)) {
+    const isHome = place.homes.some(({ id }) => id === node.id);
+    if (!forwarded && !isHome) {
       const answer = await sendOn(node, forward, place, operation, deadline);
       if (answer !== undefined) return answer;
     }
+    if (request.strict && !isHome) throw notEnoughReplicas(place, 1, 0);
     if (!place.preference.some(({ id }) => id === node.id)) throw notInList(node, place);
     return run(place, request);
   };

@@ -236,7 +236,6 @@ test('what is not said has its default: a majority, 3 MiB of values, no context,
   assert.equal(valid.r, 2);
   assert.equal(valid.bytesMax, 3 * 1024 * 1024);
   assert.deepEqual(valid.session, []);
-  assert.equal(valid.sessionGiven, false);
   assert.equal(valid.dots, undefined);
   assert.equal(validateGet(get, 5, validation).r, 3);
   assert.equal(validateGet(get, 1, validation).r, 1);
@@ -268,7 +267,7 @@ test('a context of the key is read, for puts, deletes and sessions alike', () =>
   assert.deepEqual(asPut({ context })().context, known);
   assert.deepEqual(asDelete({ context })().context, known);
   const valid = asGet({ sessionContext: context })();
-  assert.deepEqual([valid.session, valid.sessionGiven], [known, true]);
+  assert.deepEqual(valid.session, known);
 });
 
 test('keys that are no UTF-8, hold 0x00 or differ only in Unicode form are themselves, byte for byte', () => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import { builtInNamespace } from '../../services/core/namespaces/namespace.ts';
 import { createHintBook } from '../../services/storage-node/hints.ts';
 import { type ClusterOptions, createCluster, type TestNode } from './cluster.ts';
 import { createReadableMetrics } from './metrics.ts';
@@ -170,4 +171,34 @@ test('a record that belongs elsewhere is refused where it is owed to nobody', as
   }
   await other.node.replica.write({ ...write, hintedFor: homes[1].id });
   await other.node.replica.write({ ...write, hintedFor: '' });
+});
+
+test('a strict namespace has no fallbacks: homes alone take its writes and answer its reads', async () => {
+  const { cluster, homes, others } = await setup();
+  cluster.namespaces.set('default', { ...builtInNamespace, version: 1, strict: true });
+  const { receipt } = await stored(cluster.run(homes[0], put('cart', 'v', { w: 3 })));
+  assert.ok(receipt?.acks.every(({ hintedFor }) => hintedFor === ''));
+  cluster.setReachable(homes[1], false);
+  await stored(cluster.run(homes[0], put('cart', 'w')));
+  assert.equal((await failureOf(cluster.run(homes[0], put('cart', 'x', { w: 3 })))).reason, 'NOT_ENOUGH_REPLICAS');
+  assert.equal((await failureOf(cluster.run(homes[0], get('cart', { r: 3 })))).reason, 'NOT_ENOUGH_REPLICAS');
+  for (const home of homes) cluster.setReachable(home, false);
+  for (const operation of [put('cart', 'y'), get('cart')]) {
+    const failure = await failureOf(cluster.run(others[0] as TestNode, operation));
+    assert.deepEqual([failure.reason, failure.outcome], ['NOT_ENOUGH_REPLICAS', 'NOT_APPLIED']);
+  }
+  for (const other of others) assert.equal(await cluster.held(other, 'cart'), undefined);
+});
+
+test('a namespace can have all N asked on each get, and a home that was behind is mended', async () => {
+  const { cluster, homes } = await setup();
+  cluster.namespaces.set('default', { ...builtInNamespace, version: 1, readAllProbability: 1 });
+  homes[2].answers = 'no';
+  await stored(cluster.run(homes[0], put('cart', 'v', { w: 2 })));
+  for (let i = 0; i < 20; i++) await turn();
+  homes[2].answers = 'yes';
+  const { certificate } = await gotten(cluster.run(homes[0], get('cart', { r: 1 })));
+  assert.equal(certificate?.replicasAsked, 3);
+  for (let i = 0; i < 40; i++) await turn();
+  assert.ok((await cluster.held(homes[2], 'cart')) !== undefined);
 });

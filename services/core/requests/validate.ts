@@ -31,12 +31,13 @@ export interface Located {
 export interface ValidGet extends Located {
   readonly r: number;
   readonly session: CausalContext;
-  readonly sessionGiven: boolean;
   readonly bytesMax: number;
   /** Only these siblings; undefined: all. */
   readonly dots: ReadonlySet<string> | undefined;
   /** Of asking all N replicas at once; the namespace's. */
   readonly readAllProbability: number;
+  /** Only homes may answer it; the namespace's. */
+  readonly strict: boolean;
 }
 
 export interface ValidWrite extends Located {
@@ -87,10 +88,10 @@ export function validateGet(request: GetRequest, replicas: number, validation: V
     ...located,
     r: checkQuorum('r', request.r, namespace.r, replicas),
     session: checkContext('session_context', request.sessionContext, located, validation.contexts),
-    sessionGiven: request.sessionContext.length > 0,
     bytesMax: request.maxBytes === 0 ? validation.limits.answerBytesDefault : request.maxBytes,
     dots: request.dots.length === 0 ? undefined : new Set(request.dots.map(checkDot)),
     readAllProbability: namespace.readAllProbability,
+    strict: namespace.strict,
   };
 }
 
