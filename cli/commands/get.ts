@@ -1,15 +1,18 @@
 import type { Command } from 'commander';
-import type { GetAnswer, Sibling } from '../../client/index.ts';
+import { getAll } from '../../client/all-siblings.ts';
+import type { CartwheelClient, GetAnswer, GetOptions, Key, Sibling } from '../../client/index.ts';
 import { withClient } from '../connection.ts';
 import { addKey, keyOf } from '../key.ts';
-import { base64, bytesField, count, duration, json, plural, preview, printable, write } from '../output.ts';
+import { base64, bytesField, count, duration, json, note, plural, preview, printable, write } from '../output.ts';
 import { Problem, usageProblem } from '../problem.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
 import { integerBetween } from '../values.ts';
 
-interface GetOptions {
+interface GetCommandOptions {
   raw?: boolean;
   r?: number;
+  dot?: string[];
+  maxBytes?: number;
   keyBase64?: boolean;
 }
 
@@ -18,33 +21,74 @@ export function addGet(program: Command): void {
     .description('read a key: all its siblings, and the context to write with')
     .option('--raw', "write the value's bytes and nothing else; fails unless there is exactly one")
     .option('--r <n>', 'replicas that must answer', integerBetween(1, 255))
+    .option('--dot <dot>', 'only this sibling; may be given again', (dot: string, more: string[] = []) => [
+      ...more,
+      dot,
+    ])
+    .option('--max-bytes <n>', 'no more value bytes than this, at least one sibling', integerBetween(1, 2 ** 32 - 1))
     .addHelpText(
       'after',
       `
-Exits with 1 when there is no value.
+Exits with 1 when there is no value. A put with the context replaces every sibling that is there. So all of them are
+shown, unless --max-bytes leaves some out, which is said; with --dot there is no context.
 
 Examples:
   cartwheel get cart-1
   cartwheel get cart-1 -o json | jq .siblings
-  cartwheel get photo-7 --raw > photo.jpg`,
+  cartwheel get photo-7 --raw > photo.jpg
+  cartwheel get photo-7 --dot 84e7a14eec10bd01:1 --raw > photo-1.jpg`,
     )
-    .action(async (key: string, options: GetOptions, command: Command) => {
+    .action(async (key: string, options: GetCommandOptions, command: Command) => {
       const settings = settingsOf(command);
       if (options.raw === true && settings.output === 'json') {
         throw usageProblem('both --raw and -o json are given', 'give one');
       }
       const keyBytes = keyOf(key, options);
-      const answer = await withClient(settings, (client) =>
-        client.get(keyBytes, { ...operationOptions(settings), ...(options.r === undefined ? {} : { r: options.r }) }),
+      const { dot: dots, maxBytes } = options;
+      const read = { ...operationOptions(settings), r: options.r, dots };
+      const found = await withClient(settings, (client) =>
+        maxBytes === undefined ? allSiblings(client, keyBytes, key, read) : client.get(keyBytes, { ...read, maxBytes }),
       );
+      const answer = dots === undefined ? found : { ...found, context: noContext };
       if (options.raw === true) {
         await writeRaw(key, answer);
         return;
       }
       if (settings.output === 'json') await write(json(answerJson(keyBytes, answer)));
-      if (answer.siblings.length === 0) throw notFound(key, answer);
+      if (answer.siblings.length === 0) throw dots === undefined ? notFound(key, answer) : noSuchSibling(key, dots);
       if (settings.output === 'table') await write(answerBlock(keyBytes, answer));
+      if (answer.omitted.length > 0 && dots === undefined) {
+        note(
+          `WARNING: the context covers ${plural(answer.omitted.length, 'sibling')} that --max-bytes left out: ` +
+            'a put or delete with it destroys values that were not shown',
+        );
+      }
     });
+}
+
+/** A context given out with chosen siblings would cover all the others, unseen. */
+const noContext = Buffer.alloc(0);
+
+/** What get shows and resolve decides on: every value that the context covers. */
+export async function allSiblings(
+  client: Pick<CartwheelClient, 'get'>,
+  key: Key,
+  shown: string,
+  options: GetOptions,
+): Promise<GetAnswer> {
+  const answer = await getAll(client, key, options);
+  if (answer !== undefined) return answer;
+  throw new Problem(
+    `${printable(shown)}: its siblings changed each time while they were read`,
+    'try again; get --max-bytes shows a part of them',
+  );
+}
+
+function noSuchSibling(key: string, dots: readonly string[]): Problem {
+  return new Problem(
+    `${printable(key)} has no sibling ${printable(dots.join(' '))}`,
+    'get without --dot shows what there is',
+  );
 }
 
 export function notFound(key: string, answer: GetAnswer): Problem {
@@ -88,8 +132,8 @@ function answerBlock(key: Uint8Array, answer: GetAnswer): string {
     `key       ${preview(key, shownCharacters)}`,
     `siblings  ${count(siblings.length + omitted.length)}`,
     ...siblingLines(siblings),
-    ...(omitted.length === 0 ? [] : [`omitted   ${omitted.join(' ')} (too large for one answer)`]),
-    `context   ${base64(answer.context)}`,
+    ...(omitted.length === 0 ? [] : [`omitted   ${omitted.join(' ')} (left out for their size)`]),
+    ...(answer.context.length === 0 ? [] : [`context   ${base64(answer.context)}`]),
     `read      ${certificate.replicasAnswered} of ${plural(certificate.replicasAsked, 'replica')} asked answered, ` +
       `${certificate.homesAnswered} of them homes${ring}${divergent}`,
     '',

@@ -21,7 +21,7 @@ export function addPut(program: Command): void {
     .description('write a value')
     .argument('[value]', "the value; '-' reads it from standard input")
     .option('--file <path>', 'take the value from a file')
-    .option('--context <base64>', 'the context of a get: replaces exactly what that get showed', base64Bytes)
+    .option('--context <base64>', 'the context of a get: replaces the values that were there then', base64Bytes)
     .option('--w <n>', 'replicas that must have it before the answer', integerBetween(1, 255))
     .addOption(durabilityOption())
     .addHelpText(

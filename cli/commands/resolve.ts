@@ -3,13 +3,13 @@ import { type Command, Option } from 'commander';
 import type { GetAnswer, Sibling } from '../../client/index.ts';
 import { withClient } from '../connection.ts';
 import { addKey, keyOf } from '../key.ts';
-import { count, note, printable, textOf } from '../output.ts';
+import { count, note, plural, printable, textOf } from '../output.ts';
 import { Problem, usageProblem } from '../problem.ts';
 import { mergeInEditor } from '../resolve/editor.ts';
 import { type Json, UnionImpossible, union } from '../resolve/union.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
 import { integerBetween } from '../values.ts';
-import { notFound, siblingLines } from './get.ts';
+import { allSiblings, notFound, siblingLines } from './get.ts';
 import { writeAnswer } from './put.ts';
 
 interface ResolveOptions {
@@ -47,14 +47,8 @@ Examples:
       if (ways.length > 1)
         throw usageProblem('more than one of --pick, --value, --merge, --editor is given', 'give one');
       await withClient(settings, async (client) => {
-        const seen = await client.get(keyBytes, operationOptions(settings));
+        const seen = await allSiblings(client, keyBytes, key, operationOptions(settings));
         if (seen.siblings.length === 0) throw notFound(key, seen);
-        if (seen.omitted.length > 0) {
-          throw new Problem(
-            `${count(seen.omitted.length)} siblings of ${printable(key)} are too large for one answer: ${seen.omitted.join(' ')}`,
-            'put a value of your own with the context that `cartwheel get -o json` shows',
-          );
-        }
         if (seen.siblings.length === 1 && options.value === undefined) {
           note(`${printable(key)} has one value: nothing to resolve`);
           return;
@@ -79,7 +73,10 @@ async function chosen(seen: GetAnswer, options: ResolveOptions): Promise<Uint8Ar
   if (options.pick !== undefined) {
     const picked = siblings[options.pick - 1];
     if (picked === undefined) {
-      throw new Problem(`--pick ${options.pick}: there are ${siblings.length} siblings`, 'cartwheel get shows them');
+      throw new Problem(
+        `--pick ${options.pick}: there ${siblings.length === 1 ? 'is' : 'are'} ${plural(siblings.length, 'sibling')}`,
+        'cartwheel get shows them',
+      );
     }
     return picked.value;
   }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { type FakeStore, startFakeStore } from './fake-store.ts';
+import { answerBytesDefault, type FakeStore, startFakeStore } from './fake-store.ts';
 import { cartwheel, cartwheelBytes, type RunOptions } from './run-cartwheel.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'cartwheel-commands-'));
@@ -19,6 +19,7 @@ beforeEach(() => {
   store.values.clear();
   store.requestIds.length = 0;
   store.extraMembers.length = 0;
+  store.answerBytes = answerBytesDefault;
   store.refuse = () => undefined;
 });
 after(() => {
@@ -145,6 +146,84 @@ test('resolve writes nothing when it cannot: no such sibling, no union, no termi
   const edited = await cartwheel(['resolve', 'k', '--editor'], { env: { ...env, VISUAL: 'true' } });
   assert.match(edited.stderr, /a line with <<<<<<< is left in; nothing was written/);
   assert.equal(store.values.get('k')?.length, 2);
+});
+
+test('get shows every sibling that its context covers, however many answers that takes', async () => {
+  store.answerBytes = 10;
+  const values = Array.from({ length: 7 }, (_, i) => `value ${i} of 7`);
+  for (const value of values) store.put('k', value);
+  const answer = JSON.parse((await run(['get', 'k', '-o', 'json'])).stdout);
+  assert.deepEqual(
+    answer.siblings.map(({ value }: { value: string }) => value),
+    values,
+  );
+  assert.deepEqual(answer.omitted, []);
+  assert.match((await run(['get', 'k'])).stdout, /siblings {2}7\n[\s\S]* 7\. value 6 of 7\n/);
+});
+
+test('what get leaves out because it was told to is said, and no context comes with chosen siblings', async () => {
+  for (const value of ['first one', 'second one', 'third one']) store.put('k', value);
+  const bounded = await run(['get', 'k', '--max-bytes', '20']);
+  assert.match(bounded.stdout, /siblings {2}3\n[\s\S]*omitted {3}fake:\d+ \(left out/);
+  assert.match(bounded.stderr, /WARNING: the context covers 1 sibling that --max-bytes left out: .* destroys/);
+  const [, second, third] = (store.values.get('k') ?? []).map(({ dot }) => dot);
+  const chosen = await run(['get', 'k', '--dot', second as string, '--dot', third as string, '-o', 'json']);
+  const { siblings, context } = JSON.parse(chosen.stdout);
+  assert.deepEqual(
+    siblings.map(({ value }: { value: string }) => value),
+    ['second one', 'third one'],
+  );
+  assert.equal(context, '');
+  assert.equal((await run(['get', 'k', '--dot', third as string, '--raw'])).stdout, 'third one');
+  assert.match((await run(['get', 'k', '--dot', 'fake:99'])).stderr, /k has no sibling fake:99/);
+});
+
+test('a sibling that is gone when it is asked for makes get begin again, and give up where that goes on', async () => {
+  store.answerBytes = 1;
+  store.put('k', 'one');
+  store.put('k', 'two');
+  let replaced = 0;
+  store.refuse = ({ get }) => {
+    if ((get?.dots.length ?? 0) > 0 && replaced < 1) {
+      replaced++;
+      store.values.get('k')?.pop();
+      store.put('k', 'three');
+    }
+    return undefined;
+  };
+  const { siblings } = JSON.parse((await run(['get', 'k', '-o', 'json'])).stdout);
+  assert.deepEqual(
+    siblings.map(({ value }: { value: string }) => value),
+    ['one', 'three'],
+  );
+  replaced = Number.NEGATIVE_INFINITY;
+  const { code, stdout, stderr } = await run(['get', 'k', '-o', 'json']);
+  assert.match(stderr, /k: its siblings changed each time while they were read/);
+  assert.deepEqual([code, stdout], [1, '']);
+});
+
+test('resolve sees siblings that do not fit into one answer', async () => {
+  store.answerBytes = 10;
+  const siblings = () => {
+    store.values.clear();
+    for (const item of ['apple', 'pear', 'plum']) store.put('k', JSON.stringify({ items: [item.repeat(9)] }));
+  };
+  const left = () =>
+    JSON.parse(
+      store.values
+        .get('k')
+        ?.map(({ value }) => value.toString())
+        .join(' ') ?? '',
+    ).items;
+  siblings();
+  await run(['resolve', 'k', '--pick', '3']);
+  assert.deepEqual(left(), ['plum'.repeat(9)]);
+  siblings();
+  await run(['resolve', 'k', '--merge', 'union']);
+  assert.deepEqual(
+    left(),
+    ['apple', 'pear', 'plum'].map((item) => item.repeat(9)),
+  );
 });
 
 test('keys lists, filters, limits and counts; --count prints digits only', async () => {

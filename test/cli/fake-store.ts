@@ -31,6 +31,8 @@ export interface FakeStore {
   readonly requestIds: string[];
   /** The reason to refuse this operation with, or undefined to carry it out. */
   refuse: (operation: Operation) => { reason: Reason; code: number } | undefined;
+  /** Value bytes in an answer to a get that names no bound. */
+  answerBytes: number;
   /** Addresses of members besides itself, for GetStatus. */
   readonly extraMembers: string[];
   /** Adds a sibling. */
@@ -38,6 +40,7 @@ export interface FakeStore {
   close(): void;
 }
 
+export const answerBytesDefault = 3 * 1024 * 1024;
 const version = { term: 1n, sequence: 7n };
 
 export async function startFakeStore(): Promise<FakeStore> {
@@ -75,11 +78,18 @@ export async function startFakeStore(): Promise<FakeStore> {
     }
     if (operation.get) {
       const key = operation.get.key.toString('latin1');
-      const siblings = (values.get(key) ?? []).map(({ value, dot }) => ({
-        value,
-        dot,
-        writtenAtMs: 1_700_000_000_000n,
-      }));
+      const { dots, maxBytes } = operation.get;
+      const omitted: string[] = [];
+      const siblings: { value: Buffer; dot: string; writtenAtMs: bigint }[] = [];
+      let bytes = 0;
+      for (const { value, dot } of values.get(key) ?? []) {
+        if (dots.length > 0 && !dots.includes(dot)) continue;
+        if (siblings.length > 0 && bytes + value.length > (maxBytes || store.answerBytes)) omitted.push(dot);
+        else {
+          bytes += value.length;
+          siblings.push({ value, dot, writtenAtMs: 1_700_000_000_000n });
+        }
+      }
       const certificate = {
         replicasAsked: 2,
         replicasAnswered: 2,
@@ -89,7 +99,7 @@ export async function startFakeStore(): Promise<FakeStore> {
       };
       return Result.fromPartial({
         id,
-        get: GetResponse.fromPartial({ siblings, context: contextOf(key), certificate }),
+        get: GetResponse.fromPartial({ siblings, omitted, context: contextOf(key), certificate }),
       });
     }
     if (operation.put) {
@@ -168,6 +178,7 @@ export async function startFakeStore(): Promise<FakeStore> {
   });
   const store: FakeStore = {
     address: `127.0.0.1:${port}`,
+    answerBytes: answerBytesDefault,
     extraMembers: [],
     values,
     requestIds,
