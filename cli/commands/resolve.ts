@@ -6,7 +6,8 @@ import { addKey, keyOf } from '../key.ts';
 import { count, note, plural, printable, textOf } from '../output.ts';
 import { Problem, usageProblem } from '../problem.ts';
 import { mergeInEditor } from '../resolve/editor.ts';
-import { type Json, UnionImpossible, union } from '../resolve/union.ts';
+import { type Json, parseJson, printJson } from '../resolve/lossless-json.ts';
+import { UnionImpossible, union } from '../resolve/union.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
 import { integerBetween } from '../values.ts';
 import { allSiblings, notFound, siblingLines } from './get.ts';
@@ -88,17 +89,24 @@ async function chosen(seen: GetAnswer, options: ResolveOptions): Promise<Uint8Ar
 function unionOf(siblings: readonly Sibling[]): Buffer {
   const values = siblings.map(({ value, dot }) => {
     try {
-      return JSON.parse(textOf(value) ?? '') as Json;
-    } catch {
+      return parseJson(textOf(value) ?? '');
+    } catch (error) {
+      if (error instanceof RangeError) throw nestedTooDeep();
       throw new Problem(`--merge union: sibling ${printable(dot)} is not JSON`, 'use --pick, --value or --editor');
     }
   });
   try {
-    return Buffer.from(JSON.stringify(union(values as [Json, ...Json[]])), 'utf8');
+    return Buffer.from(printJson(union(values as [Json, ...Json[]])), 'utf8');
   } catch (error) {
+    if (error instanceof RangeError) throw nestedTooDeep();
     if (!(error instanceof UnionImpossible)) throw error;
     throw new Problem(`--merge union: ${printable(error.message)}`, 'use --pick, --value or --editor');
   }
+}
+
+/** What reads and writes JSON recurses. */
+function nestedTooDeep(): Problem {
+  return new Problem('--merge union: the siblings are nested too deep', 'use --pick, --value or --editor');
 }
 
 /** Undefined when the person wants none of it. */

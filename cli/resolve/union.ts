@@ -5,11 +5,11 @@
  *   objects    every member of any of them; members of both merge likewise
  *   the rest   must be equal
  *
- * Equal means equal as JSON, whatever the order of members. It cannot tell what somebody removed from what
- * somebody else never had: what was removed on one side only comes back.
+ * Equal means equal as JSON, whatever the order of members and the spelling of numbers, which keep the one that came
+ * first. It cannot tell what somebody removed from what somebody else never had: what was removed on one side only
+ * comes back.
  */
-
-export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+import { canonicalNumber, type Json, JsonNumber, printJson } from './lossless-json.ts';
 
 /** Two siblings say different things at `path`, and neither is a collection. */
 export class UnionImpossible extends Error {
@@ -48,18 +48,19 @@ function unionOfTwo(a: Json, b: Json, path: string): Json {
 }
 
 function isObject(value: Json): value is { [name: string]: Json } {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof JsonNumber);
 }
 
 /** One text for all spellings of a value. */
 function canonical(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (value instanceof JsonNumber) return canonicalNumber(value);
   if (!isObject(value)) return JSON.stringify(value);
   const members = Object.keys(value).sort();
   return `{${members.map((name) => `${JSON.stringify(name)}:${canonical(value[name] as Json)}`).join(',')}}`;
 }
 
 function shown(value: Json): string {
-  const text = JSON.stringify(value);
+  const text = printJson(value);
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }
