@@ -111,15 +111,12 @@ async function runLoad(plan: LoadPlan): Promise<void> {
     progress.end();
   }
   if (signal.aborted) {
-    throw new Interrupted(`stopped after record ${count(counts.watermark.value)}`);
+    throw new Interrupted(`stopped after record ${count(counts.watermark.value)}`, goesOn);
   }
   if (counts.stoppedBy !== undefined) {
     const cause = connectionProblem(counts.stoppedBy);
     if (!(cause instanceof Problem)) throw counts.stoppedBy;
-    throw new Problem(
-      `stopped after record ${count(counts.watermark.value)}: ${messageOf(cause)}`,
-      'the same command goes on from there',
-    );
+    throw new Problem(`stopped after record ${count(counts.watermark.value)}: ${messageOf(cause)}`, goesOn);
   }
   journal.remove();
   await reportLoad(plan, counts, progress.seconds);
@@ -167,12 +164,15 @@ async function runVerify(plan: LoadPlan): Promise<void> {
   }));
   try {
     await Promise.race([verify(file, client, loadOptions(plan), counts), afterAbort(signal, 0)]);
+  } catch (error) {
+    if (!signal.aborted) throw error; // else it ends with the failure of what was under way
   } finally {
     progress.end();
   }
-  if (signal.aborted) throw new Interrupted(`stopped at record ${count(counts.records)}`);
-  const { equal, different, missing, siblings, withoutKey, replaced, retries, sourceSum, readSum } = counts;
-  const compared = counts.records - withoutKey.count - replaced;
+  if (signal.aborted)
+    throw new Interrupted(`stopped at record ${count(counts.records)}`, 'a verification always begins anew');
+  const { equal, different, missing, siblings, rejected, replaced, retries, sourceSum, readSum } = counts;
+  const compared = counts.records - rejected.count - replaced;
   if (settings.output === 'json') {
     await write(
       json({
@@ -182,7 +182,7 @@ async function runVerify(plan: LoadPlan): Promise<void> {
         different: different.count,
         missing: missing.count,
         siblings: siblings.count,
-        withoutKey: withoutKey.count,
+        rejected: rejected.count,
         replaced,
         retries,
         sourceSha256: sourceSum,
@@ -193,7 +193,7 @@ async function runVerify(plan: LoadPlan): Promise<void> {
   } else {
     await write(
       [
-        `${plural(counts.records, 'record')} compared in ${duration(progress.seconds)}: ${count(equal)} equal, ` +
+        `${count(compared)} of ${plural(counts.records, 'record')} compared in ${duration(progress.seconds)}: ${count(equal)} equal, ` +
           `${count(different.count)} different, ${count(missing.count)} missing, ` +
           `${count(siblings.count)} with siblings, ${plural(retries, 'failed read')}`,
         `source  sha256 ${sourceSum}`,
@@ -203,13 +203,15 @@ async function runVerify(plan: LoadPlan): Promise<void> {
     );
   }
   if (replaced > 0) note(`${plural(replaced, 'record')} left out: a later one has the same key`);
-  tell(withoutKey, 'left out');
+  tell(rejected, 'left out: they cannot be stored, and load rejects them');
   tell(different, 'differ from what is stored');
   tell(missing, 'not found');
   tell(siblings, 'have siblings');
   if (equal !== compared || sourceSum !== readSum) {
     throw new Problem(`${plural(compared - equal, 'record')} of ${count(compared)} differ from the file`);
   }
+  if (compared === 0 && counts.records > 0)
+    throw new Problem('no record was compared', 'is --key the one of the load?');
 }
 
 /** The part of a verification that reading the file alone takes, about. */
@@ -299,8 +301,10 @@ function afterAbort(signal: AbortSignal, ms: number): Promise<void> {
   });
 }
 
+const goesOn = 'the same command goes on from there';
+
 class Interrupted extends Problem {
-  constructor(message: string) {
-    super(message, 'the same command goes on from there', 130);
+  constructor(message: string, hint: string) {
+    super(message, hint, 130);
   }
 }

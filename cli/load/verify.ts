@@ -6,11 +6,14 @@
  *   length of key (u32, big-endian) ‖ key ‖ length of value (u32) ‖ value
  *
  * once with the values of the file and once with those read (all siblings, one after the other). Of records with
- * one key only the last one is looked at, as in loading; records that have no key are left out and counted.
+ * one key only the last one is looked at, as in loading; records that a load rejects (for their key, or because they
+ * are nested too deep) are left out and counted.
  */
 import { createHash, type Hash } from 'node:crypto';
 import type { GetAnswer } from '../../client/index.ts';
+import { isOperationFailed } from '../connection.ts';
 import { printable } from '../output.ts';
+import { messageOf } from '../problem.ts';
 import { KeySet } from './key-set.ts';
 import { KeyMissing } from './key-template.ts';
 import { Findings, isOnly, type LoadOptions, type LoadStore, storedValue } from './loader.ts';
@@ -25,7 +28,8 @@ export class VerifyCounts {
   readonly different = new Findings();
   readonly missing = new Findings();
   readonly siblings = new Findings();
-  readonly withoutKey = new Findings();
+  /** Records that cannot be stored, and so cannot be there. */
+  readonly rejected = new Findings();
   /** Records that a later one with the same key replaces. */
   replaced = 0;
   retries = 0;
@@ -59,8 +63,12 @@ export async function verify(
   const compareNext = async () => {
     const comparison = waiting.shift() as Comparison;
     const answer = await comparison.answer;
-    if ('failed' in answer) throw answer.failed;
-    const { key, value } = comparison;
+    const { number, key, value } = comparison;
+    if ('failed' in answer) {
+      if (!isOfTheKey(answer.failed)) throw answer.failed;
+      counts.rejected.add(`${nameOf(number, key)}: ${messageOf(answer.failed)}`);
+      return;
+    }
     addTo(source, key, [value]);
     addTo(
       read,
@@ -78,11 +86,16 @@ export async function verify(
       counts.replaced++;
       continue;
     }
+    const value = valueOrReason(record);
+    if ('tooDeep' in value) {
+      counts.rejected.add(`${nameOf(record.number, key)}: ${value.tooDeep}`);
+      continue;
+    }
     const answer = withRetries(() => store.get(key, options.operation), {
       ...options,
       onRetry: () => counts.retries++,
     }).catch((error: unknown) => ({ failed: error }));
-    waiting.push({ number: record.number, key, value: storedValue(record.value), answer });
+    waiting.push({ number: record.number, key, value: value.bytes, answer });
     if (waiting.length >= options.concurrency) await compareNext();
   }
   while (waiting.length > 0) await compareNext();
@@ -91,11 +104,29 @@ export async function verify(
 }
 
 function judge({ number, key, value }: Comparison, answer: GetAnswer, counts: VerifyCounts): void {
-  const what = `record ${number} (${printable(key.slice(0, 100))})`;
+  const what = nameOf(number, key);
   if (isOnly(answer, value)) counts.equal++;
   else if (answer.siblings.length === 0) counts.missing.add(what);
   else if (answer.siblings.length + answer.omitted.length > 1) counts.siblings.add(what);
   else counts.different.add(what);
+}
+
+function nameOf(number: number, key: string): string {
+  return `record ${number} (${printable(key.slice(0, 100))})`;
+}
+
+/** No such key can be stored: a load has rejected the record. */
+function isOfTheKey(error: unknown): boolean {
+  return isOperationFailed(error) && (error.reason === 'KEY_EMPTY' || error.reason === 'KEY_TOO_LARGE');
+}
+
+function valueOrReason(record: SourceRecord): { bytes: Buffer } | { tooDeep: string } {
+  try {
+    return { bytes: storedValue(record.value) };
+  } catch (error) {
+    if (error instanceof RangeError) return { tooDeep: messageOf(error) }; // JSON.stringify recurses
+    throw error;
+  }
 }
 
 function keyOf(record: SourceRecord, options: VerifyOptions, counts: VerifyCounts | undefined): string | undefined {
@@ -103,7 +134,7 @@ function keyOf(record: SourceRecord, options: VerifyOptions, counts: VerifyCount
     return options.key.keyOf(record.value);
   } catch (error) {
     if (!(error instanceof KeyMissing)) throw error;
-    counts?.withoutKey.add(`record ${record.number}: ${error.message}`);
+    counts?.rejected.add(`record ${record.number}: ${error.message}`);
     return undefined;
   }
 }

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { answerBytesDefault, type FakeStore, startFakeStore } from './fake-store.ts';
 import { cartwheel, cartwheelBytes, type RunOptions } from './run-cartwheel.ts';
 
+const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), 'cartwheel-commands-'));
 let store: FakeStore;
 let env: Record<string, string>;
@@ -236,7 +237,6 @@ test('keys lists, filters, limits and counts; --count prints digits only', async
 
 test('a reader that goes away ends the listing quietly', async () => {
   for (let i = 0; i < 20_000; i++) store.put(`key-${'x'.repeat(50)}-${i}`, 'v');
-  const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
   const child = spawn(process.execPath, [main, 'keys'], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -300,6 +300,49 @@ test('load writes a file, loads it again without siblings, and --verify finds it
   assert.match(missing.stderr, /1 record not found:\n {2}record 10 \(g2\/9\)/);
 });
 
+test('--verify counts the records that load rejects, and goes on', async () => {
+  const path = join(scratch, 'rejects.ndjson');
+  const ids = ['a', '', 'x'.repeat(5000), undefined, 'b'];
+  writeFileSync(path, ids.map((id) => `${JSON.stringify({ id })}\n`).join(''));
+  store.refuse = ({ put, get }) => {
+    const { length } = (put ?? get)?.key ?? '';
+    if (length === 0) return { reason: 1, code: 3 };
+    return length > 4096 ? { reason: 2, code: 3 } : undefined;
+  };
+  const args = ['load', path, '--key', 'id'];
+  const loaded = await run(args);
+  assert.match(loaded.stderr, /3 records of 5 not written\n$/);
+  const { code, stdout, stderr } = await run([...args, '--verify']);
+  assert.match(stdout, /^2 of 5 records compared in .*: 2 equal, 0 different, 0 missing/);
+  assert.match(
+    stderr,
+    /3 records left out: .*\n {2}record 4: field 'id' is missing\n {2}record 2 \(\): .*\n {2}record 3 \(xxx/,
+  );
+  assert.equal(code, 0);
+  const none = await run(['load', path, '--key', 'no', '--verify']);
+  assert.equal(none.code, 1);
+  assert.match(none.stderr, /no record was compared/);
+});
+
+test('an interrupted --verify promises nothing that it does not keep', async () => {
+  const path = join(scratch, 'verified.ndjson');
+  writeFileSync(path, Array.from({ length: 100 }, (_, id) => `${JSON.stringify({ id })}\n`).join(''));
+  const child = spawn(process.execPath, [main, 'load', path, '--key', 'id', '--verify'], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  store.refuse = () => {
+    if (!child.killed) child.kill('SIGINT');
+    return { reason: 26, code: 8 };
+  };
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk;
+  });
+  assert.equal(await new Promise((resolve) => child.once('close', resolve)), 130);
+  assert.match(stderr, /^cartwheel: stopped at record \d+ \(a verification always begins anew\)\n$/);
+});
+
 test('a load that was stopped goes on where it was, and leaves no journal when it is done', async () => {
   const path = join(scratch, 'stopped.ndjson');
   writeFileSync(path, Array.from({ length: 300 }, (_, id) => `${JSON.stringify({ id })}\n`).join(''));
@@ -321,7 +364,6 @@ test('a load that was stopped goes on where it was, and leaves no journal when i
 test('Ctrl-C in a load keeps its place and exits with 130', async () => {
   const path = join(scratch, 'interrupted.ndjson');
   writeFileSync(path, Array.from({ length: 2000 }, (_, id) => `${JSON.stringify({ id })}\n`).join(''));
-  const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
   const child = spawn(process.execPath, [main, 'load', path, '--key', 'id', '--concurrency', '2'], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'ignore', 'pipe'],

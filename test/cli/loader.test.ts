@@ -250,7 +250,7 @@ test('verification finds what is equal, different, missing and in siblings, and 
     return counts;
   };
   const good = await check();
-  assert.deepEqual([good.records, good.equal, good.replaced, good.withoutKey.count], [7, 5, 1, 1]);
+  assert.deepEqual([good.records, good.equal, good.replaced, good.rejected.count], [7, 5, 1, 1]);
   assert.equal(good.readSum, good.sourceSum);
 
   await store.put('2', 'x', { requestId: Buffer.from('x') });

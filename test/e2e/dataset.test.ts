@@ -80,7 +80,7 @@ async function compareAll(): Promise<string> {
     different: 0,
     missing: 0,
     siblings: 0,
-    withoutKey: 0,
+    rejected: 0,
     replaced: 0,
   });
   assert.equal(sourceSha256, sumOfSource(), 'the command compared something else than the file');
