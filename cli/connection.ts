@@ -80,7 +80,7 @@ export function problemOf(error: unknown): unknown {
 const hintsByReason: Readonly<Record<string, string>> = {
   KEY_EMPTY: 'a key has 1 to 4,096 bytes',
   KEY_TOO_LARGE: 'a key has 1 to 4,096 bytes',
-  VALUE_TOO_LARGE: 'split it, or store a reference to it',
+  VALUE_TOO_LARGE: 'a value has at most 1 MiB by default: split it, or store a reference to it',
   QUORUM_INVALID: 'cartwheel status shows how many replicas there are',
   CONTEXT_INVALID: 'take the context from a fresh `cartwheel get -o json` of the same key',
   CONTEXT_REQUIRED: 'cartwheel get shows the context',

@@ -278,6 +278,18 @@ test('an operation that the store refuses is one line with the reason, and exit 
   assert.match(stderr, /^cartwheel: CONTEXT_REQUIRED: refused by the test \(.*\)\n$/);
 });
 
+test('a value that fits into no message is refused with both sizes, and nothing is sent', async () => {
+  for (const [bytes, most] of [
+    [5_000_000, 4 * 1024 * 1024],
+    [40_000_000, 32 * 1024 * 1024],
+  ] as const) {
+    const { code, stdout, stderr } = await run(['put', 'k', '-'], { input: Buffer.alloc(bytes) });
+    assert.match(stderr, new RegExp(`^cartwheel: VALUE_TOO_LARGE: the value has ${bytes} bytes, .* ${most} bytes \\(`));
+    assert.deepEqual([code, stdout], [1, '']);
+  }
+  assert.deepEqual(store.requestIds, []);
+});
+
 test('load writes a file, loads it again without siblings, and --verify finds it equal', async () => {
   const path = join(scratch, 'users.json');
   writeFileSync(path, JSON.stringify(Array.from({ length: 500 }, (_, id) => ({ id, group: { name: `g${id % 7}` } }))));

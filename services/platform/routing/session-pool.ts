@@ -144,5 +144,6 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
 /** Roughly: it decides when a frame is full, and what is in flight. */
 function sizeOf({ get, put, delete: remove }: OperationBody): number {
   const request = put ?? get ?? remove;
-  return 64 + (request?.key.length ?? 0) + (put === undefined ? 0 : put.value.length + put.context.length);
+  const context = put?.context ?? remove?.context ?? get?.sessionContext;
+  return 64 + (request?.key.length ?? 0) + (context?.length ?? 0) + (put?.value.length ?? 0);
 }

@@ -6,7 +6,8 @@
  * stream is lost every operation in flight fails, and its owner decides what to do.
  *
  * I1 Every operation given to `send` gets exactly one answer: a result, or the failure of the stream.
- * I2 At most `bytesInFlightMax` bytes and the server's `max_in_flight` operations are unanswered or waiting.
+ * I2 No operation is sent that the server would end the stream for: one that is larger than its `max_message_bytes`.
+ * I3 At most `bytesInFlightMax` bytes and the server's `max_in_flight` operations are unanswered or waiting.
  */
 import { type ClientDuplexStream, type ClientOptions, credentials, Metadata } from '@grpc/grpc-js';
 import {
@@ -25,6 +26,10 @@ export const bytesInFlightMax = 32 * 1024 * 1024;
 /** While fewer operations are unanswered nothing waits for a fuller frame; see frame-gate.ts, I3. */
 const frameWindow = 8;
 const connectTimeoutMs = 5_000;
+/** Every server takes messages of this size. A larger operation waits for the welcome, which says what this one takes. */
+const surelyTakenBytes = 2 * 1024 * 1024;
+/** Of a message, beside the operation as it is estimated. */
+const messageOverheadBytes = 1024;
 
 /** What the metadata of a stream says when its operations were sent on by a storage node, never to be sent on again. */
 export const forwardedMetadata = 'cartwheel-forwarded';
@@ -90,6 +95,9 @@ export function openSession(options: SessionClientOptions): SessionClient {
   let stream: ClientDuplexStream<SessionRequest, SessionResponse> | undefined;
   let bytesInFlight = 0;
   let operationsMax = 1_024;
+  /** Undefined until the welcome. */
+  let messageBytesMax: number | undefined;
+  let unwelcomed: { readonly operation: Operation; readonly bytes: number }[] = [];
   let lastId = 0n;
   let ready = false;
   let open = true;
@@ -116,11 +124,46 @@ export function openSession(options: SessionClientOptions): SessionClient {
     onClose?.(failure);
   }
 
+  /** Answers an operation here. */
+  function settle(id: bigint, answer: Failure): void {
+    const waiting = inFlight.get(id);
+    if (waiting === undefined) return;
+    inFlight.delete(id);
+    bytesInFlight -= waiting.bytes;
+    waiting.onResult(answer);
+  }
+
+  function sendUnwelcomed(): void {
+    const large = unwelcomed;
+    unwelcomed = [];
+    for (const { operation, bytes } of large) {
+      if (isTooLarge(bytes)) settle(operation.id, tooLarge(operation, address, mostBytes()));
+      else if (!gate.push(operation, bytes)) settle(operation.id, overloaded());
+    }
+  }
+
+  /** 0: the server names no limit. */
+  function mostBytes(): number {
+    return messageBytesMax || bytesInFlightMax;
+  }
+
+  function isTooLarge(bytes: number): boolean {
+    return bytes + messageOverheadBytes > mostBytes();
+  }
+
+  function overloaded(): Failure {
+    const message = `${inFlight.size} operations of ${bytesInFlight} bytes are in flight to ${address}`;
+    const limits = `the limits are ${operationsMax} and ${bytesInFlightMax}`;
+    return new Failure('OVERLOADED', `${message}; ${limits}`, { retryAfterMs: 100 });
+  }
+
   function receive(response: SessionResponse): void {
     const { welcome, results, goAway } = response;
     if (welcome !== undefined) {
       operationsMax = Math.max(1, welcome.maxInFlight);
+      messageBytesMax = welcome.maxMessageBytes;
       ready = true;
+      sendUnwelcomed();
       options.onReady?.();
     }
     if (goAway !== undefined) open = false;
@@ -164,11 +207,16 @@ export function openSession(options: SessionClientOptions): SessionClient {
       const id = ++lastId;
       const full = inFlight.size >= operationsMax || bytesInFlight + bytes > bytesInFlightMax;
       if (!open) onResult(gone(address, 'the session is closed', 'NOT_APPLIED'));
-      else if (full || !gate.push({ ...body, id }, bytes)) {
-        const message = `${inFlight.size} operations of ${bytesInFlight} bytes are in flight to ${address}`;
-        const limits = `the limits are ${operationsMax} and ${bytesInFlightMax}`;
-        onResult(new Failure('OVERLOADED', `${message}; ${limits}`, { retryAfterMs: 100 }));
-      } else {
+      else if (isTooLarge(bytes)) onResult(tooLarge(body, address, mostBytes()));
+      else if (full) onResult(overloaded());
+      else {
+        const operation = { ...body, id };
+        const waits = messageBytesMax === undefined && bytes > surelyTakenBytes;
+        if (waits) unwelcomed.push({ operation, bytes });
+        else if (!gate.push(operation, bytes)) {
+          onResult(overloaded());
+          return id;
+        }
         inFlight.set(id, { bytes, onResult });
         bytesInFlight += bytes;
       }
@@ -176,11 +224,31 @@ export function openSession(options: SessionClientOptions): SessionClient {
     },
     cancel(targetId) {
       if (!inFlight.has(targetId)) return;
+      const waiting = unwelcomed.findIndex(({ operation }) => operation.id === targetId);
+      if (waiting >= 0) {
+        unwelcomed.splice(waiting, 1);
+        settle(targetId, gone(address, 'it was cancelled before it was sent', 'NOT_APPLIED'));
+        return;
+      }
       gate.push({ id: ++lastId, timeoutMs: 0, cancel: { targetId } }, 16);
       gate.answered(1); // a cancel has no answer of its own
     },
     close: () => lose(gone(address, 'the session was closed here')),
   };
+}
+
+/** By what most of it is. */
+function tooLarge({ put, get, delete: remove }: OperationBody, address: string, most: number): Failure {
+  const key = (put ?? get ?? remove)?.key.length ?? 0;
+  const value = put?.value.length ?? 0;
+  const context = (put?.context ?? remove?.context ?? get?.sessionContext)?.length ?? 0;
+  const taken = `a message to ${address} has at most ${most} bytes`;
+  if (value >= key && value >= context) {
+    return new Failure('VALUE_TOO_LARGE', `the value has ${value} bytes, and ${taken}`, { field: 'value' });
+  }
+  return key >= context
+    ? new Failure('KEY_TOO_LARGE', `the key has ${key} bytes, and ${taken}`, { field: 'key' })
+    : new Failure('CONTEXT_INVALID', `the context has ${context} bytes, and ${taken}`, { field: 'context' });
 }
 
 function gone(address: string, why: string, outcome: 'UNKNOWN' | 'NOT_APPLIED' = 'UNKNOWN'): Failure {

@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
+import {
+  KeyValueServiceService,
+  Result,
+  type SessionRequest,
+  SessionResponse,
+} from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Failure } from '../../services/core/failure.ts';
+import { bytesInFlightMax, openSession, type SessionClient } from '../../services/platform/streams/session-client.ts';
+
+const mebibyte = 1024 * 1024;
+const messageBytesMax = 3 * mebibyte;
+/** Bytes of the values that the server was sent, in order. */
+const sent: number[] = [];
+let streams: ServerDuplexStream<SessionRequest, SessionResponse>[] = [];
+const server = new Server({ 'grpc.max_receive_message_length': -1 });
+let address = '';
+
+before(async () => {
+  server.addService(KeyValueServiceService, {
+    session: (stream: ServerDuplexStream<SessionRequest, SessionResponse>) => {
+      streams.push(stream);
+      stream.on('data', ({ operations }: SessionRequest) => {
+        sent.push(...operations.map(({ put }) => put?.value.length ?? 0));
+        const results = operations.map(({ id }) => Result.fromPartial({ id, put: {} }));
+        stream.write(SessionResponse.fromPartial({ results }));
+      });
+      stream.on('end', () => stream.end());
+    },
+  } as never);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
+    );
+  });
+  address = `127.0.0.1:${port}`;
+});
+after(() => server.forceShutdown());
+
+function begin(): SessionClient {
+  sent.length = 0;
+  streams = [];
+  return openSession({ address, name: 'test', endOfTurn: (run) => setImmediate(run) });
+}
+
+function put(session: SessionClient, bytes: number): { id: bigint; answer: Promise<Result | Failure> } {
+  const { promise, resolve } = Promise.withResolvers<Result | Failure>();
+  const body = {
+    timeoutMs: 1000,
+    put: {
+      ...{ namespace: '', key: Buffer.from('k'), value: Buffer.alloc(bytes), context: Buffer.alloc(0), w: undefined },
+      ...{ durability: 0 as const, requestId: Buffer.alloc(0), attempt: 0, ttl: undefined, require: undefined },
+    },
+  };
+  return { id: session.send(body, bytes + 65, resolve), answer: promise };
+}
+
+async function welcome(): Promise<void> {
+  while (streams.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  streams[0]?.write(SessionResponse.fromPartial({ welcome: { maxInFlight: 100, maxMessageBytes: messageBytesMax } }));
+}
+
+const isTooLarge = (bytes: number, most: number) => (answer: Result | Failure) => {
+  assert.ok(answer instanceof Failure);
+  assert.equal(answer.reason, 'VALUE_TOO_LARGE');
+  assert.equal(answer.outcome, 'NOT_APPLIED');
+  assert.ok(answer.message.includes(`${bytes} bytes`) && answer.message.includes(`${most} bytes`), answer.message);
+};
+
+test('an operation larger than a message of the server is refused here, and the session lives on', async () => {
+  const session = begin();
+  const small = put(session, 1);
+  const fits = put(session, 2.5 * mebibyte);
+  const large = put(session, 3.5 * mebibyte);
+  await put(session, bytesInFlightMax).answer.then(isTooLarge(bytesInFlightMax, bytesInFlightMax));
+  assert.ok(!((await small.answer) instanceof Failure), 'what is small does not wait for the welcome');
+  assert.deepEqual(sent, [1]);
+  await welcome();
+  await large.answer.then(isTooLarge(3.5 * mebibyte, messageBytesMax));
+  assert.ok(!((await fits.answer) instanceof Failure));
+  await put(session, 5 * mebibyte).answer.then(isTooLarge(5 * mebibyte, messageBytesMax));
+  assert.ok(!((await put(session, 2).answer) instanceof Failure));
+  assert.deepEqual(sent, [1, 2.5 * mebibyte, 2]);
+  assert.equal(session.inFlight, 0);
+  session.close();
+});
+
+test('an operation that is cancelled while it waits for the welcome is never sent', async () => {
+  const session = begin();
+  const { id, answer } = put(session, 2.5 * mebibyte);
+  session.cancel(id);
+  const failure = await answer;
+  assert.ok(failure instanceof Failure && failure.outcome === 'NOT_APPLIED');
+  await welcome();
+  assert.ok(!((await put(session, 1).answer) instanceof Failure));
+  assert.deepEqual(sent, [1]);
+  session.close();
+});
+
+test('an operation that waits for the welcome fails with the session', async () => {
+  const session = begin();
+  const { answer } = put(session, 2.5 * mebibyte);
+  session.close();
+  assert.ok((await answer) instanceof Failure);
+});
