@@ -1,13 +1,17 @@
 /** The `cartwheel` command. Started by bin/cartwheel.js, which sees to it that this is Node 24. */
+import { writeSync } from 'node:fs';
+import { outputProblem } from './output.ts';
 import { run } from './program.ts';
 
-// `cartwheel keys | head` closes our output early: that is no error, and nothing is left to do.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
-  });
-}
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // `cartwheel keys | head` closes our output early: that is no error, and nothing is left to do.
+  if (error.code === 'EPIPE') process.exit(0);
+  try {
+    writeSync(2, `cartwheel: ${outputProblem(error)}\n`); // at once, for this process ends here
+  } catch {} // then there is nobody to tell
+  process.exit(1);
+});
+process.stderr.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
 // Started by bin/cartwheel.js, which leaves a channel open: when that is gone, however it went, this ends too.
 if (process.connected) {

@@ -6,6 +6,8 @@
  * I2 Everything on standard output is what was asked for; notes, progress and errors go to standard error.
  */
 
+import { messageOf } from './problem.ts';
+
 export interface Column {
   readonly title: string;
   readonly align?: 'left' | 'right';
@@ -136,6 +138,12 @@ export function write(data: string | Uint8Array): Promise<void> {
     if (process.stdout.write(data)) resolve();
     else process.stdout.once('drain', resolve);
   });
+}
+
+/** Why standard output cannot be written, in a line. */
+export function outputProblem(error: NodeJS.ErrnoException): string {
+  const why = error.code === 'ENOSPC' ? 'no space is left where it goes to' : messageOf(error);
+  return `cannot write to standard output: ${why}`;
 }
 
 /** A line on standard error. */

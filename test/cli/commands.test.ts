@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
@@ -249,6 +249,25 @@ test('a reader that goes away ends the listing quietly', async () => {
   const code = await new Promise((resolve) => child.once('close', resolve));
   assert.equal(stderr, '');
   assert.equal(code, 0);
+});
+
+test('output that cannot be written is one line on stderr', { skip: !existsSync('/dev/full') }, async () => {
+  store.put('k', 'v');
+  const full = openSync('/dev/full', 'w');
+  for (const args of [['get', 'k'], ['keys'], ['--help'], ['get', 'k', '--raw']]) {
+    const child = spawn(process.execPath, [main, ...args], {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', full, 'pipe'],
+    });
+    let stderr = '';
+    child.stderr?.on('data', (chunk: Buffer) => {
+      stderr += chunk;
+    });
+    const code = await new Promise((resolve) => child.once('close', resolve));
+    assert.match(stderr, /^cartwheel: cannot write to standard output: no space is left where it goes to\n$/);
+    assert.equal(code, 1);
+  }
+  closeSync(full);
 });
 
 test('explain shows each replica, status each member; a member that is away makes it exit with 1', async () => {
