@@ -118,7 +118,11 @@ async function runLoad(plan: LoadPlan): Promise<void> {
     if (!(cause instanceof Problem)) throw counts.stoppedBy;
     throw new Problem(`stopped after record ${count(counts.watermark.value)}: ${messageOf(cause)}`, goesOn);
   }
-  journal.remove();
+  try {
+    journal.remove();
+  } catch (error) {
+    note(`cannot remove ${journal.path}, the progress of a load that is done: ${messageOf(error)}`);
+  }
   await reportLoad(plan, counts, progress.seconds);
 }
 

@@ -8,10 +8,11 @@
  *       └────────exit──────────┴──► dead ──start()──► starting
  */
 import { type ChildProcess, fork } from 'node:child_process';
-import { closeSync, copyFileSync, mkdirSync, openSync, renameSync, statSync, truncateSync } from 'node:fs';
+import { closeSync, copyFileSync, openSync, renameSync, statSync, truncateSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { makeDirectory } from '../../services/platform/make-directory.ts';
 import { systemCodeOf } from '../problem.ts';
 import { loopback, type ProcessPlan } from './layout.ts';
 
@@ -114,7 +115,7 @@ export class Child {
 
   /** Begins a new log and keeps the one before. For the start of dev, before the child runs. */
   rotateLog(): void {
-    mkdirSync(dirname(this.plan.logFile), { recursive: true });
+    makeDirectory(dirname(this.plan.logFile));
     try {
       renameSync(this.plan.logFile, `${this.plan.logFile}.1`);
     } catch (error) {

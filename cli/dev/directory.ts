@@ -2,8 +2,9 @@
  * What `cartwheel dev` keeps in its data directory besides its children's data: dev.json, the layout that
  * data was made for, and run.json, the processes of the last run.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { makeDirectory } from '../../services/platform/make-directory.ts';
 import { messageOf, Problem, systemCodeOf } from '../problem.ts';
 import type { DevLayout } from './layout.ts';
 
@@ -22,13 +23,6 @@ export function prepareDirectory(directory: string): void {
       'name a directory that you may write to, such as --data /tmp/cartwheel',
     );
   }
-}
-
-/** Not mkdir's `recursive`, which never returns where a directory cannot be made for want of an entry, as in /proc. */
-function makeDirectory(directory: string): void {
-  if (existsSync(directory)) return;
-  makeDirectory(dirname(directory));
-  mkdirSync(directory);
 }
 
 export function storedLayout(directory: string): DevLayout | undefined {

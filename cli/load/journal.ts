@@ -7,9 +7,11 @@
  * I3 The file is replaced as a whole: it is the old one or the new one.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { makeDirectory } from '../../services/platform/make-directory.ts';
+import { systemCodeOf } from '../problem.ts';
 
 /** What must be the same for a load to be the same load. */
 export interface LoadIdentity {
@@ -67,14 +69,18 @@ export class Journal {
   write(acknowledged: number): void {
     if (acknowledged === this.written) return;
     const stored: Stored = { version: journalVersion, ...this.identity, acknowledged };
-    mkdirSync(this.directory, { recursive: true });
+    makeDirectory(this.directory);
     writeFileSync(`${this.path}.new`, `${JSON.stringify(stored)}\n`);
     renameSync(`${this.path}.new`, this.path);
     this.written = acknowledged;
   }
 
   remove(): void {
-    rmSync(this.path, { force: true });
+    try {
+      rmSync(this.path, { force: true });
+    } catch (error) {
+      if (systemCodeOf(error) !== 'ENOTDIR') throw error; // where no file can be, none is
+    }
   }
 }
 

@@ -12,10 +12,11 @@
  * what a killed process left of it is known by nobody answering. It does not reach across machines: of a
  * directory shared by two of them it knows nothing.
  */
-import { mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { open, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { makeDirectory } from '../platform/make-directory.ts';
 
 export interface Directory {
   /** What was kept last; undefined in a new directory. */
@@ -43,7 +44,7 @@ export async function openDirectory(path: string, platform: NodeJS.Platform = pr
 
 async function prepare(path: string, platform: NodeJS.Platform): Promise<Server> {
   try {
-    await mkdir(path, { recursive: true });
+    makeDirectory(path);
     const { dev, ino } = await stat(path);
     const name = `cartwheel-membership-${dev}-${ino}`;
     const lock =

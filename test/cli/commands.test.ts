@@ -392,6 +392,16 @@ test('a load that was stopped goes on where it was, and leaves no journal when i
   assert.deepEqual(readdirSync(join(scratch, 'state', 'cartwheel')), []);
 });
 
+test('a load that cannot keep its progress says so and is done all the same', async () => {
+  const path = join(scratch, 'no-journal.ndjson');
+  writeFileSync(path, '{"id":1}\n');
+  const state = { ...env, XDG_STATE_HOME: path };
+  const { code, stdout, stderr } = await cartwheel(['load', path, '--key', 'id'], { env: state });
+  assert.match(stderr, /^cannot keep the progress in [^\n]*; an interrupted load will begin anew\n$/);
+  assert.match(stdout, /^1 record of 1 written/);
+  assert.equal(code, 0);
+});
+
 test('Ctrl-C in a load keeps its place and exits with 130', async () => {
   const path = join(scratch, 'interrupted.ndjson');
   writeFileSync(path, Array.from({ length: 2000 }, (_, id) => `${JSON.stringify({ id })}\n`).join(''));

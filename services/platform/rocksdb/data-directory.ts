@@ -1,5 +1,6 @@
-import { access, constants, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { access, constants, open, readFile, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeDirectory } from '../make-directory.ts';
 
 /**
  * The layout of the engine's directory, and its version.
@@ -30,7 +31,7 @@ export function databaseDirectory(directory: string): string {
 /** Makes the directory where there is none; refuses one that cannot be written or has another format. */
 export async function prepareDataDirectory(directory: string): Promise<void> {
   try {
-    await mkdir(directory, { recursive: true });
+    makeDirectory(directory);
     await access(directory, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
     throw new DataDirectoryError(`data directory ${directory} is not writable: ${messageOf(error)}`, { cause: error });
