@@ -5,7 +5,7 @@ import { processorSeconds } from '../bench/processor-time.ts';
 import type { BenchPlan, BenchResult } from '../bench/run.ts';
 import { type Distribution, keysMax, readsOfWorkload } from '../bench/workload.ts';
 import { withClient } from '../connection.ts';
-import { count, json, note, plural, table, write } from '../output.ts';
+import { count, duration, json, note, plural, table, write } from '../output.ts';
 import { Problem, usageProblem } from '../problem.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
 import { fractionOfOne, integerBetween, processIds } from '../values.ts';
@@ -52,7 +52,8 @@ export function addBench(program: Command): void {
     .addHelpText(
       'after',
       `
-With --rate the latency counts from the time an operation was due, not from when it was sent.
+With --rate the latency counts from the time an operation was due, not from when it was sent. Connecting is not
+measured. Ctrl-C ends it with what was measured until then, and exit code 130.
 
 Examples:
   cartwheel bench --load --seconds 10
@@ -89,8 +90,12 @@ Examples:
             if (options.load === true) {
               note(`writing ${plural(options.keys, 'key')} of ${count(options.valueBytes)} bytes`);
               await bench.loadKeys(() => {});
-            } else await client.ring(); // an endpoint that is down is said at once
-            if (options.warmup > 0) await bench.run(options.warmup);
+            } else {
+              await client.ring(); // an endpoint that is down is said at once
+              await bench.connect();
+            }
+            if (options.warmup > 0 && !interrupt.signal.aborted) await bench.run(options.warmup);
+            if (interrupt.signal.aborted) throw new Problem('interrupted before anything was measured', undefined, 130);
             const before = processorSeconds(options.pids ?? []);
             const result = await bench.run(options.seconds);
             const after = processorSeconds(options.pids ?? []);
@@ -99,6 +104,9 @@ Examples:
             await write(
               settings.output === 'json' ? json(asJson(plan, result, cpuSeconds)) : report(plan, result, cpuSeconds),
             );
+            if (interrupt.signal.aborted) {
+              throw new Problem(`interrupted: this is of ${duration(result.seconds)} only`, undefined, 130);
+            }
             if (operationsOf(result) === 0 && result.errors.size > 0) {
               throw new Problem(`no operation succeeded: ${errorText(result)}`, 'cartwheel status shows what is away');
             }

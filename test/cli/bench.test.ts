@@ -108,6 +108,42 @@ test('in an open loop an operation that had to wait counts from when it was due'
   assert.ok(reads.getValueAtPercentile(75) > 10_000, reads.outputPercentileDistribution());
 });
 
+const answersAtOnce = { get: async () => ({ context: Buffer.alloc(0) }) } as unknown as Pick<
+  CartwheelClient,
+  'get' | 'put'
+>;
+const slowly = { value: Buffer.alloc(0), concurrency: 8, rate: 10, operation: {} };
+const onlyReads = { keys: 5, reads: 1, distribution: 'uniform' as const };
+
+test('an open loop with more workers than operations ends on time, and its rate is over all of it', async () => {
+  const { signal } = new AbortController();
+  const started = performance.now();
+  const result = await new Bench(answersAtOnce, { ...slowly, workload: onlyReads, signal }).run(0.25);
+  assert.ok(performance.now() - started < 600, 'it waited for operations that are due after the end');
+  assert.equal(result.reads.totalCount, 3);
+  assert.ok(result.seconds >= 0.25);
+});
+
+test('an abort ends an open loop at once, with the time that it took', async () => {
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(), 50);
+  const bench = new Bench(answersAtOnce, { ...slowly, workload: onlyReads, signal: controller.signal });
+  const { seconds } = await bench.run(60);
+  assert.ok(seconds < 5, String(seconds));
+});
+
+test('connecting reads, and is not troubled by a store that refuses', async () => {
+  let reads = 0;
+  const store = {
+    get: async () => {
+      reads++;
+      throw new Error('refused');
+    },
+  } as unknown as Pick<CartwheelClient, 'get' | 'put'>;
+  await new Bench(store, { ...slowly, workload: onlyReads, signal: new AbortController().signal }).connect();
+  assert.equal(reads, 5);
+});
+
 test('the processor time of a process grows with its work, and of one that is gone is not known', () => {
   const before = processorSeconds([process.pid]) as number;
   const until = performance.now() + 60;

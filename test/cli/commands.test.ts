@@ -428,7 +428,7 @@ test('Ctrl-C in a load keeps its place and exits with 130', async () => {
 });
 
 test('bench prints throughput and percentiles, and counts errors by their reason', async () => {
-  const flags = ['--seconds', '1', '--warmup', '0', '--keys', '20', '--concurrency', '4', '-o', 'json'];
+  const flags = ['--seconds', '1', '--warmup', '0', '--keys', '20', '--concurrency', '1', '-o', 'json'];
   const { code, stdout } = await run(['bench', ...flags, '--load', '--rate', '200', '--pids', String(process.pid)]);
   assert.equal(code, 0);
   const result = JSON.parse(stdout);
@@ -440,4 +440,27 @@ test('bench prints throughput and percentiles, and counts errors by their reason
   const refused = await run(['bench', ...flags, '--timeout', '100ms']);
   assert.equal(refused.code, 1);
   assert.match(refused.stderr, /no operation succeeded: [\d,]+ NOT_ENOUGH_REPLICAS/);
+});
+
+test('Ctrl-C in bench exits with 130 and what was measured until then', async () => {
+  const child = spawn(process.execPath, [main, 'bench', '--seconds', '60', '--warmup', '0', '--reads', '1'], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let operations = 0;
+  store.refuse = () => {
+    // The first 64 only open the session.
+    if (++operations === 500) child.kill('SIGINT');
+    return undefined;
+  };
+  const output = ['', ''];
+  for (const [i, stream] of [child.stdout, child.stderr].entries()) {
+    stream.on('data', (chunk: Buffer) => {
+      output[i] += chunk.toString();
+    });
+  }
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  assert.match(output[0] as string, /throughput {2}[\d,]+\/s[\s\S]*in milliseconds\n$/);
+  assert.match(output[1] as string, /^cartwheel: interrupted: this is of [\d.]+ s only\n$/);
+  assert.equal(code, 130);
 });
