@@ -2,7 +2,7 @@
  * The way from a command to the store: opens the client, closes it, and turns what goes wrong into one
  * line for a person.
  *
- * I1 An endpoint that is down is said at once, before anything is tried again: a person waits.
+ * I1 An endpoint that is down, or no gRPC port, is said at once, before anything is tried again: a person waits.
  */
 import { createConnection } from 'node:net';
 import type { CartwheelClient, OperationFailed } from '../client/index.ts';
@@ -33,6 +33,8 @@ export function isOperationFailed(error: unknown): error is OperationFailed {
 }
 
 const connectTimeoutMs = 3000;
+/** A process that is stopped, or very busy, says nothing for longer: gRPC then finds out. */
+const greetingTimeoutMs = 300;
 
 /** Throws a Problem when nothing listens at any of the endpoints. */
 async function requireListener(endpoints: readonly string[]): Promise<void> {
@@ -44,7 +46,9 @@ async function requireListener(endpoints: readonly string[]): Promise<void> {
   }
   throw new Problem(
     `cannot reach ${problems.join(', ')}`,
-    'is it running? `npm start` starts a cluster; --endpoint or CARTWHEEL_ENDPOINT names another one',
+    problems.some((problem) => problem.includes(servesNoKeys))
+      ? otherEndpoint
+      : 'is it running? `npm start` starts a cluster; --endpoint or CARTWHEEL_ENDPOINT names another one',
   );
 }
 
@@ -57,11 +61,33 @@ function connectProblem(endpoint: string): Promise<string | undefined> {
       socket.destroy();
       resolve(problem);
     };
-    socket.once('connect', () => end(undefined));
     socket.once('timeout', () => end(`no connection in ${connectTimeoutMs} ms`));
+    socket.once('connect', () => {
+      socket.removeAllListeners('timeout').setTimeout(greetingTimeoutMs, () => end(undefined));
+      socket.write(http2Greeting);
+    });
+    socket.once('data', (answer) => end(greetingProblem(answer)));
+    socket.once('close', () => end(undefined));
     socket.once('error', (error) => end(connectTexts[systemCodeOf(error) ?? ''] ?? messageOf(error)));
   });
 }
+
+/** What an HTTP/2 client begins with: the preface and an empty SETTINGS frame. */
+const http2Greeting = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0', 'latin1');
+const settingsFrame = 0x04;
+
+/** A gRPC server begins with SETTINGS too. */
+function greetingProblem(answer: Buffer): string | undefined {
+  if (answer[3] === settingsFrame) return undefined;
+  const isHttp1 = answer.toString('latin1', 0, 5) === 'HTTP/';
+  return isHttp1
+    ? `${servesNoKeys}: it speaks HTTP/1, as an admin port does`
+    : `${servesNoKeys}: it does not speak gRPC`;
+}
+
+/** As the client says it; not imported, for gRPC comes with it. */
+const servesNoKeys = 'it is not a router or storage node';
+const otherEndpoint = '--endpoint or CARTWHEEL_ENDPOINT names one; only `cartwheel status` can ask any gRPC port';
 
 const connectTexts: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
@@ -74,7 +100,9 @@ const connectTexts: Readonly<Record<string, string>> = {
 /** Failures of the world as a Problem; anything else is a bug and stays what it is. */
 export function problemOf(error: unknown): unknown {
   if (!isOperationFailed(error)) return error;
-  return new Problem(`${error.reason}: ${messageOf(error)}`, hintsByReason[error.reason]);
+  const message = messageOf(error);
+  const hint = message.includes(servesNoKeys) ? otherEndpoint : hintsByReason[error.reason];
+  return new Problem(`${error.reason}: ${message}`, hint);
 }
 
 const hintsByReason: Readonly<Record<string, string>> = {

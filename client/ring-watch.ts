@@ -1,9 +1,11 @@
 /** The newest ring, followed with WatchRing from one endpoint after the other. */
+import { type ServiceError, status } from '@grpc/grpc-js';
 import type { WatchRingResponse } from '../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../services/core/failure.ts';
 import type { Clock } from '../services/core/ports.ts';
 import { decodeRing } from '../services/core/ring/codec.ts';
 import { compareVersions, type Ring } from '../services/core/ring/ring.ts';
+import { servesNoKeys } from '../services/platform/errors.ts';
 import type { UnaryChannels } from '../services/platform/routing/unary-channels.ts';
 
 export interface RingWatch {
@@ -50,7 +52,9 @@ export function followRing(
       lastProblem = `${endpoint}: ${problem}`;
       clock.after(retryDelayMs, () => watch(attempt + 1));
     };
-    call.on('error', (error: Error) => again(error.message));
+    call.on('error', (error: ServiceError) => {
+      again(error.code === status.UNIMPLEMENTED ? servesNoKeys : error.message);
+    });
     call.on('end', () => again('it ended the stream'));
   }
 

@@ -21,6 +21,9 @@ export const ERROR_TRAILER = 'cartwheel-error-bin';
 /** Characters of a message that are sent; HTTP/2 peers refuse header blocks of more than 8 to 16 KiB. */
 const MAX_MESSAGE_CHARACTERS = 1_024;
 
+/** What a gRPC server is that does not know our key/value service, such as a membership process. */
+export const servesNoKeys = 'it is not a router or storage node';
+
 const CODES: Readonly<Record<ReasonName, status>> = {
   KEY_EMPTY: status.INVALID_ARGUMENT,
   KEY_TOO_LARGE: status.INVALID_ARGUMENT,

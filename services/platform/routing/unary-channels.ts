@@ -1,5 +1,5 @@
 /** Channels for the calls that are no operations of a session (ListKeys, Explain, WatchRing), one an address. */
-import { type ClientOptions, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { type ClientOptions, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import {
   type ExplainRequest,
   type ExplainResponse,
@@ -7,8 +7,9 @@ import {
   type ListKeysRequest,
   type ListKeysResponse,
 } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Failure } from '../../core/failure.ts';
 import type { Clock } from '../../core/ports.ts';
-import { fromServiceError } from '../errors.ts';
+import { ERROR_TRAILER, fromServiceError, servesNoKeys } from '../errors.ts';
 
 export interface UnaryChannels {
   channel(address: string): KeyValueServiceClient;
@@ -57,7 +58,7 @@ export function createUnaryChannels(clock: Pick<Clock, 'wallNow'>): UnaryChannel
       return new Promise((resolve, reject) => {
         const deadline = clock.wallNow() + timeoutMs;
         channel(address).explain(request, new Metadata(), { deadline }, (error, response) => {
-          if (error) reject(fromServiceError(error));
+          if (error) reject(failureOf(address, error));
           else resolve(response);
         });
       });
@@ -68,10 +69,17 @@ export function createUnaryChannels(clock: Pick<Clock, 'wallNow'>): UnaryChannel
       try {
         for await (const page of call) yield page as ListKeysResponse;
       } catch (error) {
-        throw fromServiceError(error as ServiceError);
+        throw failureOf(address, error as ServiceError);
       } finally {
         call.cancel();
       }
     },
   };
+}
+
+function failureOf(address: string, error: ServiceError): Failure {
+  const isStranger = error.code === status.UNIMPLEMENTED && error.metadata?.get(ERROR_TRAILER).length === 0;
+  return isStranger
+    ? new Failure('NOT_ENOUGH_REPLICAS', `no answer from ${address}: ${servesNoKeys}`)
+    : fromServiceError(error);
 }

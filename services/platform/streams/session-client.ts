@@ -9,7 +9,14 @@
  * I2 No operation is sent that the server would end the stream for: one that is larger than its `max_message_bytes`.
  * I3 At most `bytesInFlightMax` bytes and the server's `max_in_flight` operations are unanswered or waiting.
  */
-import { type ClientDuplexStream, type ClientOptions, credentials, Metadata } from '@grpc/grpc-js';
+import {
+  type ClientDuplexStream,
+  type ClientOptions,
+  credentials,
+  Metadata,
+  type ServiceError,
+  status,
+} from '@grpc/grpc-js';
 import {
   KeyValueServiceClient,
   type Operation,
@@ -19,6 +26,7 @@ import {
   type SessionResponse,
 } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../core/failure.ts';
+import { servesNoKeys } from '../errors.ts';
 import { createFrameGate, type FrameGate } from './frame-gate.ts';
 
 export const bytesInFlightMax = 32 * 1024 * 1024;
@@ -186,7 +194,11 @@ export function openSession(options: SessionClientOptions): SessionClient {
     stream = channel.session(metadata);
     stream.on('data', receive);
     stream.on('drain', () => gate.drained());
-    stream.on('error', (cause: Error) => lose(gone(address, cause.message)));
+    stream.on('error', (cause: ServiceError) => {
+      // What is no method there was not carried out.
+      if (cause.code === status.UNIMPLEMENTED) lose(gone(address, servesNoKeys, 'NOT_APPLIED'));
+      else lose(gone(address, cause.message));
+    });
     stream.on('end', () => lose(gone(address, 'it ended the session')));
     stream.write({ hello: { client: options.name, ring: options.ring }, operations: [] });
     gate.drained();
