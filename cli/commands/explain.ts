@@ -19,7 +19,14 @@ const columns = [
 export function addExplain(program: Command): void {
   addKey(program.command('explain'))
     .description('show where a key lives, and what each replica holds of it')
-    .addHelpText('after', '\nExample:\n  cartwheel explain cart-1')
+    .addHelpText(
+      'after',
+      `
+The hash is XXH64, in 16 hexadecimal digits also in JSON; its upper bits are the partition.
+
+Example:
+  cartwheel explain cart-1`,
+    )
     .action(async (key: string, options: { keyBase64?: boolean }, command: Command) => {
       const settings = settingsOf(command);
       const keyBytes = keyOf(key, options);
@@ -30,11 +37,16 @@ export function addExplain(program: Command): void {
         ]);
         await write(
           settings.output === 'json'
-            ? json({ ...bytesField('key', keyBytes), ...explained })
+            ? json({ ...bytesField('key', keyBytes), ...explained, hash: hashText(explained) })
             : block(keyBytes, explained, ring),
         );
       });
     });
+}
+
+/** Not a number in JSON: most readers of JSON would round it. */
+function hashText({ hash }: ExplainResponse): string {
+  return hash.toString(16).padStart(16, '0');
 }
 
 function block(key: Uint8Array, explained: ExplainResponse, ring: Ring): string {
@@ -52,7 +64,7 @@ function block(key: Uint8Array, explained: ExplainResponse, ring: Ring): string 
   ]);
   return [
     `key        ${preview(key, 200)}`,
-    `hash       ${explained.hash.toString(16).padStart(16, '0')}`,
+    `hash       ${hashText(explained)}`,
     `partition  ${explained.partition} of ${ring.partitions}`,
     `ring       ${version}`,
     '',

@@ -272,6 +272,7 @@ test('output that cannot be written is one line on stderr', { skip: !existsSync(
 
 test('explain shows each replica, status each member; a member that is away makes it exit with 1', async () => {
   const { stdout } = await run(['explain', 'k']);
+  assert.equal(JSON.parse((await run(['explain', 'k', '-o', 'json'])).stdout).hash, '00000000000000ff');
   assert.match(stdout, /hash +00000000000000ff\npartition +3 of 1\nring +1\.7\n/);
   assert.match(stdout, /fake +127\.0\.0\.1:\d+ +zone-1 +home +yes +fake:1 +fake:1 +-\n/);
   assert.match(stdout, /other +- +- +fallback +NO +\? +\? +-\n/);
