@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { usageProblem } from './problem.ts';
-import { base64Bytes } from './values.ts';
+import { argumentBytes, base64Bytes } from './values.ts';
 
 /** Adds KEY and --key-base64, by which keys that are not text can be named too. */
 export function addKey(command: Command): Command {
@@ -10,7 +10,7 @@ export function addKey(command: Command): Command {
 }
 
 export function keyOf(argument: string, options: { keyBase64?: boolean }): Buffer {
-  if (options.keyBase64 !== true) return Buffer.from(argument, 'utf8');
+  if (options.keyBase64 !== true) return argumentBytes(argument, 'key', 'give it in base64 with --key-base64');
   try {
     return base64Bytes(argument);
   } catch {

@@ -1,4 +1,6 @@
 import { InvalidArgumentError } from 'commander';
+import { printable } from './output.ts';
+import { usageProblem } from './problem.ts';
 
 /** Readers of option values: a value of the right type, or an error that says what a right one looks like. */
 
@@ -66,6 +68,20 @@ export function base64Bytes(text: string): Buffer {
     throw new InvalidArgumentError('Wanted base64, as `cartwheel get -o json` prints it.');
   }
   return Buffer.from(text, 'base64');
+}
+
+/**
+ * An argument as the bytes that were meant. Node, and npx before it, put U+FFFD in the place of what is not UTF-8: other
+ * bytes than were given, in silence. So that character is refused; `otherwise` says how to give it, or any bytes.
+ */
+export function argumentBytes(argument: string, name: string, otherwise: string): Buffer {
+  if (argument.includes('\ufffd')) {
+    throw usageProblem(
+      `${name} '${printable(argument)}' has U+FFFD in it: it was not UTF-8, and its bytes are lost`,
+      otherwise,
+    );
+  }
+  return Buffer.from(argument, 'utf8');
 }
 
 export function processIds(text: string): number[] {

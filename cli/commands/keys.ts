@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { withClient } from '../connection.ts';
 import { bytesField, json, preview, write } from '../output.ts';
 import { settingsOf } from '../settings.ts';
-import { integerBetween } from '../values.ts';
+import { argumentBytes, integerBetween } from '../values.ts';
 
 interface KeysOptions {
   prefix?: string;
@@ -34,11 +34,15 @@ Examples:
     )
     .action(async (options: KeysOptions, command: Command) => {
       const settings = settingsOf(command);
+      const prefix =
+        options.prefix === undefined
+          ? undefined
+          : argumentBytes(options.prefix, '--prefix', 'list the keys that begin with the text before it');
       const limit = options.limit ?? Number.POSITIVE_INFINITY;
       await withClient(settings, async (client) => {
         const keys = client.keys({
           ...(settings.namespace === undefined ? {} : { namespace: settings.namespace }),
-          ...(options.prefix === undefined ? {} : { prefix: options.prefix }),
+          ...(prefix === undefined ? {} : { prefix }),
         });
         let seen = 0;
         let chunk = '';

@@ -6,7 +6,7 @@ import { addKey, keyOf } from '../key.ts';
 import { base64, bytesField, count, json, note, write } from '../output.ts';
 import { messageOf, Problem, systemCodeOf, usageProblem } from '../problem.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
-import { base64Bytes, integerBetween } from '../values.ts';
+import { argumentBytes, base64Bytes, integerBetween } from '../values.ts';
 
 interface PutOptions {
   file?: string;
@@ -93,8 +93,10 @@ async function valueArgument(argument: string | undefined, file: string | undefi
   if (argument === undefined) {
     throw usageProblem("missing required argument 'value'", "give VALUE, '-' for standard input, or --file PATH");
   }
-  return argument === '-' ? await readStandardInput() : Buffer.from(argument, 'utf8');
+  return argument === '-' ? await readStandardInput() : argumentBytes(argument, 'value', valueFromElsewhere);
 }
+
+const valueFromElsewhere = "give it with --file PATH, or '-' for standard input";
 
 export function fileProblem(path: string, error: unknown): Problem {
   const code = systemCodeOf(error);

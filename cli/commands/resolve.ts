@@ -9,7 +9,7 @@ import { mergeInEditor } from '../resolve/editor.ts';
 import { type Json, parseJson, printJson } from '../resolve/lossless-json.ts';
 import { UnionImpossible, union } from '../resolve/union.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
-import { integerBetween } from '../values.ts';
+import { argumentBytes, integerBetween } from '../values.ts';
 import { allSiblings, notFound, siblingLines } from './get.ts';
 import { writeAnswer } from './put.ts';
 
@@ -44,6 +44,10 @@ Examples:
     .action(async (key: string, options: ResolveOptions, command: Command) => {
       const settings = settingsOf(command);
       const keyBytes = keyOf(key, options);
+      const own =
+        options.value === undefined
+          ? undefined
+          : argumentBytes(options.value, '--value', 'put it with --file and the context of a get');
       const ways = [options.pick, options.value, options.merge, options.editor].filter((way) => way !== undefined);
       if (ways.length > 1)
         throw usageProblem('more than one of --pick, --value, --merge, --editor is given', 'give one');
@@ -54,7 +58,7 @@ Examples:
           note(`${printable(key)} has one value: nothing to resolve`);
           return;
         }
-        const value = await chosen(seen, options);
+        const value = await chosen(seen, own, options);
         if (value === undefined) {
           note('nothing was written');
           return;
@@ -68,9 +72,13 @@ Examples:
     });
 }
 
-async function chosen(seen: GetAnswer, options: ResolveOptions): Promise<Uint8Array | undefined> {
+async function chosen(
+  seen: GetAnswer,
+  own: Uint8Array | undefined,
+  options: ResolveOptions,
+): Promise<Uint8Array | undefined> {
+  if (own !== undefined) return own;
   const { siblings } = seen;
-  if (options.value !== undefined) return Buffer.from(options.value, 'utf8');
   if (options.pick !== undefined) {
     const picked = siblings[options.pick - 1];
     if (picked === undefined) {
