@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { CartwheelClient } from '../../client/index.ts';
 import { problemOf as connectionProblem, withClient } from '../connection.ts';
 import { Journal, journalDirectory } from '../load/journal.ts';
@@ -34,10 +34,14 @@ export function addLoad(program: Command): void {
   program
     .command('load')
     .description('write every record of a JSON array or NDJSON file, or compare what is stored with it')
-    .argument('<file>', 'JSON array of records, or NDJSON: one record a line')
+    .argument('<file>', 'JSON array of records, or NDJSON: one record a line; no pipe')
     .requiredOption('--key <field>', "field that is the key, or a template of fields such as '{country}/{name}'")
     .option('--concurrency <n>', 'records under way at once', integerBetween(1, 10_000), defaultConcurrency)
-    .option('--retry-for <duration>', 'how long to try a record again that fails', durationMs, defaultRetryForMs)
+    .addOption(
+      new Option('--retry-for <duration>', 'how long to try a record again that fails')
+        .argParser(durationMs)
+        .default(defaultRetryForMs, '60s'),
+    )
     .option('--replace', 'read each key first and replace what is there')
     .option('--restart-from-zero', 'forget how far an earlier run came')
     .option('--verify', 'write nothing: read every record back and compare it byte for byte')

@@ -6,7 +6,7 @@
  * I2 Records come in the order of the file, numbered from 1. Empty lines are no records.
  */
 import { createReadStream, type ReadStream } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { count, printable } from '../output.ts';
 import { messageOf, Problem } from '../problem.ts';
 
@@ -30,8 +30,12 @@ const chunkBytes = 256 * 1024;
 /** A line of NDJSON longer than this is not read on: it is no record of ours (values are at most 1 MiB). */
 export const lineBytesMax = 64 * 1024 * 1024;
 
-/** Throws the system's error where the file cannot be opened, and a Problem where there is nothing in it. */
+/** Throws the system's error where the file cannot be opened, and a Problem where there are no records to be had of it. */
 export async function openRecords(path: string): Promise<RecordFile> {
+  if (path === '-') throw noFile('standard input');
+  const kind = await stat(path);
+  // Before it is opened: a named pipe without a writer would be waited for.
+  if (!kind.isFile() && !kind.isDirectory()) throw noFile(path);
   const handle = await open(path, 'r');
   try {
     const { size, mtimeMs } = await handle.stat();
@@ -55,6 +59,14 @@ export async function openRecords(path: string): Promise<RecordFile> {
     await handle.close();
     throw error;
   }
+}
+
+/** A load goes on where it was, and a verification reads twice. */
+function noFile(name: string): Problem {
+  return new Problem(
+    `${name} is no file: what a load reads must be there again for the next one`,
+    'write it into a file first, and load that',
+  );
 }
 
 async function firstCharacter(handle: FileHandle): Promise<string | undefined> {

@@ -35,6 +35,8 @@ const wrong: readonly (readonly [args: readonly string[], code: number, named: R
   [['put', 'x', '--file', join(scratch, 'none')], 1, /none: no such file/],
   [['put', 'x', '--file', scratch], 1, /is a directory/],
   [['load', join(scratch, 'none'), '--key', 'id'], 1, /none: no such file/],
+  [['load', '-', '--key', 'id'], 1, /standard input is no file/],
+  [['load', '/dev/null', '--key', 'id'], 1, /\/dev\/null is no file/],
   [['load', scratch, '--key', 'id'], 1, /is a directory/],
   [['load', file('empty.json', ' \n'), '--key', 'id'], 1, /empty\.json has no records/],
   [['load', file('a.json', '[]')], 2, /--key/],
@@ -99,5 +101,6 @@ test('--version and the help of every command go to stdout, with an example in e
     assert.equal(stderr, '');
     assert.match(stdout, /Examples?:\n {2}cartwheel /, name);
     assert.match(stdout, /--endpoint/, name);
+    if (name === 'load') assert.match(stdout, /\(default:\s+60s\)/);
   }
 });
