@@ -97,6 +97,11 @@ const connectTexts: Readonly<Record<string, string>> = {
   ENETUNREACH: 'network unreachable',
 };
 
+/** An address in a list of those that did not answer, with the reason, which may begin with the address itself. */
+export function away(address: string, error: unknown): string {
+  return `${address} (${messageOf(error).replace(`no answer from ${address}`, 'no answer')})`;
+}
+
 /** Failures of the world as a Problem; anything else is a bug and stays what it is. */
 export function problemOf(error: unknown): unknown {
   if (!isOperationFailed(error)) return error;

@@ -2,10 +2,10 @@ import type { Command } from 'commander';
 import type { DurabilityName } from '../../client/index.ts';
 import { withClient } from '../connection.ts';
 import { addKey, keyOf } from '../key.ts';
-import { count, note } from '../output.ts';
+import { count, json, note, write } from '../output.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
 import { base64Bytes, integerBetween } from '../values.ts';
-import { notFound } from './get.ts';
+import { answerJson, notFound } from './get.ts';
 import { durabilityOption, writeAnswer } from './put.ts';
 
 interface DeleteOptions {
@@ -35,7 +35,10 @@ Examples:
         let context: Uint8Array | undefined = options.context;
         if (context === undefined) {
           const seen = await client.get(keyBytes, operationOptions(settings));
-          if (seen.siblings.length === 0) throw notFound(key, seen);
+          if (seen.siblings.length === 0) {
+            if (settings.output === 'json') await write(json(answerJson(keyBytes, seen)));
+            throw notFound(key, seen);
+          }
           context = seen.context;
         }
         return client.delete(keyBytes, context, {

@@ -279,7 +279,7 @@ function introduction(layout: DevLayout): string {
   const first = layout.basePort + 11;
   return [
     `Cartwheel: ${plural(layout.nodes, 'storage node')} in ${plural(layout.zones, 'zone')}, ` +
-      `${layout.replicas} replicas, ${layout.partitions} partitions`,
+      `${plural(layout.replicas, 'replica')}, ${plural(layout.partitions, 'partition')}`,
     `  router         ${addressOf(layout.basePort)}`,
     `  storage nodes  ${addressOf(first)}${last > first ? ` … ${last}` : ''}`,
     `  membership     ${addressOf(layout.basePort + 41)}`,

@@ -107,7 +107,8 @@ async function writeRaw(key: string, answer: GetAnswer): Promise<void> {
   await write(only.value);
 }
 
-function answerJson(key: Uint8Array, answer: GetAnswer): object {
+/** What get prints with -o json; delete does too of a key that has no value. */
+export function answerJson(key: Uint8Array, answer: GetAnswer): object {
   return {
     ...bytesField('key', key),
     siblings: answer.siblings.map((sibling) => ({

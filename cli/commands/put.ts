@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import type { DurabilityName, PutAnswer } from '../../client/index.ts';
 import { withClient } from '../connection.ts';
 import { addKey, keyOf } from '../key.ts';
-import { base64, bytesField, count, json, note, write } from '../output.ts';
+import { base64, bytesField, count, json, note, plural, write } from '../output.ts';
 import { messageOf, Problem, systemCodeOf, usageProblem } from '../problem.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
 import { argumentBytes, base64Bytes, integerBetween } from '../values.ts';
@@ -78,7 +78,9 @@ export async function writeAnswer(
   const durable = acks.filter((ack) => ack.durable).length;
   const fallbacks = acks.filter((ack) => ack.hintedFor !== '').length;
   const standIns = fallbacks === 0 ? '' : `, ${fallbacks} of them standing in for a home that is away`;
-  await write(`${verb} as ${answer.receipt.dot}: on ${acks.length} replicas, ${durable} durable${standIns}\n`);
+  await write(
+    `${verb} as ${answer.receipt.dot}: on ${plural(acks.length, 'replica')}, ${durable} durable${standIns}\n`,
+  );
 }
 
 async function valueArgument(argument: string | undefined, file: string | undefined): Promise<Uint8Array> {

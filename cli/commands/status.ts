@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { CartwheelClient } from '../../client/index.ts';
 import type { GetStatusResponse } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { RingVersion } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
-import { withClient } from '../connection.ts';
+import { away, withClient } from '../connection.ts';
 import { bytes, count, duration, json, plural, table, write } from '../output.ts';
 import { messageOf, Problem } from '../problem.ts';
 import { settingsOf } from '../settings.ts';
@@ -16,7 +16,7 @@ interface Row {
   readonly id: string;
   readonly address: string;
   readonly zone: string;
-  /** As gossip has it; undefined for the process that was asked, when it is no member. */
+  /** As gossip has it; undefined for an endpoint that is no member. */
   readonly memberStatus: number | undefined;
   readonly status: GetStatusResponse | undefined;
   /** Why there is no status. */
@@ -43,18 +43,21 @@ export function addStatus(program: Command): void {
     .addHelpText(
       'after',
       `
-Asks the endpoint who is in the cluster, and then each of them. Exits with 1 when one cannot be reached, when
-there is no ring yet, or when they do not agree on it. PARTITIONS: owned, and how many of them as first owner.
+Asks the first endpoint that answers who is in the cluster, and then each of those, and every endpoint. Members are
+the storage nodes; a router or a membership process is a member nowhere, and shown when --endpoint names it. Exits
+with 1 when one cannot be reached, when there is no ring yet, or when they do not agree on it. PARTITIONS: owned,
+and how many of them as first owner.
 
 Examples:
   cartwheel status
+  cartwheel status --endpoint 127.0.0.1:7400,127.0.0.1:7441
   cartwheel status --endpoint 127.0.0.1:7441 -o json`,
     )
     .action(async (_: object, command: Command) => {
       const settings = settingsOf(command);
       await withClient(settings, async (client) => {
         const asked = await client.status();
-        const rows = await rowsOf(client, asked);
+        const rows = await rowsOf(client, asked, settings.endpoints);
         const problem = problemOf(rows);
         if (settings.output === 'json') await write(json(asJson(asked, rows)));
         else await write(`${headline(asked, rows)}\n\n${table(columns, rows.map(cells))}`);
@@ -63,29 +66,43 @@ Examples:
     });
 }
 
-async function rowsOf(client: CartwheelClient, asked: GetStatusResponse): Promise<Row[]> {
+/** The endpoints that are no members, as they were named, and then the members by address. */
+async function rowsOf(client: CartwheelClient, asked: GetStatusResponse, endpoints: readonly string[]): Promise<Row[]> {
   const members = asked.members.filter((member) => member.status !== left);
   const rows = await Promise.all(
     members.map(async ({ id, address, zone, status: memberStatus }): Promise<Row> => {
-      try {
-        return { id, address, zone, memberStatus, status: await client.status(address), problem: undefined };
-      } catch (error) {
-        return { id, address, zone, memberStatus, status: undefined, problem: messageOf(error) };
-      }
+      return { id, address, zone, memberStatus, ...(await answerOf(client, address)) };
     }),
   );
   rows.sort((a, b) => a.address.localeCompare(b.address, 'en', { numeric: true }));
-  if (members.some((member) => member.id === asked.id)) return rows;
-  return [
-    { id: asked.id, address: asked.address, zone: '', memberStatus: undefined, status: asked, problem: undefined },
-    ...rows,
-  ];
+  const others = await Promise.all(
+    endpoints.map(async (endpoint): Promise<Row> => {
+      const answer = await answerOf(client, endpoint);
+      const { id = '', address = endpoint } = answer.status ?? {};
+      return { id, address, zone: '', memberStatus: undefined, ...answer };
+    }),
+  );
+  const shown = new Set(rows.flatMap(({ id, address }) => [id, address]));
+  const strangers = others.filter(({ id, address }) => {
+    const isNew = !shown.has(id || address);
+    shown.add(id || address);
+    return isNew;
+  });
+  return [...strangers, ...rows];
+}
+
+async function answerOf(client: CartwheelClient, address: string): Promise<Pick<Row, 'status' | 'problem'>> {
+  try {
+    return { status: await client.status(address), problem: undefined };
+  } catch (error) {
+    return { status: undefined, problem: messageOf(error) };
+  }
 }
 
 function problemOf(rows: readonly Row[]): Problem | undefined {
-  const away = rows.filter((row) => row.status === undefined);
-  if (away.length > 0) {
-    return new Problem(`cannot reach ${away.map((row) => `${row.address} (${row.problem})`).join(', ')}`);
+  const unreachable = rows.filter((row) => row.status === undefined);
+  if (unreachable.length > 0) {
+    return new Problem(`cannot reach ${unreachable.map((row) => away(row.address, row.problem)).join(', ')}`);
   }
   const versions = new Set(rows.map((row) => versionText(row.status?.ring)));
   if (versions.size > 1)

@@ -32,7 +32,7 @@ const run = (args: readonly string[], options: RunOptions = {}) => cartwheel(arg
 
 test('what put writes get shows, for people and as JSON', async () => {
   const put = await run(['put', 'cart-1', '{"items":["apple"]}']);
-  assert.match(put.stdout, /^written as fake:\d+: on 1 replicas, 1 durable\n$/);
+  assert.match(put.stdout, /^written as fake:\d+: on 1 replica, 1 durable\n$/);
   const shown = await run(['get', 'cart-1']);
   assert.match(shown.stdout, /siblings {2}1\n {2}1\. \{"items":\["apple"\]\}\n/);
   const { code, stdout } = await run(['get', 'cart-1', '-o', 'json']);
@@ -100,6 +100,9 @@ test('delete removes what is there, and says so when there is nothing', async ()
   store.put('k', 'b');
   assert.match((await run(['delete', 'k'])).stdout, /^deleted as /);
   assert.equal(store.values.has('k'), false);
+  const program = await run(['delete', 'k', '-o', 'json']);
+  assert.equal(program.code, 1);
+  assert.equal(program.stdout, (await run(['get', 'k', '-o', 'json'])).stdout);
   const again = await run(['delete', 'k']);
   assert.equal(again.code, 1);
   assert.match(again.stderr, /k: not found: it was deleted/);
@@ -283,7 +286,7 @@ test('explain shows each replica, status each member; a member that is away make
   store.extraMembers.push('127.0.0.1:1');
   const ill = await run(['status', '-o', 'json']);
   assert.equal(ill.code, 1);
-  assert.match(ill.stderr, /cannot reach 127\.0\.0\.1:1/);
+  assert.match(ill.stderr, /cannot reach 127\.0\.0\.1:1 \(no answer\)/);
   assert.deepEqual(
     JSON.parse(ill.stdout).processes.map(({ reachable }: { reachable: boolean }) => reachable),
     [false, true],

@@ -7,6 +7,7 @@ import { AdminServiceService, GetStatusResponse } from '../../proto/gen/cartwhee
 import { cartwheel } from './run-cartwheel.ts';
 
 const servers: (() => void)[] = [];
+let members = 0;
 after(() => {
   for (const close of servers) close();
 });
@@ -19,10 +20,11 @@ async function listening(server: Server): Promise<string> {
 
 /** Serves AdminService only. */
 async function membershipProcess(): Promise<string> {
+  const id = `member-${++members}`;
   const server = new GrpcServer();
   server.addService(AdminServiceService, {
     getStatus: (_: object, done: (error: null, response: GetStatusResponse) => void) => {
-      done(null, GetStatusResponse.fromPartial({ kind: 3, id: 'member', address: 'member:1', clusterId: 'c' }));
+      done(null, GetStatusResponse.fromPartial({ kind: 3, id, address: `${id}:1`, clusterId: 'c' }));
     },
   } as never);
   servers.push(() => server.forceShutdown());
@@ -41,7 +43,23 @@ test('a port of a membership process is told as what it is not', async () => {
     assert.deepEqual([code, stdout], [1, ''], args.join(' '));
   }
   const status = await cartwheel(['status', '--endpoint', endpoint]);
-  assert.match(status.stdout, /member:1 +membership +member /);
+  assert.match(status.stdout, /member-\d:1 +membership +member-\d /);
+});
+
+test('status shows every endpoint, whether it is a member or not', async () => {
+  members = 0;
+  const endpoints = [await membershipProcess(), await membershipProcess(), '127.0.0.1:1'];
+  const { code, stdout, stderr } = await cartwheel(['status', '--endpoint', endpoints.join(), '-o', 'json']);
+  assert.deepEqual(
+    JSON.parse(stdout).processes.map(({ id, kind, reachable }: Record<string, unknown>) => [id, kind, reachable]),
+    [
+      ['member-1', 'membership', true],
+      ['member-2', 'membership', true],
+      ['', undefined, false],
+    ],
+  );
+  assert.match(stderr, /cannot reach 127\.0\.0\.1:1 \(no answer\)/);
+  assert.equal(code, 1);
 });
 
 test('a port that does not speak gRPC is told at once', async () => {
