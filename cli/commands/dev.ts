@@ -87,7 +87,7 @@ async function runDev(directory: string, options: DevOptions): Promise<void> {
   if (running !== undefined) {
     throw new Problem(
       `a cluster already runs on ${options.data} (pid ${running.pid})`,
-      '--restart starts its dead processes; another cluster wants --data and --base-port of its own',
+      `kill ${running.pid} ends it; --restart starts its dead processes; another cluster wants --data and --base-port of its own`,
     );
   }
   const layout = chooseLayout(options, storedLayout(directory));
