@@ -21,6 +21,7 @@ import { type Dot, printDot } from '../core/versioning/causal-context.ts';
 import { answerContext, visibleSiblings } from '../core/versioning/record.ts';
 import { applyDelete, applyKnown, applyPut, type Copy, type Written } from '../core/versioning/write.ts';
 import { notEnoughReplicas, type Place, type StorageNode, selectWriters, wallMs } from './node.ts';
+import { checkPlacement, isPlaced, unmet, whoSyncs } from './placement.ts';
 import { gatherQuorum, type Quorum } from './quorum.ts';
 import { recall } from './recall.ts';
 import type { Changed, Held, Next } from './record-store.ts';
@@ -53,9 +54,10 @@ async function write(
   const selection = selectWriters(node, place, request.strict);
   const { chosen, spare } = selection;
   if (chosen.length + spare.length < request.w) throw notEnoughReplicas(place, request.w, chosen.length + spare.length);
+  checkPlacement(place, request, [...chosen.map(({ nodeId }) => nodeId), ...spare]);
   const standIns = createStandIns(selection);
-  const { durability } = request;
-  const isSynced = (id: string) => durability === 'DURABLE' || (durability === 'ONE_DURABLE' && id === node.id);
+  const synced = whoSyncs(request, selection);
+  const isSynced = (id: string) => synced === 'all' || synced.has(id);
 
   const { storageKey, requestId } = request;
   let written: Written | undefined;
@@ -90,6 +92,7 @@ async function write(
     deadline,
     deadlines: node.deadlines,
     asked: chosen.map(({ nodeId }) => [nodeId, nodeId === node.id ? committed : send(nodeId)]),
+    satisfied: (answers) => isPlaced(place, request, answers, isSynced),
     onFailure(nodeId, error) {
       node.metrics.replicaFailed(nodeId, 'write', error);
       if (nodeId === node.id || node.clock.now() >= deadline) return undefined;
@@ -97,11 +100,11 @@ async function write(
       return next === undefined ? undefined : [next, send(next)];
     },
   });
-  void quorum.over.then(() => owe(node, place, storageKey, standIns.unmet()));
+  void quorum.over.then(() => owe(node, place, storageKey, held, standIns.unmet()));
 
   const outcome = await quorum.outcome;
   const receipt = receiptOf(quorum, place, dot, standIns, isSynced);
-  if (outcome === 'impossible') throw notEnoughReplicas(place, request.w, quorum.answers.length, receipt);
+  if (outcome === 'impossible') throw unmet(place, request, receipt);
   if (outcome === 'late') {
     const message = `${quorum.answers.length} of ${request.w} replicas had acknowledged when the deadline passed`;
     throw new Failure('DEADLINE', message, { outcome: 'UNKNOWN', receipt });
@@ -122,13 +125,20 @@ function owing(node: StorageNode, { partition }: Place, copy: Next, home: string
 }
 
 /** I3: what nobody else keeps for these homes, this node does. Unsynced: nothing that was answered rests on it. */
-async function owe(node: StorageNode, { partition }: Place, key: Uint8Array, homes: readonly string[]): Promise<void> {
+async function owe(
+  node: StorageNode,
+  { partition }: Place,
+  key: Uint8Array,
+  written: Held,
+  homes: readonly string[],
+): Promise<void> {
   if (homes.length === 0) return;
   const owed = (own: Held): Next | undefined => {
-    if (own.bytes === undefined) return undefined; // handed over since, and gone
+    // Handed over to another home since, and gone: it is kept once more, for these.
+    const copy = own.bytes === undefined ? { ...written, birth: undefined, owed: own.owed } : own;
     return changedOnly(
       own,
-      homes.reduce<Next>((next, home) => node.hints.owe(next, home, partition), own),
+      homes.reduce<Next>((next, home) => node.hints.owe(next, home, partition), copy),
     );
   };
   try {

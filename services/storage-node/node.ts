@@ -86,8 +86,15 @@ export function replicaOn(node: Pick<StorageNode, 'id' | 'peers' | 'replica'>, n
   return nodeId === node.id ? node.replica : node.peers.replica(nodeId);
 }
 
-export function notEnoughReplicas(place: Place, wanted: number, reached: number, receipt?: Receipt): Failure {
-  const message = `${wanted} of ${place.homes.length} replicas wanted, ${reached} reached`;
+export function notEnoughReplicas(
+  place: Place,
+  wanted: number,
+  reached: number,
+  receipt?: Receipt,
+  more?: string,
+): Failure {
+  const numbers = `${wanted} of ${place.homes.length} replicas wanted, ${reached} reached`;
+  const message = more === undefined ? numbers : `${numbers}; ${more}`;
   if (receipt === undefined) return new Failure('NOT_ENOUGH_REPLICAS', message, { retryAfterMs: 500 });
   return new Failure('NOT_ENOUGH_REPLICAS', message, { outcome: 'UNKNOWN', receipt });
 }

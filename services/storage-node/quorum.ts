@@ -5,7 +5,14 @@
  *    them), and change nothing.
  */
 import type { Deadlines } from '../core/deadlines.ts';
-import { openTally, type Tally, withAnother, withAnswer, withFailure } from '../core/quorum/tally.ts';
+import {
+  openTally,
+  type Tally,
+  withAnother,
+  withAnswer,
+  withFailure,
+  withOneMoreNeeded,
+} from '../core/quorum/tally.ts';
 
 export type Outcome = 'enough' | 'impossible' | 'late';
 
@@ -30,12 +37,14 @@ export interface QuorumOptions<T> {
   readonly deadlines: Deadlines;
   /** All of these count as asked before the first answer is looked at. */
   readonly asked: readonly (readonly [nodeId: string, answer: Promise<T>])[];
+  /** Whether these are the right ones, once there are enough; all are where it is not given. */
+  satisfied?(answers: readonly Answer<T>[]): boolean;
   /** A replica failed: whom to ask instead, if anybody is left. */
   onFailure?(nodeId: string, error: unknown): readonly [nodeId: string, answer: Promise<T>] | undefined;
 }
 
 export function gatherQuorum<T>(options: QuorumOptions<T>): Quorum<T> {
-  const { needed, deadline, deadlines, asked, onFailure } = options;
+  const { needed, deadline, deadlines, asked, satisfied, onFailure } = options;
   const answers: Answer<T>[] = [];
   const { promise: outcome, resolve } = Promise.withResolvers<Outcome>();
   const { promise: over, resolve: end } = Promise.withResolvers<void>();
@@ -44,6 +53,7 @@ export function gatherQuorum<T>(options: QuorumOptions<T>): Quorum<T> {
 
   function update(next: Tally): void {
     tally = next;
+    if (tally.verdict === 'enough' && satisfied?.(answers) === false) tally = withOneMoreNeeded(tally);
     if (tally.outstanding === 0) end();
     if (tally.verdict === 'open') return;
     alarm.cancel();

@@ -278,11 +278,12 @@ test('a ttl that makes no sense is refused, one that does is not implemented', a
   ]);
 });
 
-test('a placement is not implemented, and nothing is written', async () => {
-  const refused: Wanted = { reason: 'NOT_IMPLEMENTED', code: UNIMPLEMENTED, field: 'require' };
+test('a placement that the cluster can never meet is refused with the numbers, and nothing is written', async () => {
+  const impossible: Wanted = { reason: 'PLACEMENT_IMPOSSIBLE', code: status.FAILED_PRECONDITION, message: /99|4/ };
   await eachIsRefused((key) => [
-    [{ put: { key, value: bytes('v'), require: { durable: 0, hosts: 0, zones: 2 } } }, refused],
-    [{ put: { key, value: bytes('v'), require: { durable: 0, hosts: 0, zones: 99 } } }, refused],
+    [{ put: { key, value: bytes('v'), require: { durable: 0, hosts: 0, zones: 99 } } }, impossible],
+    [{ put: { key, value: bytes('v'), require: { durable: 0, hosts: 4, zones: 0 } } }, impossible],
+    [{ put: { key, value: bytes('v'), require: { durable: 4, hosts: 0, zones: 0 } } }, impossible],
   ]);
 });
 
@@ -466,13 +467,21 @@ test('with too few replicas an operation says how many it wanted and reached, an
     await Promise.all(others.map((node) => node.kill('SIGSTOP')));
     const door = doors.find(({ name }) => name === 'session at a storage node') as Door;
     const late: Wanted = { reason: 'DEADLINE', code: status.DEADLINE_EXCEEDED, message: /^1 of 2 replicas had/ };
-    const put = await door.call({ put: { key: bytes('stood still'), value } }, 700);
+    // Together: a second after the first question they are known to be silent.
+    const [put, get] = await Promise.all([
+      door.call({ put: { key: bytes('stood still'), value } }, 700),
+      door.call({ get: { key: bytes('seen') } }, 700),
+    ]);
     const { receipt } = assertFailure(put, { ...late, outcome: 'UNKNOWN' }, 'a put');
     assert.equal(receipt?.acks.length, 1);
-    assertFailure(await door.call({ get: { key: bytes('stood still') } }, 700), late, 'a get');
+    assertFailure(get, late, 'a get');
   });
 
   await t.test('they die while a write is under way: ABORTED, outcome unknown, and a receipt', async () => {
+    await Promise.all(others.map((node) => node.kill('SIGCONT')));
+    const direct = doors.find(({ name }) => name === 'session at a storage node') as Door;
+    await until(async () => (await direct.call({ put: { key: bytes('awake'), value, w: 3 } })).put !== undefined);
+    await Promise.all(others.map((node) => node.kill('SIGSTOP')));
     const under = (doors as readonly Door[])
       .slice(2)
       .map((door) => door.call({ put: { key, value, requestId } }, 9_000));

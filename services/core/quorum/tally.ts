@@ -35,6 +35,11 @@ export function withAnother(tally: Tally): Tally {
   return { ...tally, outstanding: tally.outstanding + 1 };
 }
 
+/** Enough by number, but not of the right ones: another answer is needed. */
+export function withOneMoreNeeded(tally: Tally): Tally {
+  return settle({ ...tally, needed: tally.answered + 1, verdict: 'open' });
+}
+
 /** The default R and W: the least majority, so that every read meets every write. */
 export function majority(replicas: number): number {
   return Math.floor(replicas / 2) + 1;

@@ -49,6 +49,8 @@ export interface ValidWrite extends Located {
   readonly durability: DurabilityName;
   /** Only homes may take it; the namespace's. */
   readonly strict: boolean;
+  /** What an acknowledgement has to rest on beside W replicas. */
+  readonly require?: Placement | undefined;
 }
 
 export interface ValidPut extends ValidWrite {
@@ -104,8 +106,8 @@ export function validatePut(request: PutRequest, replicas: number, validation: V
     throw new Failure('VALUE_TOO_LARGE', message, { field: 'value' });
   }
   checkTtl(request.ttl);
-  checkPlacement(request.require);
-  return { ...validateWrite(request, namespace, located, replicas, validation), value: request.value };
+  const require = checkPlacement(request.require, replicas);
+  return { ...validateWrite(request, namespace, located, replicas, validation), value: request.value, require };
 }
 
 export function validateDelete(request: DeleteRequest, replicas: number, validation: Validation): ValidWrite {
@@ -201,7 +203,12 @@ function checkTtl(ttl: Duration | undefined): void {
   throw new Failure('NOT_IMPLEMENTED', 'this version has no ttl', { field: 'ttl' });
 }
 
-function checkPlacement(require: Placement | undefined): void {
-  if (require === undefined || (require.durable === 0 && require.hosts === 0 && require.zones === 0)) return;
-  throw new Failure('NOT_IMPLEMENTED', 'this version has no placement requirements', { field: 'require' });
+function checkPlacement(require: Placement | undefined, replicas: number): Placement | undefined {
+  if (require === undefined) return undefined;
+  for (const [field, wanted] of Object.entries(require)) {
+    if (wanted <= replicas) continue;
+    const message = `require.${field} is ${wanted}, and a key has ${replicas} replicas`;
+    throw new Failure('PLACEMENT_IMPOSSIBLE', message, { field: `require.${field}` });
+  }
+  return require;
 }

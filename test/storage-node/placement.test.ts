@@ -1,0 +1,66 @@
+/** Placement requirements of puts: OK only where enough disks, hosts and zones have it. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Durability } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { createCluster, type TestNode } from './cluster.ts';
+import { failureOf, put, stored } from './requests.ts';
+
+const none = { durable: 0, hosts: 0, zones: 0 };
+
+function setup(nodes = 3) {
+  const cluster = createCluster({ nodes });
+  return { cluster, homes: cluster.homes('cart') as [TestNode, TestNode, TestNode] };
+}
+
+test('a put that wants three zones is answered when three zones have it, though W is one', async () => {
+  const { cluster, homes } = setup();
+  const { receipt } = await stored(cluster.run(homes[0], put('cart', 'v', { w: 1, require: { ...none, zones: 3 } })));
+  assert.equal(new Set(receipt?.acks.map(({ zone }) => zone)).size, 3);
+});
+
+test('a put that wants two disks has two, whatever else its durability is', async () => {
+  const { cluster, homes } = setup();
+  for (const durability of [Durability.BUFFERED, Durability.ONE_DURABLE] as const) {
+    const operation = put('cart', 'v', { w: 1, durability, require: { ...none, durable: 2 } });
+    const { receipt } = await stored(cluster.run(homes[0], operation));
+    assert.ok((receipt?.acks.filter(({ durable }) => durable).length ?? 0) >= 2, `durability ${durability}`);
+  }
+});
+
+test('what a key’s replicas or the cluster’s nodes can never meet is refused before anything is written', async () => {
+  const { cluster, homes } = setup();
+  for (const require of [
+    { ...none, zones: 4 },
+    { ...none, hosts: 4 },
+    { ...none, durable: 4 },
+  ]) {
+    const failure = await failureOf(cluster.run(homes[0], put('cart', 'v', { require })));
+    assert.deepEqual([failure.reason, failure.outcome], ['PLACEMENT_IMPOSSIBLE', 'NOT_APPLIED']);
+  }
+  assert.equal(await cluster.held(homes[0], 'cart'), undefined);
+});
+
+test('what the nodes in reach cannot meet now is refused before anything is written, with the numbers', async () => {
+  const { cluster, homes } = setup();
+  cluster.setReachable(homes[2], false);
+  const failure = await failureOf(cluster.run(homes[0], put('cart', 'v', { require: { ...none, zones: 3 } })));
+  assert.deepEqual([failure.reason, failure.outcome], ['NOT_ENOUGH_REPLICAS', 'NOT_APPLIED']);
+  assert.match(failure.message, /3 zones are wanted, .* 2 zones are there/);
+  assert.equal(await cluster.held(homes[0], 'cart'), undefined);
+});
+
+test('a put that reached W but not what it wants has an unknown outcome, and its receipt says what it reached', async () => {
+  const { cluster, homes } = setup();
+  homes[2].answers = 'no';
+  const failure = await failureOf(cluster.run(homes[0], put('cart', 'v', { require: { ...none, zones: 3 } })));
+  assert.deepEqual([failure.reason, failure.outcome], ['PLACEMENT_UNMET', 'UNKNOWN']);
+  assert.equal(failure.details.receipt?.acks.length, 2);
+  assert.match(failure.message, /3 zones are wanted, .* 2 zones are there/);
+});
+
+test('a fallback in another zone meets it for a home that is away', async () => {
+  const { cluster, homes } = setup(5);
+  cluster.setReachable(homes[2], false);
+  const { receipt } = await stored(cluster.run(homes[0], put('cart', 'v', { require: { ...none, zones: 3 } })));
+  assert.equal(new Set(receipt?.acks.map(({ zone }) => zone)).size, 3);
+});
