@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { answerBytesDefault, type FakeStore, startFakeStore } from './fake-store.ts';
+import { type FakeStore, startFakeStore } from './fake-store.ts';
 import { cartwheel, cartwheelBytes, type RunOptions } from './run-cartwheel.ts';
 
 const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
@@ -20,7 +20,7 @@ beforeEach(() => {
   store.values.clear();
   store.requestIds.length = 0;
   store.extraMembers.length = 0;
-  store.answerBytes = answerBytesDefault;
+  store.answerBytesMax = Number.POSITIVE_INFINITY;
   store.refuse = () => undefined;
 });
 after(() => {
@@ -153,7 +153,7 @@ test('resolve writes nothing when it cannot: no such sibling, no union, no termi
 });
 
 test('get shows every sibling that its context covers, however many answers that takes', async () => {
-  store.answerBytes = 10;
+  store.answerBytesMax = 10;
   const values = Array.from({ length: 7 }, (_, i) => `value ${i} of 7`);
   for (const value of values) store.put('k', value);
   const answer = JSON.parse((await run(['get', 'k', '-o', 'json'])).stdout);
@@ -183,7 +183,7 @@ test('what get leaves out because it was told to is said, and no context comes w
 });
 
 test('a sibling that is gone when it is asked for makes get begin again, and give up where that goes on', async () => {
-  store.answerBytes = 1;
+  store.answerBytesMax = 1;
   store.put('k', 'one');
   store.put('k', 'two');
   let replaced = 0;
@@ -207,7 +207,7 @@ test('a sibling that is gone when it is asked for makes get begin again, and giv
 });
 
 test('resolve sees siblings that do not fit into one answer', async () => {
-  store.answerBytes = 10;
+  store.answerBytesMax = 10;
   const siblings = () => {
     store.values.clear();
     for (const item of ['apple', 'pear', 'plum']) store.put('k', JSON.stringify({ items: [item.repeat(9)] }));

@@ -31,16 +31,15 @@ export interface FakeStore {
   readonly requestIds: string[];
   /** The reason to refuse this operation with, or undefined to carry it out. */
   refuse: (operation: Operation) => { reason: Reason; code: number } | undefined;
-  /** Value bytes in an answer to a get that names no bound. */
-  answerBytes: number;
   /** Addresses of members besides itself, for GetStatus. */
   readonly extraMembers: string[];
+  /** Value bytes in one answer, at least one value. */
+  answerBytesMax: number;
   /** Adds a sibling. */
   put(key: string, value: string | Buffer): void;
   close(): void;
 }
 
-export const answerBytesDefault = 3 * 1024 * 1024;
 const version = { term: 1n, sequence: 7n };
 
 export async function startFakeStore(): Promise<FakeStore> {
@@ -79,17 +78,15 @@ export async function startFakeStore(): Promise<FakeStore> {
     if (operation.get) {
       const key = operation.get.key.toString('latin1');
       const { dots, maxBytes } = operation.get;
-      const omitted: string[] = [];
-      const siblings: { value: Buffer; dot: string; writtenAtMs: bigint }[] = [];
+      const asked = (values.get(key) ?? []).filter(({ dot }) => dots.length === 0 || dots.includes(dot));
       let bytes = 0;
-      for (const { value, dot } of values.get(key) ?? []) {
-        if (dots.length > 0 && !dots.includes(dot)) continue;
-        if (siblings.length > 0 && bytes + value.length > (maxBytes || store.answerBytes)) omitted.push(dot);
-        else {
-          bytes += value.length;
-          siblings.push({ value, dot, writtenAtMs: 1_700_000_000_000n });
-        }
-      }
+      const fits = ({ value }: Value, i: number) => {
+        bytes += value.length;
+        return i === 0 || bytes <= (maxBytes === 0 ? store.answerBytesMax : maxBytes);
+      };
+      const chosen = asked.filter(fits);
+      const omitted = asked.filter((value) => !chosen.includes(value)).map(({ dot }) => dot);
+      const siblings = chosen.map(({ value, dot }) => ({ value, dot, writtenAtMs: 1_700_000_000_000n }));
       const certificate = {
         replicasAsked: 2,
         replicasAnswered: 2,
@@ -178,8 +175,8 @@ export async function startFakeStore(): Promise<FakeStore> {
   });
   const store: FakeStore = {
     address: `127.0.0.1:${port}`,
-    answerBytes: answerBytesDefault,
     extraMembers: [],
+    answerBytesMax: Number.POSITIVE_INFINITY,
     values,
     requestIds,
     refuse: () => undefined,
