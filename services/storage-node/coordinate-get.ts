@@ -3,8 +3,8 @@
  *
  *   read from R replicas, homes first, then fallbacks → merge → answer → mend what was stale
  *
- * Only R are asked at first: a read costs R times the work, not N times. One that fails is replaced by
- * the next at once, one that is slow after `hedgeAfterMs`, within the budget for that.
+ * Only R are asked at first: a read costs R times the work, not N times. One that fails, or is silent, is
+ * replaced by the next at once, one that is slow after `hedgeAfterMs`, within the budget for that.
  */
 import type { GetResponse } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../core/failure.ts';
@@ -12,7 +12,7 @@ import type { ValidGet } from '../core/requests/validate.ts';
 import type { RingNode } from '../core/ring/ring.ts';
 import { includes, join, printDot } from '../core/versioning/causal-context.ts';
 import { agree, emptyRecord, type KeyRecord, merge, type Sibling, visibleSiblings } from '../core/versioning/record.ts';
-import { notEnoughReplicas, type Place, reachableOf, readersOf, replicaOn, type StorageNode } from './node.ts';
+import { notEnoughReplicas, type Place, readersOf, replicaOn, type StorageNode } from './node.ts';
 import { type Answer, gatherQuorum, type Quorum } from './quorum.ts';
 import { repairReplicas } from './read-repair.ts';
 
@@ -84,7 +84,7 @@ function isStale({ bytes, record }: ReplicaCopy, merged: KeyRecord, atHome: bool
 
 /** Resolves when R of the preference list have answered; throws the failure otherwise. */
 function readReplicas(node: StorageNode, place: Place, get: ValidGet, deadline: number): Promise<Quorum<ReplicaCopy>> {
-  const readers = get.strict ? reachableOf(node, place.homes) : readersOf(node, place);
+  const readers = readersOf(node, place, get.strict);
   const all = node.random.below(chances) < get.readAllProbability * chances;
   const atOnce = all ? Math.max(get.r, place.homes.length) : get.r;
   return readFrom(node, place, readers, get, deadline, atOnce);
@@ -97,7 +97,7 @@ export function readHomes(
   get: Pick<ValidGet, 'storageKey' | 'r'>,
   deadline: number,
 ): Promise<Quorum<ReplicaCopy>> {
-  return readFrom(node, place, reachableOf(node, place.homes), get, deadline);
+  return readFrom(node, place, readersOf(node, place, true), get, deadline);
 }
 
 async function readFrom(
@@ -111,7 +111,12 @@ async function readFrom(
 ): Promise<Quorum<ReplicaCopy>> {
   if (readers.length < r) throw notEnoughReplicas(place, r, readers.length);
   const decode = decoder(node);
-  const read = async ({ id }: RingNode) => decode(await replicaOn(node, id).read({ key: storageKey, deadline }));
+  const onSilent = () => {
+    const more = askNext();
+    if (more !== undefined) quorum.ask(...more);
+  };
+  const message = { key: storageKey, deadline, onSilent };
+  const read = async ({ id }: RingNode) => decode(await replicaOn(node, id).read(message));
   const ask = (reader: RingNode) => [reader.id, read(reader)] as const;
   let asked = atOnce;
   const askNext = () => {

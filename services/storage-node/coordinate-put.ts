@@ -3,7 +3,7 @@
  *
  *   a second attempt: ask whether the write is known →
  *   select the first N that can be reached → change the own record, minting a dot → send the record to the others
- *   → in place of one that fails, the next fallback → answer at W → what is still under way goes on
+ *   → in place of one that fails or is silent, the next fallback → answer at W → what is still under way goes on
  *   → a home that nobody has it for is owed it by this node
  *
  * I1 The dot is in the overlay before it is sent anywhere (record-store.ts, I2).
@@ -51,7 +51,7 @@ async function write(
   const isRetry = request.attempt > 0 && request.requestId.length > 0;
   const known = isRetry ? await recall(node, place, request, deadline) : undefined;
   const apply = known === undefined ? applyNew : (copy: Copy) => applyKnown(copy, known);
-  const selection = selectWriters(node, place, request.strict);
+  const selection = selectWriters(node, place, request);
   const { chosen, spare } = selection;
   if (chosen.length + spare.length < request.w) throw notEnoughReplicas(place, request.w, chosen.length + spare.length);
   checkPlacement(place, request, [...chosen.map(({ nodeId }) => nodeId), ...spare]);
@@ -84,10 +84,15 @@ async function write(
     const hintedFor = standIns.homeOf(id) ?? '';
     if (hintedFor !== '') node.metrics.standIns.add(1);
     const sync = isSynced(id);
-    await node.peers.replica(id).write({ ...message, sync, buffered: !sync, hintedFor });
+    const onSilent = () => {
+      const next = standIns.replace(id, reachable);
+      if (next !== undefined) quorum.ask(next, send(next));
+    };
+    await node.peers.replica(id).write({ ...message, sync, buffered: !sync, hintedFor, onSilent });
     standIns.acknowledged(id);
   };
-  const quorum = gatherQuorum({
+  const reachable = (id: string) => node.peers.reachable(id);
+  const quorum: Quorum<void> = gatherQuorum({
     needed: request.w,
     deadline,
     deadlines: node.deadlines,
@@ -96,7 +101,7 @@ async function write(
     onFailure(nodeId, error) {
       node.metrics.replicaFailed(nodeId, 'write', error);
       if (nodeId === node.id || node.clock.now() >= deadline) return undefined;
-      const next = standIns.replace(nodeId, (id) => node.peers.reachable(id));
+      const next = standIns.replace(nodeId, reachable);
       return next === undefined ? undefined : [next, send(next)];
     },
   });

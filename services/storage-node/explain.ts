@@ -35,8 +35,12 @@ async function stateOf(
   deadline: number,
 ): Promise<ReplicaState> {
   const state = { nodeId, home, reachable: false, dots: [], clock: '', tombstone: false, hintedFor: [] };
+  if (nodeId !== node.id && !node.peers.reachable(nodeId)) return state;
   try {
-    const { record: bytes, owed } = await replicaOn(node, nodeId).inspect({ key, deadline });
+    const { promise: silent, reject } = Promise.withResolvers<never>();
+    const onSilent = () => reject(new Error(`node ${nodeId} is silent`));
+    const inspected = replicaOn(node, nodeId).inspect({ key, deadline, onSilent });
+    const { record: bytes, owed } = await Promise.race([inspected, silent]);
     if (bytes === undefined) return { ...state, reachable: true };
     const { clock, siblings } = node.records.decode(bytes);
     const dots = siblings.map(({ dot }) => printDot(dot));

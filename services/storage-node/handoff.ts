@@ -29,14 +29,13 @@ export interface Handoff {
   start(): Promise<void>;
   /** Of each node that something is owed to: delivered since its handoff began, and for how long that has gone on. */
   progress(nodeId: string): { readonly delivered: number; readonly ms: number } | undefined;
-  /** Resolves when nothing is under way any more. */
-  stop(): Promise<void>;
+  /** Begins nothing any more. What is under way fails with the streams. */
+  stop(): void;
 }
 
 interface Course {
   readonly startedAt: number;
   delivered: number;
-  readonly done: Promise<void>;
 }
 
 export function createHandoff(node: StorageNode): Handoff {
@@ -61,10 +60,9 @@ export function createHandoff(node: StorageNode): Handoff {
   function begin(nodeId: string): void {
     const paused = (pauses.get(nodeId)?.until ?? 0) > clock.now();
     if (stopped || paused || courses.has(nodeId) || hints.count(nodeId) === 0 || !peers.reachable(nodeId)) return;
-    const { promise: done, resolve } = Promise.withResolvers<void>();
-    const course: Course = { startedAt: clock.now(), delivered: 0, done };
+    const course: Course = { startedAt: clock.now(), delivered: 0 };
     courses.set(nodeId, course);
-    void run(nodeId, course).then(resolve);
+    void run(nodeId, course);
   }
 
   async function run(nodeId: string, course: Course): Promise<void> {
@@ -136,10 +134,9 @@ export function createHandoff(node: StorageNode): Handoff {
       const course = courses.get(nodeId);
       return course && { delivered: course.delivered, ms: clock.now() - course.startedAt };
     },
-    async stop() {
+    stop() {
       stopped = true;
       timer?.();
-      await Promise.all([...courses.values()].map(({ done }) => done));
     },
   };
 }

@@ -7,7 +7,7 @@ import type { Clock, Random, StorageEngine } from '../core/ports.ts';
 import type { HedgeBudget } from '../core/quorum/hedge-budget.ts';
 import type { Peers, Replica } from '../core/quorum/peers.ts';
 import { type Selection, selectReplicas } from '../core/quorum/sloppy.ts';
-import type { Validation } from '../core/requests/validate.ts';
+import type { Validation, ValidWrite } from '../core/requests/validate.ts';
 import { partitionOfStorageKey } from '../core/ring/partition.ts';
 import { preferenceList } from '../core/ring/preference-list.ts';
 import type { Ring, RingNode } from '../core/ring/ring.ts';
@@ -55,19 +55,19 @@ export function placeOf(ring: Ring, storageKey: Uint8Array): Place {
   return { ring, partition, preference, homes: preference.slice(0, ring.replicas) };
 }
 
-/** Who runs a write of the key that this node coordinates. */
+/** Who runs a write of the key that this node coordinates: with those that are silent only where it needs them. */
 export function selectWriters(
-  node: Pick<StorageNode, 'id' | 'peers'>,
+  { id: coordinator, peers }: Pick<StorageNode, 'id' | 'peers'>,
   { ring, preference }: Place,
-  strict: boolean,
+  { strict, w }: Pick<ValidWrite, 'strict' | 'w'>,
 ): Selection {
-  return selectReplicas({
-    preference: preference.map(({ id }) => id),
-    replicas: ring.replicas,
-    coordinator: node.id,
-    strict,
-    reachable: (id) => node.peers.reachable(id),
-  });
+  const select = (reachable: (id: string) => boolean) =>
+    selectReplicas({
+      ...{ preference: preference.map(({ id }) => id), replicas: ring.replicas },
+      ...{ coordinator, strict, reachable },
+    });
+  const selection = select((id) => peers.reachable(id));
+  return selection.chosen.length >= w ? selection : select((id) => peers.connected(id));
 }
 
 /** Those of the nodes that can be asked, this node first. */
@@ -77,9 +77,22 @@ export function reachableOf(node: Pick<StorageNode, 'id' | 'peers'>, nodes: read
   return self === undefined ? others : [self, ...others];
 }
 
-/** Whom to ask for the key, in order: the homes, then who may stand in for one. */
-export function readersOf(node: Pick<StorageNode, 'id' | 'peers'>, { homes, preference }: Place): readonly RingNode[] {
-  return [...reachableOf(node, homes), ...reachableOf(node, preference.slice(homes.length))];
+/** Whom to ask for the key, in order: the homes, then who may stand in for one, then those of them that are silent. */
+export function readersOf(
+  node: Pick<StorageNode, 'id' | 'peers'>,
+  { homes, preference }: Place,
+  strict: boolean,
+): readonly RingNode[] {
+  const fallbacks = strict ? [] : preference.slice(homes.length);
+  return [...reachableOf(node, homes), ...reachableOf(node, fallbacks), ...silentOf(node, [...homes, ...fallbacks])];
+}
+
+/** Connected, and not trusted: the last to be asked. */
+export function silentOf(
+  { id, peers }: Pick<StorageNode, 'id' | 'peers'>,
+  nodes: readonly RingNode[],
+): readonly RingNode[] {
+  return nodes.filter((node) => node.id !== id && !peers.reachable(node.id) && peers.connected(node.id));
 }
 
 export function replicaOn(node: Pick<StorageNode, 'id' | 'peers' | 'replica'>, nodeId: string): Replica {

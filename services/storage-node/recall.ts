@@ -26,7 +26,7 @@ export async function recall(
   { storageKey: key, requestId }: Pick<ValidWrite, 'storageKey' | 'requestId'>,
   deadline: number,
 ): Promise<KnownWrite | undefined> {
-  const asked = readersOf(node, place).slice(0, 2 * place.ring.replicas);
+  const asked = readersOf(node, place, false).slice(0, 2 * place.ring.replicas);
   const reports: ReplicaCopyReport[] = [];
   const inspect = async (id: string) => {
     reports.push(await replicaOn(node, id).inspect({ key, requestId, deadline }));

@@ -157,7 +157,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     draining = true;
     server.setServing(false);
     await Promise.race([sessions.drain(), new Promise<void>((resolve) => clock.after(config.drain, resolve))]);
-    await node.handoff.stop();
+    node.handoff.stop();
     await gossip.stop();
     transport.close();
     forwarding.close();

@@ -9,7 +9,7 @@ export interface StandIns {
   /** The home that the node stands in for; undefined for a home. */
   homeOf(nodeId: string): string | undefined;
   acknowledged(nodeId: string): void;
-  /** Who takes the place of a node that failed; undefined where nobody is left. */
+  /** Who takes the place of a node that failed or is silent; undefined where nobody is left, or somebody has. */
   replace(nodeId: string, reachable: (nodeId: string) => boolean): string | undefined;
   /** Homes that nobody has it for, that the coordinator is not. */
   unmet(): readonly string[];
@@ -21,6 +21,7 @@ export function createStandIns({ chosen, spare, unmet }: Selection): StandIns {
   const waiting = new Set(unmet);
   for (const { nodeId, standsInFor } of chosen.slice(1)) waiting.add(standsInFor ?? nodeId);
   const left = spare.slice();
+  const replaced = new Set<string>();
   if (coordinator !== undefined) waiting.delete(coordinator.standsInFor ?? coordinator.nodeId);
   return {
     homeOf: (nodeId) => homeOf.get(nodeId),
@@ -28,11 +29,13 @@ export function createStandIns({ chosen, spare, unmet }: Selection): StandIns {
       waiting.delete(homeOf.get(nodeId) ?? nodeId);
     },
     replace(nodeId, reachable) {
+      if (replaced.has(nodeId)) return undefined;
       for (;;) {
         const next = left.shift();
         if (next === undefined) return undefined;
         if (!reachable(next)) continue;
         homeOf.set(next, homeOf.get(nodeId) ?? nodeId);
+        replaced.add(nodeId);
         return next;
       }
     },

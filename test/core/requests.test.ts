@@ -185,8 +185,9 @@ const rows: readonly Row[] = [
   }),
   { what: 'a ttl', reason: 'NOT_IMPLEMENTED', field: 'ttl', run: asPut({ ttl: { seconds: 60n, nanos: 0 } }) },
   ...(['durable', 'hosts', 'zones'] as const).map((kind): Row => {
-    const require = { durable: 0, hosts: 0, zones: 0, [kind]: 2 };
-    return { what: `a placement of 2 ${kind}`, reason: 'NOT_IMPLEMENTED', field: 'require', run: asPut({ require }) };
+    const require = { durable: 0, hosts: 0, zones: 0, [kind]: 4 };
+    const what = `a placement of 4 ${kind}`;
+    return { what, reason: 'PLACEMENT_IMPOSSIBLE', field: `require.${kind}`, run: asPut({ require }) };
   }),
   ...['', 'x', '000000000000000a:0', `${'f'.repeat(16)}:281474976710657`, 'y'.repeat(10_000)].map((dot): Row => {
     return {

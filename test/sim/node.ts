@@ -235,6 +235,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
   function watchedPeers(peers: Peers): Peers {
     return {
       reachable: (nodeId) => peers.reachable(nodeId),
+      connected: (nodeId) => peers.connected(nodeId),
       onReachable: (listener) => peers.onReachable(listener),
       replica(nodeId) {
         const replica = peers.replica(nodeId);
@@ -309,8 +310,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
         if (closing || !life.alive) return;
         closing = true;
         await opened;
-        await assembled.handoff.stop();
-        if (!life.alive) return;
+        assembled.handoff.stop();
         network.silence(name);
         wire.close();
         await assembled.store.close();

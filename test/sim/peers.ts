@@ -17,7 +17,8 @@ const noBytes = new Uint8Array(0);
 
 interface Peer {
   readonly health: PeerHealth;
-  readonly waiting: Set<(error: Failure) => void>;
+  /** What is not answered: whom to tell that the node is silent. */
+  readonly waiting: Set<() => void>;
   cancelLook: (() => void) | undefined;
 }
 
@@ -73,7 +74,7 @@ export function createSimulatedPeers(
     const finding = peer.health.look(clock.now(), jitter());
     if (finding === 'suspect') {
       marks.add('a silent node was suspected');
-      for (const fail of [...peer.waiting]) fail(unreachable(`${to} is silent`));
+      for (const tellSilent of [...peer.waiting]) tellSilent();
     } else if (finding === 'probe') {
       const probe = ReplicateRequest.encode({ hello: undefined, writes: [], reads: [], probe: true }).finish();
       wire.call(to, 'replica', probe).then(
@@ -84,22 +85,26 @@ export function createSimulatedPeers(
     if (peer.health.watchful) watch(to);
   }
 
-  async function ask(to: string, request: Partial<ReplicateRequest>, duplicable: boolean): Promise<ReplicaCopyReport> {
+  async function ask(
+    to: string,
+    request: Partial<ReplicateRequest>,
+    duplicable: boolean,
+    onSilent: () => void = () => {},
+  ): Promise<ReplicaCopyReport> {
     const bytes = ReplicateRequest.encode(ReplicateRequest.fromPartial(request)).finish();
     const { health, waiting } = peerOf(to);
-    if (!health.trusted) throw unreachable(`${to} cannot be reached`);
-    const { promise: given, reject: fail } = Promise.withResolvers<never>();
-    waiting.add(fail);
+    const silent = () => onSilent();
+    waiting.add(silent);
     health.sent(clock.now());
     watch(to);
     let answer: Uint8Array;
     try {
-      answer = await Promise.race([wire.call(to, 'replica', bytes, duplicable), given]);
+      answer = await wire.call(to, 'replica', bytes, duplicable);
     } catch (error) {
-      waiting.delete(fail);
+      waiting.delete(silent);
       throw error instanceof ConnectionLost ? unreachable(error.message) : error;
     }
-    waiting.delete(fail);
+    waiting.delete(silent);
     heard(to);
     const [result] = ReplicateResponse.decode(answer).results;
     if (result?.status === ReplicaStatus.OK) {
@@ -113,15 +118,15 @@ export function createSimulatedPeers(
   }
 
   function replicaOn(to: string): Replica {
-    const read = ({ key, requestId, deadline }: ReplicaInspectMessage, inspect: boolean) => {
+    const read = ({ key, requestId, deadline, onSilent }: ReplicaInspectMessage, inspect: boolean) => {
       const asked = {
         ...{ id, key: Buffer.from(key), timeoutMs: leftOf(deadline), inspect },
         requestId: Buffer.from(requestId ?? noBytes),
       };
-      return ask(to, { reads: [asked] }, false);
+      return ask(to, { reads: [asked] }, false, onSilent);
     };
     return {
-      async write({ key, record, sync, buffered = false, hintedFor, request, deadline }) {
+      async write({ key, record, sync, buffered = false, hintedFor, request, deadline, onSilent }) {
         const write = {
           ...{ id, key: Buffer.from(key), record: Buffer.from(record), sync, buffered, hintedFor },
           timeoutMs: leftOf(deadline),
@@ -130,7 +135,7 @@ export function createSimulatedPeers(
           dotActor: request?.dot.actor ?? 0n,
           dotCounter: BigInt(request?.dot.counter ?? 0),
         };
-        await ask(to, { writes: [write] }, true);
+        await ask(to, { writes: [write] }, true, onSilent);
       },
       read: async (message) => (await read(message, false)).record,
       inspect: (message) => read(message, true),
@@ -140,6 +145,7 @@ export function createSimulatedPeers(
 
   return {
     reachable: (nodeId) => peerOf(nodeId).health.trusted,
+    connected: (nodeId) => wire.up(nodeId),
     onReachable: (listener) => listeners.add(listener),
     replica: replicaOn,
   };

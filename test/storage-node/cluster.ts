@@ -30,6 +30,8 @@ export interface TestNode {
   readonly metrics: ReadableMetrics;
   /** Others know that it is down. */
   reachable: boolean;
+  /** It cannot be reached, and is connected still. */
+  silent: boolean;
   /** What others' calls meet: an answer, a failure, or silence. */
   answers: 'yes' | 'no' | 'never';
   /** Its own reads of the disk wait until this is undefined again. */
@@ -116,6 +118,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       engine,
       peers: {
         reachable: (nodeId) => find(nodeId).reachable,
+        connected: (nodeId) => find(nodeId).reachable || find(nodeId).silent,
         onReachable: (listener) => reachableListeners.add(listener),
         replica: (nodeId) => remote(find(nodeId)),
       },
@@ -139,6 +142,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       engine,
       metrics,
       reachable: true,
+      silent: false,
       answers: 'yes',
       stalledDisk: undefined,
       calls: [],

@@ -2,7 +2,7 @@ import type { Dot } from '../versioning/causal-context.ts';
 
 /** The port through which a coordinator reaches the other replicas. */
 
-export interface ReplicaWriteMessage {
+export interface ReplicaWriteMessage extends Awaited {
   readonly key: Uint8Array;
   /** The record's encoding. */
   readonly record: Uint8Array;
@@ -29,7 +29,12 @@ export interface ReplicaInspectMessage extends ReplicaReadMessage {
   readonly requestId?: Uint8Array;
 }
 
-export interface ReplicaReadMessage {
+/** Called once when the node comes to be suspected while it has not answered; it may still answer. */
+export interface Awaited {
+  readonly onSilent?: (() => void) | undefined;
+}
+
+export interface ReplicaReadMessage extends Awaited {
   readonly key: Uint8Array;
   readonly deadline: number;
 }
@@ -77,8 +82,10 @@ export interface Replica {
 
 /** Other storage nodes by id. Every call may reject: with Failure, or with whatever the transport says. */
 export interface Peers {
-  /** False for a node that was just seen to fail: asking it would be waiting for nothing. */
+  /** False for a node that was just seen to fail, or is silent: to ask it is, most likely, to wait for nothing. */
   reachable(nodeId: string): boolean;
+  /** It is connected, though it may be silent: the last to be asked. */
+  connected(nodeId: string): boolean;
   /** Calls `listener` when a node can be reached again. */
   onReachable(listener: (nodeId: string) => void): void;
   replica(nodeId: string): Replica;

@@ -4,7 +4,8 @@
  * Owns the streams: connecting, frames, back-pressure, and what "reachable" means. Knows nothing of records.
  *
  * I1 A node is reachable while its stream is up and welcomed, and it is not suspected (core/quorum/peer-health.ts).
- * I2 Every operation settles: with the answer, with the loss of the stream, or when its node comes to be suspected.
+ * I2 Every operation settles: with the answer, or with the loss of the stream. Who asked is told before that when the
+ *    node comes to be suspected.
  * I3 At most `bytesInFlightMax` bytes are unanswered a peer; beyond that operations fail at once.
  */
 import { type ClientDuplexStream, credentials, Metadata } from '@grpc/grpc-js';
@@ -95,6 +96,7 @@ export function createPeers(options: PeersOptions): ConnectedPeers {
 
   return {
     reachable: (nodeId) => peers.get(nodeId)?.reachable ?? false,
+    connected: (nodeId) => peers.get(nodeId)?.connected ?? false,
     onReachable(listener) {
       listeners.add(listener);
     },
@@ -114,6 +116,7 @@ export function createPeers(options: PeersOptions): ConnectedPeers {
 }
 
 interface Peer extends PeerView {
+  readonly connected: boolean;
   readonly address: string;
   readonly replica: Replica;
   close(): void;
@@ -123,6 +126,7 @@ interface Waiting {
   readonly bytes: number;
   readonly sentAt: number;
   readonly roundTrip: HistogramHandle;
+  readonly onSilent: (() => void) | undefined;
   resolve(answer: ReplicaAnswer): void;
   reject(failure: Failure): void;
 }
@@ -232,21 +236,11 @@ function connectPeer(
     const finding = health.look(clock.now(), random.below(1_000) / 1_000);
     if (finding === 'suspect') {
       log.warn({ nodeId, address, silenceMs, inFlight: waiting.size }, 'peer silent');
-      giveUp(`it has been silent for ${silenceMs} ms`);
+      for (const { onSilent } of [...waiting.values()]) onSilent?.();
     } else if (finding === 'probe') {
       stream?.write({ hello: undefined, writes: [], reads: [], probe: true });
     }
     if (health.watchful) watch();
-  }
-
-  /** What is not answered has failed; an answer that comes all the same is nobody's. */
-  function giveUp(why: string): void {
-    gate.close();
-    gate = newGate();
-    const lost = [...waiting.values()];
-    waiting.clear();
-    bytesInFlight = 0;
-    for (const operation of lost) operation.reject(unreachable(nodeId, why));
   }
 
   function lose(from: typeof stream, why: string): void {
@@ -257,7 +251,12 @@ function connectPeer(
     if (welcomed) log.warn({ nodeId, address, why, inFlight: waiting.size }, 'peer lost');
     welcomed = false;
     health.lost();
-    giveUp(why);
+    gate.close();
+    gate = newGate();
+    const lost = [...waiting.values()];
+    waiting.clear();
+    bytesInFlight = 0;
+    for (const operation of lost) operation.reject(unreachable(nodeId, why));
     if (closed) return;
     cancelRetry = clock.after(retryDelayMs / 2 + random.below(retryDelayMs), connect);
     retryDelayMs = Math.min(retryDelayMs * 2, retryDelayMsMax);
@@ -267,8 +266,9 @@ function connectPeer(
     roundTrip: HistogramHandle,
     bytes: number,
     itemsOf: (id: number) => Iterable<Item>,
+    onSilent: (() => void) | undefined,
   ): Promise<ReplicaAnswer> {
-    if (!health.trusted) return Promise.reject(unreachable(nodeId, 'there is no stream'));
+    if (!welcomed) return Promise.reject(unreachable(nodeId, 'there is no stream'));
     if (bytesInFlight + bytes > bytesInFlightMax) {
       const message = `${bytesInFlight} bytes are in flight to node ${nodeId}, the limit is ${bytesInFlightMax}`;
       return Promise.reject(new Failure('OVERLOADED', message, { retryAfterMs: 100 }));
@@ -277,7 +277,7 @@ function connectPeer(
     const id = lastId;
     return new Promise((resolve, reject) => {
       const now = clock.now();
-      waiting.set(id, { bytes, sentAt: now, roundTrip, resolve, reject });
+      waiting.set(id, { bytes, sentAt: now, roundTrip, onSilent, resolve, reject });
       health.sent(now);
       watch();
       bytesInFlight += bytes;
@@ -291,26 +291,28 @@ function connectPeer(
     });
   }
 
-  async function ask({ key, requestId, deadline }: ReplicaInspectMessage, inspect: boolean): Promise<ReplicaAnswer> {
+  async function ask(message: ReplicaInspectMessage, inspect: boolean): Promise<ReplicaAnswer> {
+    const { key, requestId, deadline, onSilent } = message;
     const timeoutMs = leftOf(deadline, clock);
     const read = { key: key as Buffer, timeoutMs, inspect, requestId: (requestId ?? noBytes) as Buffer };
     const itemsOf = (id: number): Item[] => [{ read: { id, ...read } }];
-    return send(measures.read, key.length + 16, itemsOf);
+    return send(measures.read, key.length + 16, itemsOf, onSilent);
   }
 
   const replica: Replica = {
-    async write({ key, record, sync, buffered = false, hintedFor, request, deadline }) {
+    async write({ key, record, sync, buffered = false, hintedFor, request, deadline, onSilent }) {
       const common = {
         ...{ key: key as Buffer, sync, buffered, hintedFor, timeoutMs: leftOf(deadline, clock) },
         requestId: (request?.id ?? noBytes) as Buffer,
         dotActor: request?.dot.actor ?? 0n,
         dotCounter: BigInt(request?.dot.counter ?? 0),
       };
-      await send(measures.write, key.length + record.length + 24, function* (id) {
+      const itemsOf = function* (id: number) {
         for (const { piece, more } of piecesOf(record)) {
           yield { write: { id, ...common, record: piece as Buffer, more } };
         }
-      });
+      };
+      await send(measures.write, key.length + record.length + 24, itemsOf, onSilent);
     },
 
     async read(message) {
@@ -345,6 +347,9 @@ function connectPeer(
     nodeId,
     address,
     replica,
+    get connected() {
+      return welcomed;
+    },
     get reachable() {
       return health.trusted;
     },
