@@ -7,6 +7,7 @@
  */
 import type { GetStatusResponse, ListNamespacesResponse } from '../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { ExplainResponse, GetResponse, Result, Ring as RingMessage } from '../proto/gen/cartwheel/kv/v1/kv.ts';
+import { encodeDuration, millisecondsOf } from '../services/core/codec/duration.ts';
 import { Failure } from '../services/core/failure.ts';
 import { requestLimits } from '../services/core/requests/limits.ts';
 import { encodeRing } from '../services/core/ring/codec.ts';
@@ -131,7 +132,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
     },
 
     async put(key, value, options = {}) {
-      const { namespace = '', w, durability, context = noBytes, requestId = noBytes } = options;
+      const { namespace = '', w, durability, ttlMs, context = noBytes, requestId = noBytes } = options;
       const put = {
         namespace,
         key: bytesOf(key),
@@ -141,7 +142,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
         durability: durabilityNumber(durability),
         requestId: bytesOf(requestId),
         attempt: 0,
-        ttl: undefined,
+        ttl: ttlMs === undefined ? undefined : encodeDuration(ttlMs),
         require: undefined,
       };
       const { context: next, siblings, receipt } = await run('put', put.key, { put }, options);
@@ -268,7 +269,12 @@ function statusOf(address: string): Promise<GetStatusResponse> {
 
 function answerOf({ siblings, context, omitted, certificate }: GetResponse): GetAnswer {
   return {
-    siblings: siblings.map(({ value, dot, writtenAtMs }) => ({ value, dot, writtenAt: new Date(Number(writtenAtMs)) })),
+    siblings: siblings.map(({ value, dot, writtenAtMs, ttlLeft }) => ({
+      value,
+      dot,
+      writtenAt: new Date(Number(writtenAtMs)),
+      ...(ttlLeft && { ttlLeftMs: millisecondsOf(ttlLeft) }),
+    })),
     context,
     omitted,
     certificate: certificate ?? {

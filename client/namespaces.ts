@@ -5,8 +5,9 @@ import type {
 } from '../proto/gen/cartwheel/admin/v1/admin.ts';
 import { Durability } from '../proto/gen/cartwheel/kv/v1/kv.ts';
 import { type Namespace as NamespaceMessage, Resolution } from '../proto/gen/cartwheel/membership/v1/membership.ts';
+import { encodeDuration } from '../services/core/codec/duration.ts';
 import { Failure } from '../services/core/failure.ts';
-import { decodeNamespace, encodeDuration } from '../services/core/namespaces/codec.ts';
+import { decodeNamespace } from '../services/core/namespaces/codec.ts';
 import type { DurabilityName, Namespace, ResolutionName } from '../services/core/namespaces/namespace.ts';
 
 /** What is absent has its default in a create, and stays as it is in an alter. */

@@ -12,6 +12,8 @@ export interface Sibling {
   readonly dot: string;
   /** The coordinator's wall clock; never decides anything. */
   readonly writtenAt: Date;
+  /** Until it expires; absent: it does not. */
+  readonly ttlLeftMs?: number;
 }
 
 export interface GetAnswer {
@@ -61,9 +63,12 @@ export interface WriteOptions extends OperationOptions {
 export interface PutOptions extends WriteOptions {
   /** Of the get or put before; without it the value is a sibling of whatever is there. */
   readonly context?: Uint8Array | undefined;
+  /** How long it is to be seen, at least 1; the namespace's where it is not said. */
+  readonly ttlMs?: number | undefined;
 }
 
 export interface UpdateOptions extends OperationOptions {
+  readonly ttlMs?: number | undefined;
   readonly r?: number | undefined;
   readonly w?: number | undefined;
   readonly durability?: DurabilityName | undefined;

@@ -94,7 +94,7 @@ function noSuchSibling(key: string, dots: readonly string[]): Problem {
 export function notFound(key: string, answer: GetAnswer): Problem {
   return answer.context.length === 0
     ? new Problem(`${printable(key)}: not found`)
-    : new Problem(`${printable(key)}: not found: it was deleted`);
+    : new Problem(`${printable(key)}: not found: it was deleted, or has expired`);
 }
 
 async function writeRaw(key: string, answer: GetAnswer): Promise<void> {
@@ -115,6 +115,7 @@ export function answerJson(key: Uint8Array, answer: GetAnswer): object {
       ...bytesField('value', sibling.value),
       dot: sibling.dot,
       writtenAt: sibling.writtenAt.toISOString(),
+      ...(sibling.ttlLeftMs === undefined ? {} : { ttlLeftMs: sibling.ttlLeftMs }),
     })),
     omitted: answer.omitted,
     context: base64(answer.context),
@@ -145,8 +146,12 @@ function answerBlock(key: Uint8Array, answer: GetAnswer): string {
 export function siblingLines(siblings: readonly Sibling[]): string[] {
   return siblings.flatMap((sibling, i) => [
     `  ${i + 1}. ${preview(sibling.value, shownCharacters)}`,
-    `     ${printable(sibling.dot)}, written ${sibling.writtenAt.toISOString()} (${ageOf(sibling.writtenAt)})`,
+    `     ${printable(sibling.dot)}, written ${sibling.writtenAt.toISOString()} (${ageOf(sibling.writtenAt)})${expiryOf(sibling)}`,
   ]);
+}
+
+function expiryOf({ ttlLeftMs }: Sibling): string {
+  return ttlLeftMs === undefined ? '' : `, expires in ${duration(ttlLeftMs / 1000)}`;
 }
 
 function ageOf(time: Date): string {

@@ -6,13 +6,14 @@ import { addKey, keyOf } from '../key.ts';
 import { base64, bytesField, count, json, note, plural, write } from '../output.ts';
 import { messageOf, Problem, systemCodeOf, usageProblem } from '../problem.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
-import { argumentBytes, base64Bytes, integerBetween } from '../values.ts';
+import { argumentBytes, base64Bytes, integerBetween, longDurationMs } from '../values.ts';
 
 interface PutOptions {
   file?: string;
   context?: Buffer;
   w?: number;
   durability?: DurabilityName;
+  ttl?: number;
   keyBase64?: boolean;
 }
 
@@ -24,6 +25,7 @@ export function addPut(program: Command): void {
     .option('--context <base64>', 'the context of a get: replaces the values that were there then', base64Bytes)
     .option('--w <n>', 'replicas that must have it before the answer', integerBetween(1, 255))
     .addOption(durabilityOption())
+    .option('--ttl <duration>', "how long it is to be seen, such as 30m or 7d; else the namespace's", longDurationMs)
     .addHelpText(
       'after',
       `
@@ -33,6 +35,7 @@ Examples:
   cartwheel put cart-1 '{"items":["apple"]}'
   cartwheel put cart-1 '{"items":["pear"]}' --context "$(cartwheel get cart-1 -o json | jq -r .context)"
   cartwheel put photo-7 --file photo.jpg
+  cartwheel put session-1 token --ttl 30m
   date | cartwheel put now -`,
     )
     .action(async (key: string, value: string | undefined, options: PutOptions, command: Command) => {
@@ -44,6 +47,7 @@ Examples:
           ...operationOptions(settings),
           w: options.w,
           durability: options.durability,
+          ttlMs: options.ttl,
           ...(options.context === undefined ? {} : { context: options.context }),
         }),
       );

@@ -7,12 +7,13 @@
  * replaced by the next at once, one that is slow after `hedgeAfterMs`, within the budget for that.
  */
 import type { GetResponse } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { encodeDuration } from '../core/codec/duration.ts';
 import { Failure } from '../core/failure.ts';
 import type { ValidGet } from '../core/requests/validate.ts';
 import type { RingNode } from '../core/ring/ring.ts';
 import { includes, join, printDot } from '../core/versioning/causal-context.ts';
 import { agree, emptyRecord, type KeyRecord, merge, type Sibling, visibleSiblings } from '../core/versioning/record.ts';
-import { notEnoughReplicas, type Place, readersOf, replicaOn, type StorageNode } from './node.ts';
+import { notEnoughReplicas, type Place, readersOf, replicaOn, type StorageNode, wallMs } from './node.ts';
 import { type Answer, gatherQuorum, type Quorum } from './quorum.ts';
 import { repairReplicas } from './read-repair.ts';
 
@@ -42,8 +43,9 @@ export async function coordinateGet(
   const record = mergedOf(answers);
   // Later, with the answers of those that were slower.
   void quorum.over.then(() => mend(node, place, get.storageKey, quorum.answers));
+  const wallNowMs = wallMs(node.clock);
   return {
-    ...chooseSiblings(get, visibleSiblings(record)),
+    ...chooseSiblings(get, visibleSiblings(record, wallNowMs), wallNowMs),
     context: Buffer.from(node.validation.contexts.encode(join(record.clock, get.session), get.keyHash)),
     certificate: {
       replicasAsked: answers.length + quorum.tally.failed + quorum.tally.outstanding,
@@ -165,11 +167,12 @@ function decoder(node: StorageNode): (bytes: Uint8Array | undefined) => ReplicaC
 function chooseSiblings(
   { dots, bytesMax }: ValidGet,
   siblings: readonly Sibling[],
+  wallNowMs: number,
 ): Pick<GetResponse, 'siblings' | 'omitted'> {
   const chosen: GetResponse['siblings'] = [];
   const omitted: string[] = [];
   let bytes = 0;
-  for (const { dot, value, writtenAtMs } of siblings) {
+  for (const { dot, value, writtenAtMs, expiresAtMs } of siblings) {
     const printed = printDot(dot);
     if (dots !== undefined && !dots.has(printed)) continue;
     if (chosen.length > 0 && bytes + value.length > bytesMax) {
@@ -177,7 +180,8 @@ function chooseSiblings(
       continue;
     }
     bytes += value.length;
-    chosen.push({ value: value as Buffer, dot: printed, writtenAtMs: BigInt(writtenAtMs), ttlLeft: undefined });
+    const ttlLeft = expiresAtMs === undefined ? undefined : encodeDuration(expiresAtMs - wallNowMs);
+    chosen.push({ value: value as Buffer, dot: printed, writtenAtMs: BigInt(writtenAtMs), ttlLeft });
   }
   return { siblings: chosen, omitted };
 }

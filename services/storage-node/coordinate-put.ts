@@ -116,7 +116,7 @@ async function write(
   }
   const { contexts } = node.validation;
   const context = contexts.encode(answerContext(request.context, dot), request.keyHash);
-  return { context: Buffer.from(context), siblings: visibleSiblings(held.record).length, receipt };
+  return { context: Buffer.from(context), siblings: visibleSiblings(held.record, wallMs(node.clock)).length, receipt };
 }
 
 /** What a change leaves, where it is one. */

@@ -21,7 +21,7 @@ import type { Ring } from '../core/ring/ring.ts';
 import { parseStorageKey } from '../core/ring/storage-key.ts';
 import { merge, visibleSiblings } from '../core/versioning/record.ts';
 import { readHomes } from './coordinate-get.ts';
-import { notEnoughReplicas, type Place, placeOf, reachableOf, replicaOn, type StorageNode } from './node.ts';
+import { notEnoughReplicas, type Place, placeOf, reachableOf, replicaOn, type StorageNode, wallMs } from './node.ts';
 
 export const pageKeysDefault = 1_000;
 export const pageKeysMax = 10_000;
@@ -118,7 +118,7 @@ async function* liveKeysOf(node: StorageNode, ring: Ring, range: ReplicaScanMess
 
 async function isLive(node: StorageNode, place: Place, storageKey: Uint8Array, r: number): Promise<boolean> {
   const { answers } = await readHomes(node, place, { storageKey, r }, node.clock.now() + readTimeoutMs);
-  return visibleSiblings(answers.map(({ value }) => value.record).reduce(merge)).length > 0;
+  return visibleSiblings(answers.map(({ value }) => value.record).reduce(merge), wallMs(node.clock)).length > 0;
 }
 
 /** One home's keys, a page at a time. */

@@ -22,6 +22,7 @@ import {
 } from '../core/versioning/record.ts';
 import type { CoordinatorMetrics } from './coordinator-metrics.ts';
 import type { HintBook } from './hints.ts';
+import { wallMs } from './node.ts';
 import type { Held, Next, RecordStore } from './record-store.ts';
 import type { RequestTable } from './request-table.ts';
 
@@ -101,7 +102,11 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
         const parsed = parseStorageKey(key);
         if (parsed.namespace !== namespace || !sameBytes(parsed.key.subarray(0, prefix.length), prefix)) continue;
         const { bytes } = decodeStored(stored);
-        keys.push({ key, checksum: recordChecksum(bytes), siblings: visibleSiblings(records.decode(bytes)).length });
+        keys.push({
+          key,
+          checksum: recordChecksum(bytes),
+          siblings: visibleSiblings(records.decode(bytes), wallMs(clock)).length,
+        });
       }
       return { keys, next: page.next };
     },

@@ -39,6 +39,11 @@ const cart: KeyRecord = {
   ],
 };
 
+const session: KeyRecord = {
+  clock,
+  siblings: cart.siblings.map((sibling, i) => (i === 0 ? { ...sibling, expiresAtMs: 1_700_000_060_000 } : sibling)),
+};
+
 const keyHash = 0xfeed_beef_0000_0001n;
 
 interface Vector {
@@ -56,6 +61,13 @@ const vectors: readonly Vector[] = [
     encode: () => records.encode(cart),
     decode: (bytes) => records.decode(bytes),
     value: cart,
+  },
+  {
+    name: 'a record of which one sibling expires',
+    hex: '020300000000000000010307000123456789abcdef0082010202aa02ffffffffffffffff80808080808040000002000280d095ffbc31e0a499ffbc310469642d31066170706c657301ac0200000000b1c89e58',
+    encode: () => records.encode(session),
+    decode: (bytes) => records.decode(bytes),
+    value: session,
   },
   {
     name: 'a tombstone',

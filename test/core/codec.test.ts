@@ -45,9 +45,10 @@ const record: fc.Arbitrary<KeyRecord> = clock.chain((entries) => {
         dot: fc.constant({ actor, counter: detached.at(-1) ?? upTo }),
         requestId: fc.uint8Array({ maxLength: 32 }),
         writtenAtMs: fc.oneof(fc.nat(), fc.constant(Number.MAX_SAFE_INTEGER)),
+        expiresAtMs: fc.oneof(fc.integer({ min: 1 }), fc.constant(Number.MAX_SAFE_INTEGER)),
         value: fc.uint8Array({ maxLength: 40 }),
       },
-      { noNullPrototype: true },
+      { noNullPrototype: true, requiredKeys: ['dot', 'requestId', 'writtenAtMs', 'value'] },
     );
     return fc.option(sibling, { nil: undefined });
   });
@@ -178,7 +179,23 @@ test('a version that this build does not know is refused, its number and ours in
   assert.throws(() => contexts.decode(sealContext(newer, 5n), 5n), /version 2; this build reads 1/);
   const body = records.encode(emptyRecord).slice(0, -4);
   body[0] = 9;
-  assert.throws(() => records.decode(sealRecord(body)), /version 9; this build reads 1/);
+  assert.throws(() => records.decode(sealRecord(body)), /version 9; this build reads 1 and 2/);
+});
+
+test('a record in which nothing expires is of version 1, as it always was, and has no other encoding', () => {
+  const one: KeyRecord = {
+    clock: [{ actor: 1n, upTo: 1, detached: [], height: 0 }],
+    siblings: [
+      { dot: { actor: 1n, counter: 1 }, requestId: new Uint8Array(0), writtenAtMs: 5, value: new Uint8Array(0) },
+    ],
+  };
+  assert.equal(records.encode(one)[0], 1);
+  const expiring = { ...one, siblings: one.siblings.map((sibling) => ({ ...sibling, expiresAtMs: 9 })) };
+  const bytes = records.encode(expiring);
+  assert.equal(bytes[0], 2);
+  const body = bytes.slice(0, -4);
+  body[body.indexOf(9)] = 0;
+  assert.throws(() => records.decode(sealRecord(body)), /version 2, and no sibling expires/);
 });
 
 test('random bytes are refused with Malformed and nothing else', () => {

@@ -25,6 +25,7 @@ const carts: Namespace = {
   r: 1,
   w: 3,
   durability: 'BUFFERED',
+  ttlMs: 5_000,
   strict: true,
   readAllProbability: 0.5,
 };
@@ -183,7 +184,6 @@ const rows: readonly Row[] = [
       run: asPut({ ttl }),
     };
   }),
-  { what: 'a ttl', reason: 'NOT_IMPLEMENTED', field: 'ttl', run: asPut({ ttl: { seconds: 60n, nanos: 0 } }) },
   ...(['durable', 'hosts', 'zones'] as const).map((kind): Row => {
     const require = { durable: 0, hosts: 0, zones: 0, [kind]: 4 };
     const what = `a placement of 4 ${kind}`;
@@ -257,6 +257,15 @@ test('what a request does not say its namespace does', () => {
   assert.equal(validatePut({ ...put, namespace: 'carts' }, 2, validation).w, 2, 'never more than there are');
   const plain = asPut({})();
   assert.deepEqual([plain.w, plain.strict, asGet({})().readAllProbability], [2, false, 0]);
+});
+
+test('a ttl is taken in whole milliseconds, upwards; without one the namespace says', () => {
+  const ttlOf = (seconds: bigint, nanos: number) => asPut({ ttl: { seconds, nanos } })().ttlMs;
+  assert.deepEqual([ttlOf(60n, 0), ttlOf(0n, 1), ttlOf(1n, 1_000_001)], [60_000, 1, 1_002]);
+  assert.equal(ttlOf(10n * 366n * 86_400n, 0), 316_224_000_000);
+  assert.equal(asPut({})().ttlMs, 0);
+  assert.equal(asPut({ namespace: 'carts' })().ttlMs, 5_000);
+  assert.equal(asPut({ namespace: 'carts', ttl: { seconds: 1n, nanos: 0 } })().ttlMs, 1_000);
 });
 
 test('a context belongs to its namespace too', () => {

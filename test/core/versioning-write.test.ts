@@ -189,7 +189,7 @@ test('one request id used for two values hides neither', () => {
     const write = { context: [], value: Buffer.from(value), requestId: Buffer.from('id'), writtenAtMs: 0 };
     return applyPut({ birth: undefined, record: emptyRecord }, write, minting).copy.record;
   };
-  const shown = (a: string, b: string) => visibleSiblings(merge(put(a), put(b))).length;
+  const shown = (a: string, b: string) => visibleSiblings(merge(put(a), put(b)), 0).length;
   assert.equal(shown('x', 'x'), 1);
   assert.equal(shown('x', 'y'), 2);
 });

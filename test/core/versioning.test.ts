@@ -361,9 +361,9 @@ test('a reader sees one of the attempts of a write, the same whatever the order 
         KeyRecord,
         KeyRecord,
       ];
-      const seen = visibleSiblings(merge(merge(x, y), z)).map(({ dot }) => printDot(dot));
+      const seen = visibleSiblings(merge(merge(x, y), z), 0).map(({ dot }) => printDot(dot));
       assert.deepEqual(
-        visibleSiblings(merge(z, merge(y, x))).map(({ dot }) => printDot(dot)),
+        visibleSiblings(merge(z, merge(y, x)), 0).map(({ dot }) => printDot(dot)),
         seen,
       );
       const all = merge(merge(x, y), z).siblings;

@@ -26,6 +26,8 @@ export interface WriteAttempt {
   /** Of a cart: the item that this put adds. */
   readonly item: string | undefined;
   readonly startedAt: number;
+  /** How long it is to be seen, where its put said so, and how much wall clocks may differ. */
+  readonly ttl?: { readonly ms: number; readonly clocksDifferMs: number } | undefined;
   endedAt: number | undefined;
   outcome: Outcome;
   /** How many homes have it by its receipt; `w` where there was none. See `homesOf`. */
@@ -157,6 +159,17 @@ export function homesOf({ homes, copies }: WriteAttempt): number {
 /** Whether anybody, home or fallback, has it still, as far as was promised. */
 export function isKept({ copies }: WriteAttempt): boolean {
   return copies === undefined || copies.some(({ isLost }) => !isLost());
+}
+
+/** By the fastest of all clocks it has expired: it need not be seen any more. */
+export function mayBeHidden({ ttl, startedAt }: WriteAttempt, now: number): boolean {
+  return ttl !== undefined && now >= startedAt + ttl.ms - ttl.clocksDifferMs;
+}
+
+/** By the slowest of all clocks it has expired, whichever attempt was the last: it must not be seen any more. */
+export function mustBeHidden({ ttl, endedAt, outcome }: WriteAttempt, now: number): boolean {
+  if (ttl === undefined || endedAt === undefined || outcome !== 'acknowledged') return false;
+  return now >= endedAt + ttl.ms + ttl.clocksDifferMs;
 }
 
 /** I1. A write that was not applied is needed by no check but the one that its value is never seen. */

@@ -8,6 +8,7 @@
  */
 import type { Durability, Operation, Receipt, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { createContextCodec } from '../../services/core/codec/context.ts';
+import { encodeDuration } from '../../services/core/codec/duration.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { majority } from '../../services/core/quorum/tally.ts';
 import { hashOfStorageKey, storageKey } from '../../services/core/ring/storage-key.ts';
@@ -16,7 +17,7 @@ import { xxh64 } from '../../services/platform/hash.ts';
 import { dispatch } from '../../services/platform/routing/dispatch.ts';
 import { createRequestIds } from '../../services/platform/routing/request-ids.ts';
 import { checkContext } from '../oracle/checks/contexts.ts';
-import { type Copy, describe, itemsOf, type WriteAttempt } from '../oracle/ledger.ts';
+import { type Copy, describe, itemsOf, mayBeHidden, mustBeHidden, type WriteAttempt } from '../oracle/ledger.ts';
 import { Violation } from '../oracle/violation.ts';
 import type { History } from './history.ts';
 import type { Marks } from './marks.ts';
@@ -59,6 +60,8 @@ export interface WriteOptions {
   /** How often it is tried again while its outcome is unknown. */
   readonly retries?: number;
   readonly durability?: Durability;
+  /** 0: it stays. */
+  readonly ttlMs?: number;
   readonly item?: string | undefined;
   readonly items?: readonly string[];
 }
@@ -85,13 +88,16 @@ export interface ClientOptions {
   readonly marks: Marks;
   /** How often a node has crashed: what only its memory had is gone then. */
   crashesOf(node: string): number;
+  /** How much the wall clocks of two nodes may differ. */
+  readonly clocksDifferMs: number;
 }
 
 export const emptyToken: Token = { bytes: Buffer.alloc(0), seen: new Set() };
 const retryMs = { min: 1, max: 400 };
 
 export function createClient(options: ClientOptions): Client {
-  const { name, nodes, replicas, scheduler, random, network, oracle, history, marks, crashesOf } = options;
+  const { name, nodes, replicas, scheduler, random, network, oracle, history, marks, crashesOf, clocksDifferMs } =
+    options;
   const { ledger } = oracle;
   const contexts = createContextCodec(xxh64);
   const newRequestId = createRequestIds(random.fork('request ids'));
@@ -145,13 +151,17 @@ export function createClient(options: ClientOptions): Client {
     history.note('got', name, `${key} r=${r ?? '-'} ${siblings.map(({ dot }) => dot).join(' ')}`);
     const homes = certificate?.homesAnswered ?? 0;
     if (homes < (r ?? majority(replicas))) marks.add('a read rested on a fallback');
-    const writes = oracle.reads.answered({ key, r: homes, faultsAreOver, startedAt, siblings, where });
+    const answeredAt = scheduler.now();
+    const writes = oracle.reads.answered({ key, r: homes, faultsAreOver, startedAt, answeredAt, siblings, where });
     const seen = new Set([...writes, ...(session?.seen ?? [])]);
     const sent = session === undefined ? [] : decode(key, session.bytes);
-    checkContext(ledger, { key, context: decode(key, context), sent, seen, where });
+    checkContext(ledger, { key, context: decode(key, context), sent, seen, now: answeredAt, where });
     const coversSession = certificate?.coversSession ?? false;
     if (coversSession) checkSession(session, writes, where);
     markRead(writes, coversSession, context.length > 0);
+    for (const write of ledger.writesOf(key)) {
+      if (mustBeHidden(write, startedAt) && write.replacedBy.size === 0) marks.add('a value had expired');
+    }
     return { token: { bytes: context, seen }, values: siblings.map(({ value }) => value), writes, coversSession };
   }
 
@@ -159,6 +169,7 @@ export function createClient(options: ClientOptions): Client {
   function checkSession(session: Token | undefined, read: ReadonlySet<WriteAttempt>, where: string): void {
     for (const write of session?.seen ?? []) {
       if (write.kind === 'delete' || read.has(write) || write.replacedBy.size > 0) continue;
+      if (mayBeHidden(write, scheduler.now())) continue;
       throw new Violation('P7', `${where} says that it covers the session, which had seen ${describe(write)}`);
     }
   }
@@ -173,7 +184,7 @@ export function createClient(options: ClientOptions): Client {
   }
 
   async function write(kind: 'put' | 'delete', key: string, options: WriteOptions): Promise<Token | undefined> {
-    const { token = emptyToken, w, via, timeoutMs, retries = 0, durability = 0, item, items = [] } = options;
+    const { token = emptyToken, w, via, timeoutMs, retries = 0, durability = 0, ttlMs = 0, item, items = [] } = options;
     const context = decode(key, token.bytes);
     // Without one of its own dispatch gives it one, which does not outlive the call.
     const requestId = retries > 0 || random.chance(0.5) ? newRequestId() : undefined;
@@ -187,6 +198,7 @@ export function createClient(options: ClientOptions): Client {
       replaces: token.seen,
       item,
       items,
+      ttl: ttlMs === 0 ? undefined : { ms: ttlMs, clocksDifferMs },
       startedAt: scheduler.now(),
     });
     history.note(`${kind}s`, name, `#${attempt.number} ${key} w=${w ?? '-'} durability=${durability}`);
@@ -199,7 +211,14 @@ export function createClient(options: ClientOptions): Client {
       const operation =
         attempt.value === undefined
           ? { delete: request }
-          : { put: { ...request, value: attempt.value, ttl: undefined, require: undefined } };
+          : {
+              put: {
+                ...request,
+                value: attempt.value,
+                ttl: ttlMs === 0 ? undefined : encodeDuration(ttlMs),
+                require: undefined,
+              },
+            };
       const answer = await send(key, operation, tried === 0 ? via : random.shuffled(via), timeoutMs);
       if (!(answer instanceof Failure)) return acknowledged(attempt, token, answer, known, crashesBefore);
       const dot = answer.details.receipt?.dot;
@@ -240,7 +259,7 @@ export function createClient(options: ClientOptions): Client {
     if (attempt.kind === 'put' && dotsBefore.has(dot)) marks.add('a known request id was answered with its dot');
     const seen = new Set([...sent.seen, attempt]);
     const context = decode(attempt.key, response.context);
-    checkContext(ledger, { key: attempt.key, context, sent: attempt.context, seen, dot, where });
+    checkContext(ledger, { key: attempt.key, context, sent: attempt.context, seen, dot, now: scheduler.now(), where });
     return { bytes: response.context, seen };
   }
 

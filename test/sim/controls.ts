@@ -92,6 +92,17 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'expired-and-shown',
+    fault: 'reads show what has expired',
+    edits: [
+      {
+        file: 'services/core/versioning/record.ts',
+        snippet: '!isExpired(sibling, wallNowMs)',
+        replacement: '!isExpired(sibling, 0)',
+      },
+    ],
+  },
+  {
     name: 'two-overlay-entries',
     fault: 'two changes of a key read the same old record, because the first one’s read is still pending',
     edits: [

@@ -28,6 +28,7 @@ export const marks = [
   'a read could not show its session',
   'an operation was forwarded',
   'a clock was cut',
+  'a value had expired',
   'a wall clock jumped backwards',
   'a second attempt found its write known',
   'a silent node was suspected',

@@ -41,6 +41,8 @@ export interface Profile {
   /** Of writes that ask for less than their namespace's durability, or more. */
   readonly otherDurability: number;
   readonly bufferRecordsMax: number;
+  /** Of puts to registers that expire; 0 where wall clocks are wrong, because they decide then. */
+  readonly expiring: number;
   readonly slowDiskEveryMs: number;
   readonly resetEveryMs: number;
   readonly clockJumpEveryMs: number;
@@ -54,7 +56,7 @@ export function profileOf(seed: number): Profile {
     random.chance(probability) ? random.between(low, high) : 0;
   const clients = 3 + random.below(4);
   const oneKey = random.chance(0.25);
-  return {
+  const profile = {
     seed,
     nodes: random.chance(0.35) ? 3 : 4 + random.below(3),
     replicas: 3,
@@ -86,6 +88,8 @@ export function profileOf(seed: number): Profile {
     clockJumpEveryMs: sometimes(0.4, 100, 600),
     ...durabilities(seededRandom(seed, 'durability')),
   };
+  const expires = profile.wallSkewMs <= 50 && seededRandom(seed, 'expiring').chance(0.5);
+  return { ...profile, expiring: expires ? 0.3 : 0 };
 }
 
 /** Mostly all is DURABLE: what nobody promised to keep nobody can check. */

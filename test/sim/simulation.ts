@@ -106,6 +106,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       replicas: profile.replicas,
       random: root.fork(`client-${i}`),
       ...{ scheduler, network, oracle, history, marks },
+      clocksDifferMs: 2 * profile.wallSkewMs + 2,
       crashesOf: (node) => nodes.find(({ name }) => name === node)?.crashes ?? 0,
     }),
   );

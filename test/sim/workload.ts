@@ -71,6 +71,8 @@ export async function runWorkload({
     return { w: quorum(), via: via(key), timeoutMs: timeoutMs(), retries: retries(), durability: durability() };
   };
 
+  const ttlMs = () => (random.chance(profile.expiring) ? Math.ceil(random.between(200, 3_000)) : 0);
+
   async function useRegister(key: string): Promise<void> {
     const dice = random.fraction();
     const known = token(key);
@@ -78,9 +80,9 @@ export async function runWorkload({
       const session = random.chance(0.4) ? known : undefined;
       remember(key, (await client.get(key, { r: quorum(), via: via(key), timeoutMs: timeoutMs(), session }))?.token);
     } else if (dice < 0.45) {
-      remember(key, await client.put(key, writing(key)));
+      remember(key, await client.put(key, { ...writing(key), ttlMs: ttlMs() }));
     } else if (dice < 0.75) {
-      remember(key, await client.put(key, { ...writing(key), token: known }));
+      remember(key, await client.put(key, { ...writing(key), token: known, ttlMs: ttlMs() }));
     } else if (dice < 0.88) {
       const read = await client.get(key, { via: via(key), timeoutMs: timeoutMs() });
       if (read !== undefined) remember(key, await client.put(key, { ...writing(key), token: read.token }));

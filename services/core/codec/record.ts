@@ -2,12 +2,13 @@
  * The bytes of a record, on disk and between nodes. One record has one encoding, so replicas that agree
  * have equal bytes, and equal checksums at their end.
  *
- *   u8      version, 1
+ *   u8      version: 1, or 2 where a sibling expires
  *   entries of the clock, with heights     (entries.ts)
  *   varint  number of siblings
  *   each:   varint  which entry of the clock its dot's actor is
  *           varint  its dot's counter
  *           varint  written at, milliseconds since 1970
+ *           varint  expires at, milliseconds since 1970; 0: never     (version 2 only)
  *           varint  length of the request id, then its bytes
  *           varint  length of the value, then its bytes
  *   u32     CRC-32 of all before it, big-endian
@@ -26,7 +27,9 @@ import type { KeyRecord, Sibling } from '../versioning/record.ts';
 import { ByteReader, ByteWriter, Malformed, varintSize } from './bytes.ts';
 import { entriesSize, readEntries, writeEntries } from './entries.ts';
 
-export const recordVersion = 1;
+/** The version is the least that can say what the record holds, so that it still has one encoding. */
+const plainVersion = 1;
+const expiringVersion = 2;
 const checksumBytes = 4;
 const requestIdBytesMax = 32;
 
@@ -56,13 +59,15 @@ export function createRecordCodec(
   return {
     encode(record) {
       const writer = new ByteWriter(allocate(recordSize(record)));
-      writer.u8(recordVersion);
+      const version = versionOf(record);
+      writer.u8(version);
       writeEntries(writer, record.clock, true);
       writer.varint(record.siblings.length);
       for (const sibling of record.siblings) {
         writer.varint(record.clock.findIndex((entry) => entry.actor === sibling.dot.actor));
         writer.varint(sibling.dot.counter);
         writer.varint(sibling.writtenAtMs);
+        if (version === expiringVersion) writer.varint(sibling.expiresAtMs ?? 0);
         writer.varint(sibling.requestId.length);
         writer.put(sibling.requestId);
         writer.varint(sibling.value.length);
@@ -80,8 +85,9 @@ export function createRecordCodec(
       if (found !== wanted) throw new Malformed(`checksum of a record is ${found}, its end says ${wanted}`);
       const reader = new ByteReader(bytes, 0, end);
       const version = reader.u8();
-      if (version !== recordVersion)
-        throw new Malformed(`record version ${version}; this build reads ${recordVersion}`);
+      if (version !== plainVersion && version !== expiringVersion) {
+        throw new Malformed(`record version ${version}; this build reads ${plainVersion} and ${expiringVersion}`);
+      }
       const clock = readEntries(reader, true);
       const siblings: Sibling[] = [];
       const count = reader.varint();
@@ -94,16 +100,23 @@ export function createRecordCodec(
         if (dot.counter === 0 || !contains(clock, dot))
           throw new Malformed(`the dot of sibling ${i} is not in the clock`);
         const writtenAtMs = reader.varint();
+        const expiresAtMs = version === expiringVersion ? reader.varint() : 0;
         const requestIdLength = reader.varint();
         if (requestIdLength > requestIdBytesMax) throw new Malformed(`request id of ${requestIdLength} bytes`);
         const requestId = reader.take(requestIdLength);
         const value = reader.take(reader.varint());
-        siblings.push({ dot, requestId, writtenAtMs, value });
+        siblings.push({ dot, requestId, writtenAtMs, value, ...(expiresAtMs > 0 && { expiresAtMs }) });
       }
       reader.finish();
-      return { clock, siblings };
+      const record = { clock, siblings };
+      if (versionOf(record) !== version) throw new Malformed(`record version ${version}, and no sibling expires`);
+      return record;
     },
   };
+}
+
+function versionOf({ siblings }: KeyRecord): number {
+  return siblings.some(({ expiresAtMs }) => expiresAtMs !== undefined) ? expiringVersion : plainVersion;
 }
 
 /** Of the bytes of a whole record: differs, but for one chance in 2^32, where the records do. */
@@ -157,9 +170,11 @@ function readOwed(reader: ByteReader): readonly string[] {
 
 function recordSize(record: KeyRecord): number {
   let size = 1 + entriesSize(record.clock, true) + varintSize(record.siblings.length) + checksumBytes;
-  for (const { dot, writtenAtMs, requestId, value } of record.siblings) {
+  const expiring = versionOf(record) === expiringVersion;
+  for (const { dot, writtenAtMs, expiresAtMs = 0, requestId, value } of record.siblings) {
     const entry = record.clock.findIndex(({ actor }) => actor === dot.actor);
     size += varintSize(entry) + varintSize(dot.counter) + varintSize(writtenAtMs);
+    if (expiring) size += varintSize(expiresAtMs);
     size += varintSize(requestId.length) + requestId.length + varintSize(value.length) + value.length;
   }
   return size;

@@ -6,6 +6,7 @@ import type {
   Resolution,
 } from '../../../proto/gen/cartwheel/membership/v1/membership.ts';
 import type { Duration } from '../../../proto/gen/google/protobuf/duration.ts';
+import { durationMsMax, encodeDuration, millisecondsOf } from '../codec/duration.ts';
 import { REPLICAS_MAX } from '../ring/ring.ts';
 import {
   claimOf,
@@ -24,9 +25,6 @@ const durabilityNames: readonly (DurabilityName | undefined)[] = [undefined, 'DU
 
 const resolutionNumbers = { SIBLINGS: 1, LAST_WRITER_WINS: 2 } as const satisfies Record<ResolutionName, Resolution>;
 const resolutionNames: readonly (ResolutionName | undefined)[] = [undefined, 'SIBLINGS', 'LAST_WRITER_WINS'];
-
-/** Ten years of leap years: what a ttl may be at most. */
-export const durationMsMax = 10 * 366 * 24 * 3_600_000;
 
 /** More is refused from the wire, so that what follows still fits in 32 bits. */
 const versionMax = 2 ** 31;
@@ -81,16 +79,6 @@ export function encodeNamespaceDigest(namespace: Namespace): NamespaceDigest {
 export function decodeNamespaceDigest(message: NamespaceDigest): NamespaceClaim & { readonly name: string } {
   const { version, contentHash } = message;
   return { name: checkedName(message.name), version, contentHash };
-}
-
-export function encodeDuration(ms: number): Duration {
-  return { seconds: BigInt(Math.floor(ms / 1_000)), nanos: (ms % 1_000) * 1_000_000 };
-}
-
-/** In whole milliseconds, upwards: what is above nothing is not nothing. NaN where the message makes no sense. */
-export function millisecondsOf({ seconds, nanos }: Duration): number {
-  if (seconds < 0n || nanos < 0 || nanos > 999_999_999) return Number.NaN;
-  return Number(seconds) * 1_000 + Math.ceil(nanos / 1_000_000);
 }
 
 function decodeDuration(message: Duration | undefined, name: string): number {

@@ -4,8 +4,9 @@
  */
 import type { NamespaceSettings } from '../../../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { Duration } from '../../../proto/gen/google/protobuf/duration.ts';
+import { durationMsMax, millisecondsOf } from '../codec/duration.ts';
 import { Failure } from '../failure.ts';
-import { durabilityOf, durationMsMax, millisecondsOf, resolutionOf } from './codec.ts';
+import { durabilityOf, resolutionOf } from './codec.ts';
 import { builtInNamespace, type Namespace, namespaceName } from './namespace.ts';
 
 /** Throws Failure NAMESPACE_INVALID. */
@@ -49,7 +50,7 @@ function withSettings(base: Namespace, settings: NamespaceSettings | undefined, 
     w: checkedQuorum('w', settings.w ?? base.w, replicas),
     durability: settings.durability === 0 ? base.durability : checkedDurability(settings.durability),
     resolution: settings.resolution === 0 ? base.resolution : checkedResolution(settings.resolution),
-    ttlMs: ttl === undefined ? base.ttlMs : notBuilt('ttl', checkedDuration('ttl', ttl), 0),
+    ttlMs: ttl === undefined ? base.ttlMs : checkedDuration('ttl', ttl),
     strict,
     readAllProbability,
     losersKeptMs: losersKept === undefined ? base.losersKeptMs : checkedDuration('losers_kept', losersKept),

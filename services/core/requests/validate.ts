@@ -12,6 +12,7 @@ import type {
 import type { Duration } from '../../../proto/gen/google/protobuf/duration.ts';
 import { Malformed } from '../codec/bytes.ts';
 import type { ContextCodec } from '../codec/context.ts';
+import { durationMsMax, millisecondsOf } from '../codec/duration.ts';
 import { Failure } from '../failure.ts';
 import { durabilityOf } from '../namespaces/codec.ts';
 import { type DurabilityName, defaultNamespace, type Namespace } from '../namespaces/namespace.ts';
@@ -55,6 +56,8 @@ export interface ValidWrite extends Located {
 
 export interface ValidPut extends ValidWrite {
   readonly value: Uint8Array;
+  /** 0: it stays. */
+  readonly ttlMs: number;
 }
 
 /** What the checks need to know of the process they run in. */
@@ -105,9 +108,9 @@ export function validatePut(request: PutRequest, replicas: number, validation: V
     const message = `value has ${request.value.length} bytes, the limit is ${valueBytesMax}`;
     throw new Failure('VALUE_TOO_LARGE', message, { field: 'value' });
   }
-  checkTtl(request.ttl);
+  const ttlMs = checkTtl(request.ttl) ?? namespace.ttlMs;
   const require = checkPlacement(request.require, replicas);
-  return { ...validateWrite(request, namespace, located, replicas, validation), value: request.value, require };
+  return { ...validateWrite(request, namespace, located, replicas, validation), value: request.value, ttlMs, require };
 }
 
 export function validateDelete(request: DeleteRequest, replicas: number, validation: Validation): ValidWrite {
@@ -190,17 +193,12 @@ function checkDurability(durability: Durability): DurabilityName | undefined {
   throw new Failure('DURABILITY_INVALID', message, { field: 'durability' });
 }
 
-const tenYearsSeconds = 10n * 366n * 24n * 3600n;
-
-function checkTtl(ttl: Duration | undefined): void {
-  if (ttl === undefined) return;
-  const { seconds, nanos } = ttl;
-  const positive = seconds > 0n || (seconds === 0n && nanos > 0);
-  if (!positive || nanos < 0 || nanos > 999_999_999 || seconds > tenYearsSeconds) {
-    const message = `ttl is ${seconds} s and ${nanos} ns; it can be from 1 ns to 10 years`;
-    throw new Failure('TTL_INVALID', message, { field: 'ttl' });
-  }
-  throw new Failure('NOT_IMPLEMENTED', 'this version has no ttl', { field: 'ttl' });
+function checkTtl(ttl: Duration | undefined): number | undefined {
+  if (ttl === undefined) return undefined;
+  const ms = millisecondsOf(ttl);
+  if (ms > 0 && ms <= durationMsMax) return ms;
+  const message = `ttl is ${ttl.seconds} s and ${ttl.nanos} ns; it can be from 1 ns to 10 years`;
+  throw new Failure('TTL_INVALID', message, { field: 'ttl' });
 }
 
 function checkPlacement(require: Placement | undefined, replicas: number): Placement | undefined {

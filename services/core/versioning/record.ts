@@ -8,7 +8,7 @@
  * I2 Siblings are sorted by dot, one a dot.
  * I3 `merge` is commutative, associative and idempotent: a join. Nothing but `cut` ever takes a dot out of a
  *    clock: after a put, a delete, or a record that arrived.
- * I4 The order of wall clocks decides nothing.
+ * I4 The order of wall clocks decides nothing, but for what has expired: hidden when read, and never in `merge`.
  */
 import {
   type CausalContext,
@@ -32,6 +32,8 @@ export interface Sibling {
   readonly requestId: Uint8Array;
   /** The coordinator's wall clock; for people. */
   readonly writtenAtMs: number;
+  /** From then on readers do not see it; fixed by the coordinator, by its wall clock. Absent: never. */
+  readonly expiresAtMs?: number;
   readonly value: Uint8Array;
 }
 
@@ -97,14 +99,20 @@ export function remove(record: KeyRecord, context: CausalContext, dot: Dot): Key
   return cover(record, context, dot);
 }
 
+/** It is hidden now, by the wall clock of whoever reads. */
+export function isExpired({ expiresAtMs }: Sibling, wallNowMs: number): boolean {
+  return expiresAtMs !== undefined && expiresAtMs <= wallNowMs;
+}
+
 /**
- * The siblings a reader sees: of those with one request id and one value (two attempts that met two
+ * The siblings a reader sees: those that have not expired, and of those with one request id and one value (two attempts that met two
  * coordinators) only the one with the least dot. Not done in `merge`: dropping a sibling because another one is alive,
  * where that other one may be covered already elsewhere, makes the result depend on the order of merges.
  * The clock contains all of their dots, so the reader's context covers every attempt.
  */
-export function visibleSiblings(record: KeyRecord): readonly Sibling[] {
-  const { siblings } = record;
+export function visibleSiblings(record: KeyRecord, wallNowMs: number): readonly Sibling[] {
+  const expires = record.siblings.some(({ expiresAtMs }) => expiresAtMs !== undefined);
+  const siblings = expires ? record.siblings.filter((sibling) => !isExpired(sibling, wallNowMs)) : record.siblings;
   if (siblings.length < 2) return siblings;
   const seen = new Map<string, Sibling[]>();
   return siblings.filter((sibling) => {

@@ -34,6 +34,8 @@ export interface PutWrite {
   readonly value: Uint8Array;
   readonly requestId: Uint8Array;
   readonly writtenAtMs: number;
+  /** 0 or absent: for good. */
+  readonly ttlMs?: number;
 }
 
 /** Throws Failure REQUEST_ID_REUSED where a living sibling has the request id and another value. */
@@ -48,8 +50,9 @@ export function applyPut(copy: Copy, write: PutWrite, minting: Minting): Written
     );
   }
   const { dot, birth } = mint(copy.birth, copy.record.clock, minting.lineage, minting.newActor);
-  const { value, requestId, writtenAtMs } = write;
-  const next = put(copy.record, write.context, { dot, requestId, writtenAtMs, value });
+  const { value, requestId, writtenAtMs, ttlMs = 0 } = write;
+  const expiry = ttlMs > 0 && { expiresAtMs: writtenAtMs + ttlMs };
+  const next = put(copy.record, write.context, { dot, requestId, writtenAtMs, ...expiry, value });
   const { record, entriesCut } = cut(copy.record, next, birth.actor);
   return { copy: { birth, record }, dot, fresh: true, entriesCut };
 }

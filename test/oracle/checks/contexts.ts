@@ -3,7 +3,7 @@
  * that this client has not seen, or its next put would remove that value silently.
  *
  * A client has seen what was returned to it and what it wrote. Beyond that a context contains only the dots
- * of values that are gone: each replaced by some write that had seen it.
+ * of values that are gone: each replaced by some write that had seen it, or expired.
  */
 import {
   type CausalContext,
@@ -12,7 +12,7 @@ import {
   includes,
   parseDot,
 } from '../../../services/core/versioning/causal-context.ts';
-import { describe, type Ledger, type WriteAttempt } from '../ledger.ts';
+import { describe, type Ledger, mayBeHidden, type WriteAttempt } from '../ledger.ts';
 import { Violation } from '../violation.ts';
 import { knownIn } from './reads.ts';
 
@@ -25,17 +25,19 @@ export interface ContextAnswered {
   readonly seen: ReadonlySet<WriteAttempt>;
   /** Of a put or a delete: its own dot. */
   readonly dot?: string;
+  /** What has expired by then is gone too; not given where nothing expires. */
+  readonly now?: number;
   readonly where: string;
 }
 
-export function checkContext(ledger: Ledger, { key, context, sent, seen, dot, where }: ContextAnswered): void {
+export function checkContext(ledger: Ledger, { key, context, sent, seen, dot, now = 0, where }: ContextAnswered): void {
   if (!includes(context, sent))
     throw new Violation('P7', `the context that ${where} answered lacks some of the one sent`);
   if (dot !== undefined && !contains(context, parseDot(dot) as Dot)) {
     throw new Violation('P2', `the context that ${where} answered lacks its own dot ${dot}`);
   }
   for (const write of knownIn(context, ledger.writesOf(key))) {
-    if (write.kind === 'delete' || seen.has(write) || write.replacedBy.size > 0) continue;
+    if (write.kind === 'delete' || seen.has(write) || write.replacedBy.size > 0 || mayBeHidden(write, now)) continue;
     const message = `the context that ${where} answered covers ${describe(write)}, which its client has not seen`;
     throw new Violation('P2', `${message} and nothing has replaced: its next put would remove it silently`);
   }

@@ -5,7 +5,7 @@
  */
 import { type CausalContext, contains, type Dot, parseDot } from '../../../services/core/versioning/causal-context.ts';
 import type { Ledger, WriteAttempt } from '../ledger.ts';
-import { describe, homesOf, isKept } from '../ledger.ts';
+import { describe, homesOf, isKept, mayBeHidden, mustBeHidden } from '../ledger.ts';
 import { Violation } from '../violation.ts';
 import type { DotCheck } from './dots-name-one-write.ts';
 
@@ -15,6 +15,8 @@ export interface ReadAnswered {
   readonly r: number;
   /** Writes acknowledged by then must be seen. */
   readonly startedAt: number;
+  /** What has expired by then need not be seen; the start where it is not given. */
+  readonly answeredAt?: number;
   readonly siblings: readonly { readonly dot: string; readonly value: Uint8Array }[];
   readonly where: string;
   /** All that was acknowledged must be seen, wherever it was written. */
@@ -37,7 +39,7 @@ export interface ReadCheck {
 
 export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOptions): ReadCheck {
   return {
-    answered({ key, r, startedAt, siblings, where, faultsAreOver = false }) {
+    answered({ key, r, startedAt, answeredAt = startedAt, siblings, where, faultsAreOver = false }) {
       const read = new Set<WriteAttempt>();
       const readDots: [Dot, WriteAttempt][] = [];
       for (const { dot, value } of siblings) {
@@ -50,6 +52,9 @@ export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOption
           throw new Violation('P5', `${where} returned ${describe(write)} twice`, 'unexplained');
         }
         dots.named(dot, write, where);
+        if (mustBeHidden(write, startedAt)) {
+          throw new Violation('P4', `${where} returned ${describe(write)}, which had expired`, 'resurrected');
+        }
         read.add(write);
         readDots.push([parseDot(dot) as Dot, write]);
       }
@@ -57,7 +62,8 @@ export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOption
         const { endedAt = Number.POSITIVE_INFINITY, outcome } = write;
         if (outcome !== 'acknowledged' || endedAt > startedAt) continue;
         if (faultsAreOver ? !isKept(write) : homesOf(write) + r <= replicas) continue;
-        if (write.kind === 'put' && !read.has(write) && !isReplaced(write, read)) {
+        const isExpected = write.kind === 'put' && !mayBeHidden(write, answeredAt);
+        if (isExpected && !read.has(write) && !isReplaced(write, read, answeredAt)) {
           const message = `${where} (r=${r}) does not return ${describe(write)}, which nothing has replaced`;
           throw new Violation('P3', message, 'lost');
         }
@@ -75,14 +81,20 @@ export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOption
 
 /**
  * Whether what was read explains why `write` is not in it: a delete that knew it, or a put that knew it and is
- * itself there or replaced. A put that is nowhere to be seen and that nothing replaced was never applied, so it
+ * itself there, expired or replaced. A put that is nowhere to be seen and that nothing replaced was never applied, so it
  * replaced nothing.
  */
-function isReplaced(write: WriteAttempt, read: ReadonlySet<WriteAttempt>, visited = new Set<WriteAttempt>()): boolean {
+function isReplaced(
+  write: WriteAttempt,
+  read: ReadonlySet<WriteAttempt>,
+  now: number,
+  visited = new Set<WriteAttempt>(),
+): boolean {
   for (const by of write.replacedBy) {
     if (visited.has(by)) continue;
     visited.add(by);
-    if (by.kind === 'delete' || read.has(by) || isReplaced(by, read, visited)) return true;
+    if (by.kind === 'delete' || read.has(by) || mayBeHidden(by, now)) return true;
+    if (isReplaced(by, read, now, visited)) return true;
   }
   return false;
 }
