@@ -10,9 +10,9 @@ after(() => rmSync(scratch, { recursive: true }));
 
 test('a directory is made with those above it, and may be there already', () => {
   const path = join(scratch, 'a', 'b', 'c');
-  makeDirectory(path);
-  makeDirectory(path);
+  assert.deepEqual(makeDirectory(path), [scratch, join(scratch, 'a'), join(scratch, 'a', 'b')]);
   assert.ok(statSync(path).isDirectory());
+  assert.deepEqual(makeDirectory(path), [], 'nothing has a new name in it');
 });
 
 test('where none can be made the system says why', () => {

@@ -31,7 +31,8 @@ export function databaseDirectory(directory: string): string {
 /** Makes the directory where there is none; refuses one that cannot be written or has another format. */
 export async function prepareDataDirectory(directory: string): Promise<void> {
   try {
-    makeDirectory(directory);
+    // With their names: what is synced below is lost with a power failure that takes one of these.
+    for (const parent of makeDirectory(directory)) await syncDirectory(parent);
     await access(directory, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
     throw new DataDirectoryError(`data directory ${directory} is not writable: ${messageOf(error)}`, { cause: error });
