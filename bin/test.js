@@ -1,10 +1,7 @@
 #!/usr/bin/env node
 /**
  * `npm test`: lint, types, contracts, then every test, ending with the summary of Node's test runner.
- *
- *     npm test                            all of it
- *     npm test -- --quick                 no static checks, and no tests that start processes (test/e2e)
- *     npm test -- test/core/a.test.ts     these files only
+ * `USAGE` says how.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -20,11 +17,26 @@ const CHECKS = [
 /** Only stops a hang: no single file may need this long. */
 const FILE_TIMEOUT_MS = 5 * 60_000;
 
+const USAGE = `Lint, types, contracts, then every test, ending with the summary of Node's test runner.
+
+  npm test                            all of it
+  npm test -- --quick                 no static checks, and no tests that start processes (test/e2e)
+  npm test -- test/core/a.test.ts     these files only
+  npm test -- --help
+`;
+
 const args = process.argv.slice(2);
+if (args.includes('--help') || args.includes('-h')) {
+  process.stdout.write(USAGE);
+  process.exit(0);
+}
 const isQuick = args.includes('--quick');
 const named = args.filter((arg) => arg !== '--quick');
 const unknown = named.find((arg) => arg.startsWith('-'));
-if (unknown) fail(`${unknown}: no such flag; there is --quick, and files can be named`);
+if (unknown) {
+  process.stderr.write(`cartwheel: ${unknown}: no such flag\n\n${USAGE}`);
+  process.exit(2);
+}
 
 const node = bootstrap();
 process.chdir(root);

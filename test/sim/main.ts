@@ -1,11 +1,7 @@
 /**
- * The simulation as a command:
+ * The simulation as a command: `usage` says how.
  *
- *     npm run sim -- --seeds 200 [--first 1]    many seeds; ends at the first that breaks a promise
- *     npm run sim -- --seed 17 [--trace]        one; the last line is the hash of its history
- *     npm run sim -- --controls [--seeds 200]   systems built wrong, each of which must be caught
- *
- * Exit code 0: all is well; 1: a promise was broken, or a control was not caught.
+ * Exit code 0: all is well; 1: a promise was broken, or a control was not caught; 2: wrong usage.
  */
 import { parseArgs } from 'node:util';
 import { controls, runControl } from './controls.ts';
@@ -13,20 +9,47 @@ import { type Mark, marks } from './marks.ts';
 import { reportOf } from './report.ts';
 import { simulate } from './simulation.ts';
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '200' },
-    first: { type: 'string', default: '1' },
-    seed: { type: 'string' },
-    trace: { type: 'boolean', default: false },
-    controls: { type: 'boolean', default: false },
-  },
-});
+const usage = `The whole cluster in one process, under one seed after the other.
+
+  npm run sim -- [--seeds 200] [--first 1]   many seeds; ends at the first that breaks a promise
+  npm run sim -- --seed 17 [--trace]         one seed; the last line is the hash of its history
+  npm run sim -- --controls [--seeds 200]    systems built wrong, each of which must be caught
+  npm run sim -- --help
+
+Exit code 0: all is well; 1: a promise was broken, or a control was not caught; 2: wrong usage.
+`;
+
+const values = readFlags();
+if (values.help) {
+  process.stdout.write(usage);
+  process.exit(0);
+}
+
+function readFlags() {
+  try {
+    return parseArgs({
+      options: {
+        seeds: { type: 'string', default: '200' },
+        first: { type: 'string', default: '1' },
+        seed: { type: 'string' },
+        trace: { type: 'boolean', default: false },
+        controls: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    }).values;
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error));
+  }
+}
 
 function whole(flag: 'seeds' | 'first' | 'seed', text: string): number {
   const number = Number(text);
-  if (Number.isSafeInteger(number) && number >= 0) return number;
-  console.error(`--${flag} is ${text}; a whole number is wanted`);
+  if (text !== '' && Number.isSafeInteger(number) && number >= 0) return number;
+  return refuse(`--${flag} is ${JSON.stringify(text)}; a whole number is wanted`);
+}
+
+function refuse(message: string): never {
+  process.stderr.write(`sim: ${message}\n\n${usage}`);
   process.exit(2);
 }
 
