@@ -1,7 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { type Command, Option } from 'commander';
 import type { CartwheelClient } from '../../client/index.ts';
 import { problemOf as connectionProblem, withClient } from '../connection.ts';
-import { Journal, journalDirectory } from '../load/journal.ts';
+import { Journal, journalDirectory, type LoadState } from '../load/journal.ts';
 import { type KeyTemplate, keyTemplate, TemplateInvalid } from '../load/key-template.ts';
 import { type Findings, LoadCounts, type LoadOptions, load } from '../load/loader.ts';
 import { Progress } from '../load/progress.ts';
@@ -98,7 +99,8 @@ async function runLoad(plan: LoadPlan): Promise<void> {
     clusterId: (await client.status()).clusterId,
     replace: options.replace === true,
   });
-  const startAfter = options.restartFromZero === true ? 0 : journal.read();
+  const before = options.restartFromZero === true ? undefined : journal.read();
+  const { nonce, beganEmpty, acknowledged: startAfter } = before ?? (await newLoad(plan));
   if (startAfter > 0) note(`going on after record ${count(startAfter)} (--restart-from-zero begins anew)`);
   const counts = new LoadCounts(startAfter);
   const progress = new Progress('loading', path, () => ({
@@ -106,9 +108,10 @@ async function runLoad(plan: LoadPlan): Promise<void> {
     done: counts.written + counts.unchanged,
     errors: counts.retries + counts.rejected.count,
   }));
-  const keepJournal = journalKeeper(journal, counts);
+  const keepJournal = journalKeeper(journal, () => ({ nonce, beganEmpty, acknowledged: counts.watermark.value }));
   try {
-    const loading = load(file.records(), client, { ...loadOptions(plan), startAfter }, counts);
+    const resumed = { startAfter, nonce: Buffer.from(nonce, 'hex'), readFirst: !beganEmpty };
+    const loading = load(file.records(), client, { ...loadOptions(plan), ...resumed }, counts);
     await Promise.race([loading, afterAbort(signal, lastAnswersMs)]);
   } finally {
     keepJournal();
@@ -128,6 +131,15 @@ async function runLoad(plan: LoadPlan): Promise<void> {
     note(`cannot remove ${journal.path}, the progress of a load that is done: ${messageOf(error)}`);
   }
   await reportLoad(plan, counts, progress.seconds);
+}
+
+async function newLoad({ client, settings }: LoadPlan): Promise<LoadState> {
+  let beganEmpty = true;
+  for await (const _ of client.keys(settings.namespace === undefined ? {} : { namespace: settings.namespace })) {
+    beganEmpty = false;
+    break;
+  }
+  return { nonce: randomBytes(16).toString('hex'), beganEmpty, acknowledged: 0 };
 }
 
 async function reportLoad({ settings }: LoadPlan, counts: LoadCounts, seconds: number): Promise<void> {
@@ -156,7 +168,7 @@ async function reportLoad({ settings }: LoadPlan, counts: LoadCounts, seconds: n
   if (counts.duplicatesUnchecked) note('too many keys to notice all that come more than once');
   tell(duplicates, 'came again with a key that was there before (the last one counts)');
   if (withSiblings > 0) {
-    note(`${plural(withSiblings, 'key')} had another value already, and have siblings now: --replace writes over them`);
+    note(`${plural(withSiblings, 'key')} had another value already, and have siblings: --replace writes over them`);
   }
   tell(rejected, 'not written');
   if (rejected.count > 0) throw new Problem(`${plural(rejected.count, 'record')} of ${count(records)} not written`);
@@ -242,6 +254,8 @@ function loadOptions({ key, options, settings, signal }: LoadPlan): LoadOptions 
     concurrency: options.concurrency,
     startAfter: 0,
     replace: options.replace === true,
+    readFirst: true,
+    nonce: new Uint8Array(0),
     retryForMs: options.retryFor,
     operation: operationOptions(settings),
     signal,
@@ -265,18 +279,19 @@ async function opened(path: string): Promise<RecordFile> {
   }
 }
 
-/** Writes the journal about once a second; what it returns writes it once more and ends that. */
-function journalKeeper(journal: Journal, counts: LoadCounts): () => void {
+/** Writes the journal, at once and about once a second; what it returns writes it once more and ends that. */
+function journalKeeper(journal: Journal, state: () => LoadState): () => void {
   let usable = true;
   const keep = () => {
     if (!usable) return;
     try {
-      journal.write(counts.watermark.value);
+      journal.write(state());
     } catch (error) {
       usable = false;
       note(`cannot keep the progress in ${journal.path}: ${messageOf(error)}; an interrupted load will begin anew`);
     }
   };
+  keep();
   const timer = setInterval(keep, journalEveryMs);
   return () => {
     clearInterval(timer);

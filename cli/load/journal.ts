@@ -24,12 +24,20 @@ export interface LoadIdentity {
   readonly replace: boolean;
 }
 
-interface Stored extends LoadIdentity {
-  readonly version: number;
+/** What a resumption goes on with. */
+export interface LoadState {
+  /** Hexadecimal; random, and mixed into every request id of the load. */
+  readonly nonce: string;
+  /** Whether the namespace was empty when the load began. */
+  readonly beganEmpty: boolean;
   readonly acknowledged: number;
 }
 
-const journalVersion = 1;
+interface Stored extends LoadIdentity, LoadState {
+  readonly version: number;
+}
+
+const journalVersion = 2;
 
 export function journalDirectory(environment: Readonly<Record<string, string | undefined>>): string {
   const state = environment.XDG_STATE_HOME || join(homedir(), '.local', 'state');
@@ -52,27 +60,28 @@ export class Journal {
     this.path = join(directory, `load-${name.slice(0, 16)}.json`);
   }
 
-  /** The record to go on after; 0 where there is nothing to go on from. */
-  read(): number {
+  /** Undefined where there is nothing to go on from. */
+  read(): LoadState | undefined {
     let stored: Partial<Stored>;
     try {
       stored = (JSON.parse(readFileSync(this.path, 'utf8')) as Partial<Stored> | null) ?? {};
     } catch {
-      return 0; // none, or not one of ours: the load begins at the beginning, which is always right
+      return undefined; // none, or not one of ours: the load begins at the beginning, which is always right
     }
     const same = Object.entries(this.identity).every(([field, value]) => stored[field as keyof Stored] === value);
-    const { acknowledged } = stored;
-    const usable = same && stored.version === journalVersion && Number.isSafeInteger(acknowledged);
-    return usable ? Math.max(0, acknowledged as number) : 0;
+    if (!same || stored.version !== journalVersion) return undefined;
+    const { nonce = '', beganEmpty = false, acknowledged } = stored;
+    const whole = isCount(acknowledged) && typeof beganEmpty === 'boolean' && /^[0-9a-f]{32}$/.test(nonce);
+    return whole ? { nonce, beganEmpty, acknowledged } : undefined;
   }
 
-  write(acknowledged: number): void {
-    if (acknowledged === this.written) return;
-    const stored: Stored = { version: journalVersion, ...this.identity, acknowledged };
+  write(state: LoadState): void {
+    if (state.acknowledged === this.written) return;
+    const stored: Stored = { version: journalVersion, ...this.identity, ...state };
     makeDirectory(this.directory);
     writeFileSync(`${this.path}.new`, `${JSON.stringify(stored)}\n`);
     renameSync(`${this.path}.new`, this.path);
-    this.written = acknowledged;
+    this.written = state.acknowledged;
   }
 
   remove(): void {
@@ -82,6 +91,10 @@ export class Journal {
       if (systemCodeOf(error) !== 'ENOTDIR') throw error; // where no file can be, none is
     }
   }
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 /** The highest n so that 1..n are all done, while they are done in any order. */

@@ -4,10 +4,13 @@
  * I1 At most `concurrency` records are under way, and at most `aheadMax` are past the watermark.
  * I2 Of records with one key the last one counts: it waits for the one before it, reads the key and replaces
  *    all that is there.
- * I3 All attempts to write a record carry one request id. For a blind write it is made from key and value, so
- *    that the same record loaded again is the same write, and no second sibling.
+ * I3 All attempts to write a record in one load carry one request id, those of a resumption too; two loads never
+ *    share one. A store that still knows the id of a value that was deleted since would acknowledge it and write
+ *    nothing.
+ * I4 A load that did not begin on an empty namespace reads each key first, and leaves alone one that has the value
+ *    already: loading a file again makes no second siblings.
  */
-import { hash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { CartwheelClient, GetAnswer, OperationOptions } from '../../client/index.ts';
 import { messageOf } from '../problem.ts';
 import { Watermark } from './journal.ts';
@@ -26,6 +29,10 @@ export interface LoadOptions {
   readonly startAfter: number;
   /** Read each key first and replace what is there. */
   readonly replace: boolean;
+  /** See I4. */
+  readonly readFirst: boolean;
+  /** Random, of this load and its resumptions. */
+  readonly nonce: Uint8Array;
   readonly retryForMs: number;
   readonly operation: OperationOptions;
   readonly signal: AbortSignal;
@@ -36,10 +43,10 @@ export class LoadCounts {
   /** Records read, those done before included. */
   records = 0;
   written = 0;
-  /** Had the value already (with `replace`, or for a key that comes again). */
+  /** Had the value already. */
   unchanged = 0;
   retries = 0;
-  /** Keys that had more than one value when their record was written. */
+  /** Keys that have more than one value with that of their record. */
   withSiblings = 0;
   readonly duplicates = new Findings();
   readonly rejected = new Findings();
@@ -144,13 +151,16 @@ async function writeRecord(
 ): Promise<void> {
   const value = storedValue(record.value);
   const retrying = { ...options, onRetry: () => counts.retries++ };
-  const seen = replace ? await withRetries(() => store.get(key, options.operation), retrying) : undefined;
-  if (seen !== undefined && isOnly(seen, value)) {
+  const get = (dots: readonly string[]) => withRetries(() => store.get(key, { ...options.operation, dots }), retrying);
+  const seen = replace || options.readFirst ? await get([]) : undefined;
+  if (seen !== undefined && (replace ? isOnly(seen, value) : await has(seen, value, get))) {
     counts.unchanged++;
+    if (seen.siblings.length + seen.omitted.length > 1) counts.withSiblings++;
     return;
   }
-  const requestId = seen === undefined ? requestIdOf(key, value) : randomBytes(16);
-  const context = seen === undefined || seen.context.length === 0 ? {} : { context: seen.context };
+  const replaced = replace ? seen : undefined;
+  const requestId = replaced === undefined ? requestIdOf(options.nonce, key, value) : randomBytes(16);
+  const context = replaced === undefined || replaced.context.length === 0 ? {} : { context: replaced.context };
   const answer = await withRetries(
     () => store.put(key, value, { ...options.operation, ...context, requestId }),
     retrying,
@@ -170,7 +180,19 @@ export function isOnly(answer: GetAnswer, value: Buffer): boolean {
   );
 }
 
-/** The first 16 bytes of SHA-256(key, 0x00, value). */
-export function requestIdOf(key: string, value: Uint8Array): Buffer {
-  return hash('sha256', Buffer.concat([Buffer.from(`${key}\0`, 'utf8'), value]), 'buffer').subarray(0, 16);
+/** Whether it is one of the values, those that did not fit into the answer too. */
+async function has(
+  seen: GetAnswer,
+  value: Buffer,
+  get: (dots: readonly string[]) => Promise<GetAnswer>,
+): Promise<boolean> {
+  const among = ({ siblings }: GetAnswer) => siblings.some((sibling) => value.equals(sibling.value));
+  if (among(seen)) return true;
+  for (const dot of seen.omitted) if (among(await get([dot]))) return true;
+  return false;
+}
+
+/** The first 16 bytes of SHA-256(nonce, key, 0x00, value). */
+export function requestIdOf(nonce: Uint8Array, key: string, value: Uint8Array): Buffer {
+  return createHash('sha256').update(nonce).update(`${key}\0`).update(value).digest().subarray(0, 16);
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
-import { Journal, journalDirectory, type LoadIdentity, Watermark } from '../../cli/load/journal.ts';
+import { Journal, journalDirectory, type LoadIdentity, type LoadState, Watermark } from '../../cli/load/journal.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'cartwheel-journal-'));
 after(() => rmSync(scratch, { recursive: true }));
@@ -17,22 +17,23 @@ const identity: LoadIdentity = {
   clusterId: 'c1',
   replace: false,
 };
+const at = (acknowledged: number): LoadState => ({ nonce: '0f'.repeat(16), beganEmpty: true, acknowledged });
 
 test('a journal says where the same load stood, until it is removed', () => {
   const directory = join(scratch, 'one', 'deep');
-  assert.equal(new Journal(directory, identity).read(), 0);
+  assert.equal(new Journal(directory, identity).read(), undefined);
   const journal = new Journal(directory, identity);
-  journal.write(41);
-  journal.write(42);
-  assert.equal(new Journal(directory, identity).read(), 42);
+  journal.write(at(41));
+  journal.write(at(42));
+  assert.deepEqual(new Journal(directory, identity).read(), at(42));
   assert.deepEqual(readdirSync(directory), [journal.path.slice(directory.length + 1)], 'no half-written file is left');
   journal.remove();
-  assert.equal(new Journal(directory, identity).read(), 0);
+  assert.equal(new Journal(directory, identity).read(), undefined);
 });
 
 test('a journal of another file, key, namespace or cluster is never taken for this one', () => {
   const directory = join(scratch, 'others');
-  new Journal(directory, identity).write(42);
+  new Journal(directory, identity).write(at(42));
   const others: Partial<LoadIdentity>[] = [
     { file: '/data/b.json' },
     { size: 101 },
@@ -43,14 +44,14 @@ test('a journal of another file, key, namespace or cluster is never taken for th
     { replace: true },
   ];
   for (const other of others)
-    assert.equal(new Journal(directory, { ...identity, ...other }).read(), 0, JSON.stringify(other));
-  assert.equal(new Journal(directory, identity).read(), 42);
+    assert.equal(new Journal(directory, { ...identity, ...other }).read(), undefined, JSON.stringify(other));
+  assert.deepEqual(new Journal(directory, identity).read(), at(42));
 });
 
 test('a damaged journal means beginning anew', () => {
   const directory = join(scratch, 'damaged');
   const journal = new Journal(directory, identity);
-  journal.write(42);
+  journal.write(at(42));
   const whole = readFileSync(journal.path, 'utf8');
   for (const text of [
     '',
@@ -60,9 +61,11 @@ test('a damaged journal means beginning anew', () => {
     whole.replace('42', '"42"'),
     whole.replace('42', '-1'),
     whole.replace('42', '1e99'),
+    whole.replace('0f0f', 'nonce'),
+    whole.replace('"beganEmpty":true', '"beganEmpty":1'),
   ]) {
     writeFileSync(journal.path, text);
-    assert.equal(new Journal(directory, identity).read(), 0, text);
+    assert.equal(new Journal(directory, identity).read(), undefined, text);
   }
 });
 

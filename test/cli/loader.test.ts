@@ -29,6 +29,9 @@ class MapStore implements LoadStore {
   underWay = 0;
   mostUnderWay = 0;
   refuse: (key: string, attempt: number) => number | undefined = () => undefined;
+  /** As a coordinator that has missed the delete: it answers that it has the write. */
+  remembers = false;
+  private readonly done = new Set<string>();
   private dots = 0;
   private readonly attempts = new Map<string, number>();
   private readonly turns: () => number;
@@ -60,7 +63,9 @@ class MapStore implements LoadStore {
     if (code !== undefined) throw new Refused(code);
     const covered = options.context === undefined ? 0 : Number(Buffer.from(options.context).toString());
     const left = (this.kept.get(name) ?? []).filter(({ dot }) => dot > covered);
-    if (!left.some((sibling) => sibling.requestId === requestId)) {
+    const known = this.remembers ? this.done.has(requestId) : left.some((other) => other.requestId === requestId);
+    this.done.add(requestId);
+    if (!known) {
       left.push({ value: Buffer.from(value), requestId, dot: ++this.dots });
     }
     this.kept.set(name, left);
@@ -90,10 +95,14 @@ const options: LoadOptions = {
   concurrency: 8,
   startAfter: 0,
   replace: false,
+  readFirst: false,
+  nonce: Buffer.from('one load'),
   retryForMs: 60_000,
   operation: {},
   signal: new AbortController().signal,
 };
+
+const anotherLoad = { nonce: Buffer.from('another'), readFirst: true };
 
 async function loaded(
   records: readonly unknown[],
@@ -153,9 +162,38 @@ test('loading the same records again makes no second sibling', async () => {
   const records = Array.from({ length: 20 }, (_, id) => ({ id }));
   await loaded(records, store);
   const before = store.values();
-  const counts = await loaded(records, store);
+  const counts = await loaded(records, store, anotherLoad);
   assert.deepEqual(store.values(), before);
-  assert.equal(counts.withSiblings, 0);
+  assert.deepEqual([counts.written, counts.unchanged, counts.withSiblings], [0, 20, 0]);
+});
+
+test('a load leaves the value alone that is there beside another one already, and says that there are two', async () => {
+  const store = new MapStore();
+  await loaded([{ id: 1, n: 1 }], store);
+  await loaded([{ id: 1, n: 2 }], store);
+  for (let again = 0; again < 3; again++) {
+    const counts = await loaded([{ id: 1, n: 2 }], store, anotherLoad);
+    assert.deepEqual([counts.written, counts.unchanged, counts.withSiblings], [0, 1, 1]);
+  }
+  assert.deepEqual(store.values()[1], ['{"id":1,"n":1}', '{"id":1,"n":2}']);
+});
+
+test('what was deleted since is written again, though the store still knows the write of the first load', async () => {
+  const store = new MapStore();
+  store.remembers = true;
+  const records = Array.from({ length: 20 }, (_, id) => ({ id }));
+  await loaded(records, store);
+  store.kept.clear();
+  await loaded(records, store, anotherLoad);
+  assert.equal(Object.values(store.values()).flat().length, 20);
+});
+
+test('a load that goes on writes under the request ids that it began with', async () => {
+  const store = new MapStore();
+  await loaded([{ id: 1 }, { id: 2 }], store);
+  await loaded([{ id: 1 }, { id: 2 }], store);
+  assert.deepEqual(store.requestIds.slice(2), store.requestIds.slice(0, 2));
+  assert.deepEqual(store.values(), { 1: ['{"id":1}'], 2: ['{"id":2}'] });
 });
 
 test('another value of a key becomes a sibling and is counted; --replace writes over both', async () => {
@@ -192,7 +230,7 @@ test('what fails for now is tried again with the same request id', async () => {
   const store = new MapStore();
   store.refuse = (_, attempt) => (attempt < 2 ? 14 : undefined);
   const counts = await loaded([{ id: 'a' }], store);
-  const id = requestIdOf('a', Buffer.from('{"id":"a"}')).toString('hex');
+  const id = requestIdOf(options.nonce, 'a', Buffer.from('{"id":"a"}')).toString('hex');
   assert.deepEqual(store.requestIds, [id, id, id]);
   assert.deepEqual([counts.written, counts.retries], [1, 2]);
 });
