@@ -100,15 +100,17 @@ async function runLoad(plan: LoadPlan): Promise<void> {
     replace: options.replace === true,
   });
   const before = options.restartFromZero === true ? undefined : journal.read();
-  const { nonce, beganEmpty, acknowledged: startAfter } = before ?? (await newLoad(plan));
+  const { nonce, beganEmpty, acknowledged: startAfter, rejected } = before ?? (await newLoad(plan));
   if (startAfter > 0) note(`going on after record ${count(startAfter)} (--restart-from-zero begins anew)`);
-  const counts = new LoadCounts(startAfter);
+  const counts = new LoadCounts(startAfter, rejected);
   const progress = new Progress('loading', path, () => ({
     fraction: fractionRead(file),
     done: counts.written + counts.unchanged,
     errors: counts.retries + counts.rejected.count,
   }));
-  const keepJournal = journalKeeper(journal, () => ({ nonce, beganEmpty, acknowledged: counts.watermark.value }));
+  const keepJournal = journalKeeper(journal, () => {
+    return { nonce, beganEmpty, acknowledged: counts.watermark.value, rejected: counts.watermark.rejected };
+  });
   try {
     const resumed = { startAfter, nonce: Buffer.from(nonce, 'hex'), readFirst: !beganEmpty };
     const loading = load(file.records(), client, { ...loadOptions(plan), ...resumed }, counts);
@@ -139,7 +141,7 @@ async function newLoad({ client, settings }: LoadPlan): Promise<LoadState> {
     beganEmpty = false;
     break;
   }
-  return { nonce: randomBytes(16).toString('hex'), beganEmpty, acknowledged: 0 };
+  return { nonce: randomBytes(16).toString('hex'), beganEmpty, acknowledged: 0, rejected: 0 };
 }
 
 async function reportLoad({ settings }: LoadPlan, counts: LoadCounts, seconds: number): Promise<void> {
@@ -243,9 +245,12 @@ function fractionRead(file: RecordFile): number {
 
 function tell(findings: Findings, what: string): void {
   if (findings.count === 0) return;
-  note(`${plural(findings.count, 'record')} ${what}:`);
+  note(
+    `${plural(findings.count, 'record')} ${what}${findings.first.length === 0 ? ', as an earlier run has said' : ':'}`,
+  );
   for (const text of findings.first) note(`  ${printable(text)}`);
-  if (findings.count > findings.first.length) note(`  and ${count(findings.count - findings.first.length)} more`);
+  if (findings.first.length > 0 && findings.count > findings.first.length)
+    note(`  and ${count(findings.count - findings.first.length)} more`);
 }
 
 function loadOptions({ key, options, settings, signal }: LoadPlan): LoadOptions {

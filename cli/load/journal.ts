@@ -31,6 +31,8 @@ export interface LoadState {
   /** Whether the namespace was empty when the load began. */
   readonly beganEmpty: boolean;
   readonly acknowledged: number;
+  /** Of those, the records that cannot be written. */
+  readonly rejected: number;
 }
 
 interface Stored extends LoadIdentity, LoadState {
@@ -70,9 +72,10 @@ export class Journal {
     }
     const same = Object.entries(this.identity).every(([field, value]) => stored[field as keyof Stored] === value);
     if (!same || stored.version !== journalVersion) return undefined;
-    const { nonce = '', beganEmpty = false, acknowledged } = stored;
-    const whole = isCount(acknowledged) && typeof beganEmpty === 'boolean' && /^[0-9a-f]{32}$/.test(nonce);
-    return whole ? { nonce, beganEmpty, acknowledged } : undefined;
+    const { nonce = '', beganEmpty = false, acknowledged, rejected } = stored;
+    if (!isCount(acknowledged) || !isCount(rejected) || rejected > acknowledged) return undefined;
+    const whole = typeof beganEmpty === 'boolean' && /^[0-9a-f]{32}$/.test(nonce);
+    return whole ? { nonce, beganEmpty, acknowledged, rejected } : undefined;
   }
 
   write(state: LoadState): void {
@@ -100,14 +103,27 @@ function isCount(value: unknown): value is number {
 /** The highest n so that 1..n are all done, while they are done in any order. */
 export class Watermark {
   value: number;
+  /** How many up to there were rejected. */
+  rejected: number;
   private readonly ahead = new Set<number>();
+  private readonly rejectedAhead = new Set<number>();
 
-  constructor(start: number) {
+  constructor(start: number, rejected = 0) {
     this.value = start;
+    this.rejected = rejected;
   }
 
   done(n: number): void {
     this.ahead.add(n);
-    while (this.ahead.delete(this.value + 1)) this.value++;
+    while (this.ahead.delete(this.value + 1)) {
+      this.value++;
+      if (this.rejectedAhead.delete(this.value)) this.rejected++;
+    }
+  }
+
+  /** Done, in that it cannot be written. */
+  reject(n: number): void {
+    this.rejectedAhead.add(n);
+    this.done(n);
   }
 }

@@ -56,8 +56,10 @@ export class LoadCounts {
   /** Why the load stopped before the end; undefined when it did not. */
   stoppedBy: unknown;
 
-  constructor(startAfter: number) {
-    this.watermark = new Watermark(startAfter);
+  /** `rejected`: of the records done before. They make this load fail too; why is known to the run that met them. */
+  constructor(startAfter: number, rejected = 0) {
+    this.watermark = new Watermark(startAfter, rejected);
+    this.rejected.count = rejected;
   }
 }
 
@@ -97,7 +99,7 @@ export async function load(
       const isTooDeep = error instanceof RangeError; // JSON.stringify recurses
       if (isTooDeep || (isLasting(error) && typeof (error as { code?: unknown }).code === 'number')) {
         counts.rejected.add(`record ${record.number} (${key.slice(0, 100)}): ${messageOf(error)}`);
-        watermark.done(record.number);
+        watermark.reject(record.number);
       } else if (!options.signal.aborted) counts.stoppedBy ??= error;
     }
   };
@@ -110,7 +112,7 @@ export async function load(
     if (record.number <= options.startAfter) continue;
     if ('missing' in key) {
       counts.rejected.add(`record ${record.number}: ${key.missing}`);
-      watermark.done(record.number);
+      watermark.reject(record.number);
       continue;
     }
     if (seen) counts.duplicates.add(`record ${record.number} (${key.key.slice(0, 100)})`);

@@ -406,6 +406,20 @@ test('a load that cannot keep its progress says so and is done all the same', as
   assert.equal(code, 0);
 });
 
+test('a load that goes on still fails for the records that an earlier run could not write', async () => {
+  const path = join(scratch, 'rejected.ndjson');
+  const lines = Array.from({ length: 300 }, (_, id) => `${JSON.stringify(id === 100 ? { no: 'key' } : { id })}\n`);
+  writeFileSync(path, lines.join(''));
+  const args = ['load', path, '--key', 'id', '--concurrency', '4', '--retry-for', '1ms'];
+  store.refuse = ({ put }) => (put?.key.toString() === '200' ? { reason: 26, code: 8 } : undefined);
+  assert.equal((await run(args)).code, 1);
+  store.refuse = () => undefined;
+  const { code, stderr } = await run(args);
+  assert.match(stderr, /going on after record 200/);
+  assert.match(stderr, /1 record not written, as an earlier run has said\ncartwheel: 1 record of 300 not written\n$/);
+  assert.equal(code, 1);
+});
+
 test('Ctrl-C in a load keeps its place and exits with 130', async () => {
   const path = join(scratch, 'interrupted.ndjson');
   writeFileSync(path, Array.from({ length: 2000 }, (_, id) => `${JSON.stringify({ id })}\n`).join(''));

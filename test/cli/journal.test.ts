@@ -17,7 +17,12 @@ const identity: LoadIdentity = {
   clusterId: 'c1',
   replace: false,
 };
-const at = (acknowledged: number): LoadState => ({ nonce: '0f'.repeat(16), beganEmpty: true, acknowledged });
+const at = (acknowledged: number): LoadState => ({
+  nonce: '0f'.repeat(16),
+  beganEmpty: true,
+  acknowledged,
+  rejected: 3,
+});
 
 test('a journal says where the same load stood, until it is removed', () => {
   const directory = join(scratch, 'one', 'deep');
@@ -61,6 +66,8 @@ test('a damaged journal means beginning anew', () => {
     whole.replace('42', '"42"'),
     whole.replace('42', '-1'),
     whole.replace('42', '1e99'),
+    whole.replace('"rejected":3', '"rejected":43'),
+    whole.replace('"rejected":3', '"rejected":null'),
     whole.replace('0f0f', 'nonce'),
     whole.replace('"beganEmpty":true', '"beganEmpty":1'),
   ]) {

@@ -108,8 +108,9 @@ async function loaded(
   records: readonly unknown[],
   store: MapStore,
   changed: Partial<LoadOptions> = {},
+  rejectedBefore = 0,
 ): Promise<LoadCounts> {
-  const counts = new LoadCounts(changed.startAfter ?? 0);
+  const counts = new LoadCounts(changed.startAfter ?? 0, rejectedBefore);
   await load(source(records), store, { ...options, ...changed }, counts);
   return counts;
 }
@@ -260,6 +261,20 @@ test('when a record fails for too long the load stops, and the next one goes on 
   assert.equal(next.watermark.value, 100);
   assert.equal(Object.keys(store.values()).length, 100);
   assert.ok(Object.values(store.values()).every((siblings) => siblings.length === 1));
+});
+
+test('a load that goes on still counts the records that were rejected before, and none of them twice', async () => {
+  const store = new MapStore();
+  store.refuse = (key) => (key === '50' ? 14 : key === '60' ? 3 : undefined);
+  const records = Array.from({ length: 100 }, (_, i) => (i === 20 || i === 70 ? { no: 'key' } : { id: i + 1 }));
+  const { watermark, rejected } = await loaded(records, store, { retryForMs: 0, concurrency: 30 });
+  assert.equal(watermark.value, 49);
+  assert.equal(watermark.rejected, 1, 'of what this run met beyond its watermark the next one will meet again');
+  assert.ok(rejected.count >= 2);
+  store.refuse = (key) => (key === '60' ? 3 : undefined);
+  const next = await loaded(records, store, { startAfter: watermark.value }, watermark.rejected);
+  assert.equal(next.rejected.count, 3);
+  assert.deepEqual([next.watermark.value, next.watermark.rejected], [100, 3]);
 });
 
 test('an abort ends the load with a watermark that is not ahead of the store', async () => {
