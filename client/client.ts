@@ -26,6 +26,7 @@ import { createRequestIds } from '../services/platform/routing/request-ids.ts';
 import { createSessionPool } from '../services/platform/routing/session-pool.ts';
 import { createUnaryChannels } from '../services/platform/routing/unary-channels.ts';
 import type { OperationBody } from '../services/platform/streams/session-client.ts';
+import { getAll } from './all-siblings.ts';
 import { durabilityNumber, type NamespacesClient, openChange, openNamespace, settingsMessage } from './namespaces.ts';
 import { OperationFailed } from './operation-failed.ts';
 import { followRing, type RingWatch } from './ring-watch.ts';
@@ -165,11 +166,11 @@ export function connect(options: ConnectOptions): CartwheelClient {
     },
 
     async update(key, merge, options = {}) {
-      const { siblings, omitted, context } = await client.get(key, options);
-      const all = [...siblings];
-      // What did not fit comes one by one: a merge must see every sibling that its context covers.
-      for (const dot of omitted) all.push(...(await client.get(key, { ...options, dots: [dot] })).siblings);
-      return client.put(key, merge(all), { ...options, context });
+      const whole = await getAll(client, key, options);
+      if (whole === undefined) {
+        throw failed(new Failure('OVERLOADED', 'the siblings of this key change faster than they can all be read'));
+      }
+      return client.put(key, merge(whole.siblings), { ...options, context: whole.context });
     },
 
     async *keys({ namespace = '', prefix = noBytes, pageToken = noBytes } = {}) {
