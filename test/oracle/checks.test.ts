@@ -4,7 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type CausalContext, type Dot, parseDot, withDot } from '../../services/core/versioning/causal-context.ts';
+import {
+  type CausalContext,
+  type Dot,
+  emptyContext,
+  join,
+  parseDot,
+  withDot,
+} from '../../services/core/versioning/causal-context.ts';
 import { checkCart } from './checks/carts.ts';
 import { createDotCheck } from './checks/dots-name-one-write.ts';
 import { createReadCheck } from './checks/reads.ts';
@@ -24,7 +31,8 @@ function history() {
 
   function begin(key: string, seen: readonly WriteAttempt[] = [], more: { item?: string; items?: string[] } = {}) {
     const { item, items = [] } = more;
-    const context = seen.flatMap(({ dots }) => [...dots]).reduce(plus, [] as CausalContext);
+    const known = seen.map(({ context, dots }) => [...dots].reduce(plus, context));
+    const context = known.reduce(join, emptyContext);
     const replaces = new Set(seen);
     return ledger.begin({
       ...{ kind: 'put', key, client: 'somebody', w: 2, requestId: undefined, context, replaces, item, items },
@@ -193,4 +201,15 @@ test('a fold keeps what a write of unknown outcome may have replaced', () => {
   read('k', [[dotA, bytesOf(first)]]);
   read('k', [[dotB, bytesOf(second)]]);
   breaks('P3', 'lost', () => read('k', []));
+});
+
+test('a read that shows a dropped write explains by it why the one before is not there', () => {
+  const { ledger, dots, begin, acknowledge, read } = history();
+  const onAll = acknowledge(begin('k'), dotA, 3);
+  const onTwo = acknowledge(begin('k', [onAll]), dotB, 2);
+  const last = acknowledge(begin('k', [onTwo]), dotC, 2);
+  for (const write of ledger.fold('k')) dots.forget(write);
+  assert.deepEqual(ledger.writesOf('k'), [onAll, last]);
+  read('k', [[dotB, bytesOf(onTwo)]], 1);
+  breaks('P3', 'lost', () => read('k', [], 1));
 });

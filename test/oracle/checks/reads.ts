@@ -41,6 +41,8 @@ export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOption
   return {
     answered({ key, r, startedAt, answeredAt = startedAt, siblings, where, faultsAreOver = false }) {
       const read = new Set<WriteAttempt>();
+      // By number: of a write that the ledger has dropped it makes another object each time.
+      const numbers = new Set<number>();
       const readDots: [Dot, WriteAttempt][] = [];
       for (const { dot, value } of siblings) {
         const write = ledger.writerOf(key, value);
@@ -48,7 +50,7 @@ export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOption
           const message = `${where} returned a value of ${key} that nobody wrote: ${Buffer.from(value)}`;
           throw new Violation('P4', message, 'unexplained');
         }
-        if (readDots.some(([, { number }]) => number === write.number)) {
+        if (numbers.has(write.number)) {
           throw new Violation('P5', `${where} returned ${describe(write)} twice`, 'unexplained');
         }
         dots.named(dot, write, where);
@@ -56,6 +58,7 @@ export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOption
           throw new Violation('P4', `${where} returned ${describe(write)}, which had expired`, 'resurrected');
         }
         read.add(write);
+        numbers.add(write.number);
         readDots.push([parseDot(dot) as Dot, write]);
       }
       for (const write of ledger.writesOf(key)) {
@@ -63,7 +66,7 @@ export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOption
         if (outcome !== 'acknowledged' || endedAt > startedAt) continue;
         if (faultsAreOver ? !isKept(write) : homesOf(write) + r <= replicas) continue;
         const isExpected = write.kind === 'put' && !mayBeHidden(write, answeredAt);
-        if (isExpected && !read.has(write) && !isReplaced(write, read, answeredAt)) {
+        if (isExpected && !numbers.has(write.number) && !isReplaced(write, numbers, answeredAt)) {
           const message = `${where} (r=${r}) does not return ${describe(write)}, which nothing has replaced`;
           throw new Violation('P3', message, 'lost');
         }
@@ -86,14 +89,14 @@ export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOption
  */
 function isReplaced(
   write: WriteAttempt,
-  read: ReadonlySet<WriteAttempt>,
+  read: ReadonlySet<number>,
   now: number,
   visited = new Set<WriteAttempt>(),
 ): boolean {
   for (const by of write.replacedBy) {
     if (visited.has(by)) continue;
     visited.add(by);
-    if (by.kind === 'delete' || read.has(by) || mayBeHidden(by, now)) return true;
+    if (by.kind === 'delete' || read.has(by.number) || mayBeHidden(by, now)) return true;
     if (isReplaced(by, read, now, visited)) return true;
   }
   return false;
