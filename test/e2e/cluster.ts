@@ -20,6 +20,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export interface ClusterProcess {
+  readonly name: string;
   /** HOST:PORT of gRPC. */
   readonly address: string;
   /** HOST:PORT of the admin HTTP. */
@@ -31,6 +32,8 @@ export interface ClusterProcess {
   readonly running: boolean;
   /** Of the last start; null while it runs, and when a signal ended it. */
   readonly exitCode: number | null;
+  /** Called when a start ended, however it did. */
+  onEnd: ((exitCode: number | null, signal: NodeJS.Signals | null) => void) | undefined;
   /** All that it has written to stdout and stderr, over all its starts. */
   log(): string;
   /** Sends the signal. Resolves when the process has ended, or at once for one that does not end it (SIGSTOP, SIGCONT). */
@@ -55,6 +58,15 @@ export interface ClusterOptions {
   readonly data?: string;
   /** More flags for one kind of process. */
   readonly flags?: { readonly router?: readonly string[]; readonly node?: readonly string[] };
+  /** What is different about one storage node; `listen` is where it will listen. Called once, before any start. */
+  readonly node?: (name: string, listen: string, data: string) => NodeSettings | Promise<NodeSettings>;
+}
+
+export interface NodeSettings {
+  /** HOST:PORT by which all others reach it. */
+  readonly advertise?: string;
+  readonly flags?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 const READY_WITHIN_MS = 60_000;
@@ -62,6 +74,18 @@ const ENDED_WITHIN_MS = 30_000;
 const host = '127.0.0.1';
 
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  const cluster = await planCluster(options);
+  try {
+    await Promise.all(cluster.processes.map((each) => each.start()));
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
+  return cluster;
+}
+
+/** The same, with nothing started yet. */
+export async function planCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const { nodes: count = 3, partitions = 16, flags = {} } = options;
   const data = options.data ?? mkdtempSync(join(tmpdir(), 'cartwheel-cluster-'));
   const ports = await freePorts(2 * (count + 2));
@@ -72,21 +96,30 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     ...['--data', join(data, 'membership', 'data'), '--expected-nodes', String(count)],
     ...['--partitions', String(partitions), '--replicas', String(Math.min(3, count))],
   ]);
-  const nodes = Array.from({ length: count }, (_, i) => {
-    const name = `node-${i + 1}`;
-    return clusterProcess('storage-node', name, join(data, name), take(), take(), [
-      ...['--data', join(data, name, 'data'), '--seeds', seed, '--host', `host-${i + 1}`, '--zone', `zone-${i + 1}`],
+  const nodes: ClusterProcess[] = [];
+  const seeds = [seed];
+  for (let i = 1; i <= count; i++) {
+    const name = `node-${i}`;
+    const listen = take();
+    const own = join(data, name, 'data');
+    const settings = (await options.node?.(name, listen, own)) ?? {};
+    const { advertise = listen, environment } = settings;
+    const nodeFlags = [
+      ...['--data', own, '--seeds', seed, '--host', `host-${i}`, '--zone', `zone-${i}`],
+      ...(advertise === listen ? [] : ['--advertise', advertise]),
       ...(flags.node ?? []),
-    ]);
-  });
-  const seeds = [seed, ...nodes.map(({ address }) => address)].join(',');
+      ...(settings.flags ?? []),
+    ];
+    seeds.push(advertise);
+    nodes.push(clusterProcess('storage-node', name, join(data, name), listen, take(), nodeFlags, environment));
+  }
   const router = clusterProcess('router', 'router', join(data, 'router'), take(), take(), [
-    ...['--seeds', seeds],
+    ...['--seeds', seeds.join(',')],
     ...(flags.router ?? []),
   ]);
 
   const processes = [membership, ...nodes, router];
-  const cluster: Cluster = {
+  return {
     router,
     nodes,
     membership,
@@ -96,13 +129,6 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       if (options.data === undefined) rmSync(data, { recursive: true, force: true });
     },
   };
-  try {
-    await Promise.all(processes.map((each) => each.start()));
-  } catch (error) {
-    await cluster.stop();
-    throw error;
-  }
-  return cluster;
 }
 
 /** The router first would be kinder to clients; a test that ends has none. */
@@ -119,17 +145,20 @@ function clusterProcess(
   address: string,
   admin: string,
   flags: readonly string[],
+  added: Readonly<Record<string, string>> = {},
 ): ClusterProcess {
   const script = fileURLToPath(new URL(`../../services/${service}/main.ts`, import.meta.url));
   const logFile = join(data, 'log');
-  const environment = Object.fromEntries(
-    Object.entries(process.env).filter(([key]) => key === 'NODE_COMPILE_CACHE' || !/^(CARTWHEEL|NODE)_/.test(key)),
+  const inherited = Object.entries(process.env).filter(
+    ([key]) => key === 'NODE_COMPILE_CACHE' || !/^(CARTWHEEL|NODE)_/.test(key),
   );
+  const environment = { ...Object.fromEntries(inherited), ...added };
   mkdirSync(data, { recursive: true });
   let child: ChildProcess | undefined;
   let ended: Promise<void> = Promise.resolve();
 
   const self: ClusterProcess = {
+    name,
     address,
     admin,
     data,
@@ -142,6 +171,7 @@ function clusterProcess(
     get exitCode() {
       return child?.exitCode ?? null;
     },
+    onEnd: undefined,
     log() {
       try {
         return readFileSync(logFile, 'utf8');
@@ -164,10 +194,17 @@ function clusterProcess(
       const spawned = spawn(process.execPath, [script, '--listen', address, '--admin', admin, ...flags], {
         stdio: ['ignore', log, log, 'ipc'],
         env: environment,
+        // A Ctrl-C in the terminal is for the parent, which then ends its children in good order.
+        detached: true,
       });
       closeSync(log);
       child = spawned;
-      ended = new Promise((resolve) => spawned.once('exit', () => resolve()));
+      ended = new Promise((resolve) => {
+        spawned.once('exit', (code, signal) => {
+          resolve();
+          self.onEnd?.(code, signal);
+        });
+      });
       const deadline = performance.now() + READY_WITHIN_MS;
       while (!(await isReady(admin))) {
         const { exitCode, signalCode } = spawned;
