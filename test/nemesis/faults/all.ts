@@ -1,0 +1,31 @@
+/** Every kind of fault there is. */
+import { cut } from './cut.ts';
+import { failingDisk } from './failing-disk.ts';
+import { fullDisk } from './full-disk.ts';
+import { killAll } from './kill-all.ts';
+import { killMembership } from './kill-membership.ts';
+import { killNode } from './kill-node.ts';
+import { killRouter } from './kill-router.ts';
+import { oneWayLoss } from './one-way-loss.ts';
+import { resets } from './resets.ts';
+import { restartNode } from './restart-node.ts';
+import { slowDisk } from './slow-disk.ts';
+import { slowLink } from './slow-link.ts';
+import { stopNode } from './stop-node.ts';
+import type { Fault } from './world.ts';
+
+export const allFaults: readonly Fault[] = [
+  killNode,
+  killAll,
+  stopNode,
+  restartNode,
+  killRouter,
+  killMembership,
+  fullDisk,
+  failingDisk,
+  slowDisk,
+  cut,
+  oneWayLoss,
+  slowLink,
+  resets,
+];
