@@ -274,5 +274,8 @@ for (const platform of ['linux', 'darwin'] as const) {
 test('a directory that cannot be made is refused by name', async () => {
   const file = join(await temporaryDirectory(), 'file');
   await writeFile(file, '');
-  await assert.rejects(openDirectory(join(file, 'below')), /--data: the directory .*below cannot be used: (EEXIST|ENOTDIR)/);
+  await assert.rejects(
+    openDirectory(join(file, 'below')),
+    /--data: the directory .*below cannot be used: (EEXIST|ENOTDIR)/,
+  );
 });
