@@ -3,8 +3,9 @@
  *
  * While the data is in memory (memtables, block cache, page cache) a read costs less than waking a thread for
  * it, and on a busy machine the wake-ups are what operations wait for. But a read that has to wait for the disk
- * holds up every other operation of the node. So: on the event loop, until one was slow; then in the pool, for so
- * long that the slow ones together take at most `1 / poolTimesStall` of the time.
+ * holds up every other operation of the node. So what slow reads on the event loop have taken is a debt, paid off
+ * at `stallShare` of the time that passes; while it is above `debtMsMax` the pool reads. A single slow one may be the
+ * scheduler's doing, and costs nothing; a disk that is waited for again and again takes `stallShare` of the time.
  *
  * I1 A read of more than `inlineKeysMax` keys goes to the pool: there the wake-up is shared by many.
  */
@@ -13,9 +14,9 @@
 export const inlineKeysMax = 64;
 /** Slower than any read in memory; faster than most disks behind a network. */
 export const stallMs = 1;
-export const poolTimesStall = 100;
-/** One hiccup of the scheduler must not cost a minute. */
-export const poolMsMax = 10_000;
+export const stallShare = 0.02;
+/** A few turns of the scheduler. */
+export const debtMsMax = 20;
 
 export interface ReadPlacement {
   inline(keys: number, now: number): boolean;
@@ -24,11 +25,19 @@ export interface ReadPlacement {
 }
 
 export function createReadPlacement(): ReadPlacement {
-  let poolUntil = Number.NEGATIVE_INFINITY;
+  let debtMs = 0;
+  let at = 0;
+
+  function debtNow(now: number): number {
+    debtMs = Math.max(0, debtMs - (now - at) * stallShare);
+    at = now;
+    return debtMs;
+  }
+
   return {
-    inline: (keys, now) => keys <= inlineKeysMax && now >= poolUntil,
+    inline: (keys, now) => keys <= inlineKeysMax && debtNow(now) <= debtMsMax,
     took(milliseconds, now) {
-      if (milliseconds > stallMs) poolUntil = now + Math.min(milliseconds * poolTimesStall, poolMsMax);
+      if (milliseconds > stallMs) debtMs = debtNow(now) + milliseconds;
     },
   };
 }
