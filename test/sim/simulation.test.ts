@@ -1,5 +1,5 @@
 /**
- * The simulation as a test. P1 to P5, P7, P11 and the known traps of PROMISES.md, under the faults of
+ * The simulation as a test. P1 to P5, P7, P11 and the known traps of docs/promises.md, under the faults of
  * faults/; then systems built wrong, which must be caught.
  */
 import assert from 'node:assert/strict';

@@ -1,5 +1,5 @@
 /**
- * What the contexts that clients get contain (P2, and PROMISES.md's second known trap): never a live value
+ * What the contexts that clients get contain (P2, and docs/promises.md's second known trap): never a live value
  * that this client has not seen, or its next put would remove that value silently.
  *
  * A client has seen what was returned to it and what it wrote. Beyond that a context contains only the dots

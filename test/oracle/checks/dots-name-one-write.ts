@@ -1,5 +1,5 @@
 /**
- * The birth rule, seen from outside (PROMISES.md, the first known trap): no dot ever names two writes, and
+ * The birth rule, seen from outside (docs/promises.md, the first known trap): no dot ever names two writes, and
  * nothing is stored or sent that nobody wrote (P4). Looks at every record on every disk and in every
  * message, and at every receipt.
  */
