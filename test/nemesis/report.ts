@@ -20,7 +20,9 @@ export function reportOf(options: RunOptions, outcome: Outcome): string {
     ...[...counts.failures].map(([reason, count], i) => row(i === 0 ? 'failures' : '', `${number(count)} ${reason}`)),
     row('keys', `${number(keys)}, ${number(keysCut)} of them with a clock that may have been cut`),
     row('faults', `${number(struck)} of ${faults.size} kinds`),
-    ...[...faults].map(([kind, count]) => row('', `${number(count).padStart(4)} ${kind}`)),
+    ...[...faults]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([kind, count]) => row('', `${number(count).padStart(4)} ${kind}`)),
     ...[...obstacles].map(([kind, why]) => row('', `   - ${kind}: ${why}`)),
     '',
     row('lost', number(lost)),
