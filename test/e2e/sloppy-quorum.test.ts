@@ -35,7 +35,8 @@ for (const [signal, back] of [
 ] as const) {
   test(`with all homes of a key gone (${signal}) puts and gets go on, and homes that are back get what they missed`, {
     timeout: hangMs,
-  }, async () => {
+  }, async ({ signal: over }) => {
+    const until = <T>(attempt: () => Promise<T>) => retried(attempt, over);
     const key = `cart, ${signal}`;
     const { ids, homes } = await homesOf(key);
     // On all three: what a home misses of a coordinator that dies at once, only an exchange could bring it.
@@ -68,13 +69,13 @@ for (const [signal, back] of [
   });
 }
 
-/** Only the time-out of the test stops it. */
-async function until<T>(attempt: () => Promise<T>): Promise<T> {
+/** Until it succeeds; once the test has timed out, what it failed with last. */
+async function retried<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
   for (;;) {
     try {
       return await attempt();
     } catch (error) {
-      if (error instanceof TypeError) throw error;
+      if (error instanceof TypeError || signal.aborted) throw error;
       await sleep(100);
     }
   }
