@@ -13,6 +13,7 @@ import { addGet } from './commands/get.ts';
 import { addHints } from './commands/hints.ts';
 import { addKeys } from './commands/keys.ts';
 import { addLoad } from './commands/load.ts';
+import { addLosers } from './commands/losers.ts';
 import { addNamespace } from './commands/namespace.ts';
 import { addPut } from './commands/put.ts';
 import { addResolve } from './commands/resolve.ts';
@@ -52,6 +53,7 @@ function build(): Command {
     addExplain,
     addStatus,
     addHints,
+    addLosers,
     addNamespace,
     addLoad,
     addBench,

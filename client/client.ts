@@ -5,7 +5,11 @@
  * I1 Every write has a request id, and every attempt of it the same one: trying again never makes a second
  *    sibling.
  */
-import type { GetStatusResponse, ListNamespacesResponse } from '../proto/gen/cartwheel/admin/v1/admin.ts';
+import type {
+  GetStatusResponse,
+  ListLosersResponse,
+  ListNamespacesResponse,
+} from '../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { ExplainResponse, GetResponse, Result, Ring as RingMessage } from '../proto/gen/cartwheel/kv/v1/kv.ts';
 import { encodeDuration, millisecondsOf } from '../services/core/codec/duration.ts';
 import { Failure } from '../services/core/failure.ts';
@@ -34,6 +38,7 @@ import type {
   GetAnswer,
   GetOptions,
   Key,
+  Loser,
   OperationOptions,
   PutAnswer,
   PutOptions,
@@ -74,6 +79,11 @@ export interface CartwheelClient {
   readonly namespaces: NamespacesClient;
   /** Of the first endpoint, or of another process. */
   status(address?: string): Promise<GetStatusResponse>;
+  /**
+   * What one storage node keeps of values that lost where the last writer wins, the oldest loss first. Every replica of a
+   * key keeps them: ask all nodes of `ring()`, and tell losses apart by key and dot.
+   */
+  losers(address: string, options?: { namespace?: string | undefined; key?: Key | undefined }): AsyncIterable<Loser>;
   /** Ends the sessions; operations under way fail. */
   close(): Promise<void>;
 }
@@ -221,6 +231,22 @@ export function connect(options: ConnectOptions): CartwheelClient {
       }
     },
 
+    async *losers(address, { namespace = '', key = noBytes } = {}) {
+      try {
+        let pageToken: Buffer = noBytes;
+        do {
+          const request = { namespace, key: bytesOf(key), pageToken };
+          const page = await callAdmin<ListLosersResponse>(address, statusTimeoutMs, (admin, ...rest) =>
+            admin.listLosers(request, ...rest),
+          );
+          yield* page.losers.map(loserOf);
+          pageToken = page.pageToken;
+        } while (pageToken.length > 0);
+      } catch (error) {
+        throw failed(error);
+      }
+    },
+
     async close() {
       watch?.close();
       pool.close();
@@ -266,6 +292,10 @@ export function connect(options: ConnectOptions): CartwheelClient {
 
 function statusOf(address: string): Promise<GetStatusResponse> {
   return callAdmin(address, statusTimeoutMs, (admin, ...rest) => admin.getStatus({}, ...rest));
+}
+
+function loserOf({ key, value, dot, writtenAtMs, lostTo, lostAtMs }: ListLosersResponse['losers'][number]): Loser {
+  return { key, value, dot, writtenAt: new Date(Number(writtenAtMs)), lostTo, lostAt: new Date(Number(lostAtMs)) };
 }
 
 function answerOf({ siblings, context, omitted, certificate }: GetResponse): GetAnswer {

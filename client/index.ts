@@ -7,6 +7,7 @@ export type {
   GetAnswer,
   GetOptions,
   Key,
+  Loser,
   OperationOptions,
   PutAnswer,
   PutOptions,

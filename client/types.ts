@@ -35,6 +35,18 @@ export interface PutAnswer {
   readonly receipt: Receipt;
 }
 
+/** A value that was acknowledged, and beaten by a later one which had been written without knowing of it. */
+export interface Loser {
+  readonly key: Buffer;
+  readonly value: Buffer;
+  readonly dot: string;
+  readonly writtenAt: Date;
+  /** The dot of the write that beat it. */
+  readonly lostTo: string;
+  /** When the node that was asked learned of both. */
+  readonly lostAt: Date;
+}
+
 export interface OperationOptions {
   readonly namespace?: string | undefined;
   /** Default 10,000. */

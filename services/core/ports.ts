@@ -30,11 +30,12 @@ export type Hash64 = (bytes: Uint8Array, seed?: bigint) => bigint;
 export type Checksum32 = (bytes: Uint8Array, seed?: number) => number;
 
 /** The spaces of an engine, each with keys of its own, in the order of their numbers in packed-write.ts. */
-export const SPACES = ['records', 'meta', 'hints', 'requests'] as const;
+export const SPACES = ['records', 'meta', 'hints', 'requests', 'losers'] as const;
 
 /**
  * `records` holds the records under their storage keys, `meta` the node's own small values, `hints` an index of
- * the records that are owed to other nodes, `requests` the request ids that were seen.
+ * the records that are owed to other nodes, `requests` the request ids that were seen, `losers` values that were
+ * beaten where the last writer wins.
  */
 export type Space = (typeof SPACES)[number];
 

@@ -5,10 +5,13 @@ import {
   type ClaimantStatus,
   type CreateNamespaceRequest,
   type HintStatus,
+  type ListLosersRequest,
+  type ListLosersResponse,
   type PeerStatus,
   type ProcessKind,
   type StorageStatus,
 } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { Failure } from '../core/failure.ts';
 import { encodeMember } from '../core/membership/member.ts';
 import type { Clock, Log } from '../core/ports.ts';
 import { encodeVersion } from '../core/ring/codec.ts';
@@ -28,6 +31,7 @@ export interface StatusOptions {
   peers?(): readonly PeerStatus[];
   storage?(): StorageStatus;
   hints?(): Promise<HintStatus[]>;
+  losers?(request: ListLosersRequest): Promise<ListLosersResponse>;
   claimant?(): ClaimantStatus;
 }
 
@@ -59,6 +63,10 @@ export function statusService(options: StatusOptions): GrpcService {
       createNamespace: unary(log, (request: CreateNamespaceRequest) => namespaces.create(request)),
       alterNamespace: unary(log, (request: AlterNamespaceRequest) => namespaces.alter(request)),
       listNamespaces: unary(log, () => namespaces.list()),
+      listLosers: unary(log, async (request: ListLosersRequest) => {
+        if (options.losers !== undefined) return options.losers(request);
+        throw new Failure('NOT_IMPLEMENTED', 'only storage nodes keep values that lost; ask each of them');
+      }),
     },
   };
 }

@@ -15,6 +15,7 @@ import { createCoordinatorMetrics } from './coordinator-metrics.ts';
 import { createHandoff, type Handoff } from './handoff.ts';
 import { createHintBook } from './hints.ts';
 import { createLocalReplica } from './local-replica.ts';
+import { createLoserLedger } from './losers.ts';
 import { type StorageNode, wallMs } from './node.ts';
 import { type BufferLimits, createRecordStore } from './record-store.ts';
 import { createRequestTable } from './request-table.ts';
@@ -33,6 +34,8 @@ export interface StorageNodePorts {
   readonly cacheBytesMax: number;
   /** Records that may be owed to one node, see hints.ts. */
   readonly hintsPerNodeMax: number;
+  /** Bytes of values that lost, see losers.ts. */
+  readonly losersBytesMax: number;
   /** How many request ids are remembered, see request-table.ts. */
   readonly requestsMax: number;
   /** For what is acknowledged from memory; the usual ones where it is not given. */
@@ -55,6 +58,10 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   const records = createRecordCodec(ports.checksum, (size) => Buffer.allocUnsafe(size));
   const hints = createHintBook(engine, metrics, ports.hintsPerNodeMax);
   const requests = createRequestTable(engine, metrics, ports.requestsMax);
+  const losers = createLoserLedger({
+    ...{ engine, metrics, clock, log, bytesMax: ports.losersBytesMax },
+    namespace: (name) => ports.namespace(name),
+  });
   const store = createRecordStore({
     engine,
     codec: records,
@@ -77,8 +84,9 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     store,
     hints,
     requests,
+    losers,
     replica: createLocalReplica({
-      ...{ id, store, records, clock, hints, requests, metrics: coordinatorMetrics },
+      ...{ id, store, records, clock, hints, requests, losers, metrics: coordinatorMetrics },
       ring: () => ports.ring(),
     }),
     peers,
@@ -96,6 +104,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     handoff,
     async open() {
       await requests.open();
+      await losers.open();
       await handoff.start();
     },
   };

@@ -38,6 +38,12 @@ const schema = {
       min: 0,
       max: 100_000_000,
     }),
+    'losers-mib': integer({
+      about: 'MiB of values kept that lost where the last writer wins, 0 to 65536',
+      default: '256',
+      min: 0,
+      max: 65_536,
+    }),
     // Each has about 60 bytes on the disk, and none in memory.
     'requests-max': integer({
       about: 'request ids remembered, so that a second attempt is no second write',

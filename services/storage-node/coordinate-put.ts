@@ -38,7 +38,8 @@ export function coordinateDelete(
   remove: ValidWrite,
   deadline: number,
 ): Promise<DeleteResponse> {
-  return write(node, place, remove, deadline, (copy) => applyDelete(copy, remove.context, minting(node)));
+  const writtenAtMs = wallMs(node.clock);
+  return write(node, place, remove, deadline, (copy) => applyDelete(copy, { ...remove, writtenAtMs }, minting(node)));
 }
 
 async function write(
@@ -68,8 +69,8 @@ async function write(
     const bytes = node.records.encode(record);
     checkSize(bytes.length, own.bytes?.length ?? 0, node.validation.limits);
     checkSiblings(record.siblings.length, own.record.siblings.length, node.validation.limits);
-    const also =
-      requestId.length === 0 ? [] : [node.requests.remember(storageKey, { id: requestId, dot: written.dot })];
+    const also = [...node.losers.note(storageKey, own.record, record)];
+    if (requestId.length > 0) also.push(node.requests.remember(storageKey, { id: requestId, dot: written.dot }));
     return owing(node, place, { ...own, birth, record, bytes, also }, standIns.homeOf(node.id));
   };
   const { held, committed } = await changeInTime(node, storageKey, deadline, change, isSynced(node.id));

@@ -22,6 +22,7 @@ import {
 } from '../core/versioning/record.ts';
 import type { CoordinatorMetrics } from './coordinator-metrics.ts';
 import type { HintBook } from './hints.ts';
+import type { LoserLedger } from './losers.ts';
 import { wallMs } from './node.ts';
 import type { Held, Next, RecordStore } from './record-store.ts';
 import type { RequestTable } from './request-table.ts';
@@ -37,12 +38,13 @@ export interface LocalReplicaOptions {
   readonly clock: Clock;
   readonly hints: HintBook;
   readonly requests: RequestTable;
+  readonly losers: LoserLedger;
   readonly metrics: Pick<CoordinatorMetrics, 'entriesCut'>;
   ring(): Ring | undefined;
 }
 
 export function createLocalReplica(options: LocalReplicaOptions): Replica {
-  const { id, store, records, clock, hints, requests, metrics, ring } = options;
+  const { id, store, records, clock, hints, requests, losers, metrics, ring } = options;
   /** I1. */
   function checkOwnership(key: Uint8Array, hintedFor: string, own: Held): void {
     const known = ring();
@@ -57,13 +59,14 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
     throw new Failure('NOT_ENOUGH_REPLICAS', `node ${id} does not own the partition of the key`);
   }
 
-  function merged(own: Held, incoming: KeyRecord, bytes: Uint8Array): Next | undefined {
+  function merged(key: Uint8Array, own: Held, incoming: KeyRecord, bytes: Uint8Array): Next | undefined {
     if (own.bytes !== undefined && sameBytes(own.bytes, bytes)) return undefined;
     const joined = own.record === emptyRecord ? incoming : merge(own.record, incoming);
     if (joined === own.record) return undefined;
     const { record, entriesCut } = cut(own.record, joined, own.birth?.actor, replicaEntriesMax);
     metrics.entriesCut.add(entriesCut);
-    return { ...own, record, bytes: record === incoming ? bytes : records.encode(record) };
+    const also = losers.note(key, own.record, record);
+    return { ...own, record, bytes: record === incoming ? bytes : records.encode(record), also };
   }
 
   return {
@@ -74,7 +77,7 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
         key,
         (own) => {
           checkOwnership(key, hintedFor, own);
-          const next = remembering(merged(own, incoming, bytes), key, request);
+          const next = remembering(merged(key, own, incoming, bytes), key, request);
           if (hintedFor === '' || hintedFor === id) return next;
           const owing = hints.owe(next ?? own, hintedFor, partitionOf(key));
           return owing === own ? undefined : owing;
@@ -117,7 +120,7 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
     key: Uint8Array,
     request: RememberedRequest | undefined,
   ): Next | undefined {
-    return next && request ? { ...next, also: [requests.remember(key, request)] } : next;
+    return next && request ? { ...next, also: [...(next.also ?? []), requests.remember(key, request)] } : next;
   }
 
   function partitionOf(key: Uint8Array): number {

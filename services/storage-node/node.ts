@@ -13,6 +13,7 @@ import { preferenceList } from '../core/ring/preference-list.ts';
 import type { Ring, RingNode } from '../core/ring/ring.ts';
 import type { CoordinatorMetrics } from './coordinator-metrics.ts';
 import type { HintBook } from './hints.ts';
+import type { LoserLedger } from './losers.ts';
 import type { RecordStore } from './record-store.ts';
 import type { RequestTable } from './request-table.ts';
 
@@ -27,6 +28,7 @@ export interface StorageNode {
   readonly store: RecordStore;
   readonly hints: HintBook;
   readonly requests: RequestTable;
+  readonly losers: LoserLedger;
   /** This node's own replica. */
   readonly replica: Replica;
   readonly peers: Peers;

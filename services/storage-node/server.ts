@@ -35,6 +35,7 @@ import { explain } from './explain.ts';
 import { createForwarding } from './forwarding.ts';
 import { readIdentity } from './identity.ts';
 import { listKeys } from './list-keys.ts';
+import { listLosers } from './losers.ts';
 import { wallMs } from './node.ts';
 import { runOperation } from './operations.ts';
 import { bufferLimits } from './record-store.ts';
@@ -74,6 +75,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
       bytesMax: config['buffer-mib'] * 1024 * 1024,
     },
     hintsPerNodeMax: config['hints-max'],
+    losersBytesMax: config['losers-mib'] * 1024 * 1024,
     requestsMax: config['requests-max'],
     ring: () => rings.current(),
     namespace: (name) => findNamespace(gossip.state().namespaces, name),
@@ -139,6 +141,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
         peers: () => peers.view(),
         storage: () => storageStatus(engine, rings.current(), id, accepting()),
         hints: () => hintStatus(node),
+        losers: (request) => listLosers(node, request),
       }),
     ],
   });
@@ -158,6 +161,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     server.setServing(false);
     await Promise.race([sessions.drain(), new Promise<void>((resolve) => clock.after(config.drain, resolve))]);
     node.handoff.stop();
+    node.losers.stop();
     await gossip.stop();
     transport.close();
     forwarding.close();

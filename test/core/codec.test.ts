@@ -46,11 +46,13 @@ const record: fc.Arbitrary<KeyRecord> = clock.chain((entries) => {
         requestId: fc.uint8Array({ maxLength: 32 }),
         writtenAtMs: fc.oneof(fc.nat(), fc.constant(Number.MAX_SAFE_INTEGER)),
         expiresAtMs: fc.oneof(fc.integer({ min: 1 }), fc.constant(Number.MAX_SAFE_INTEGER)),
+        contends: fc.constantFrom<'value' | 'delete'>('value', 'delete'),
         value: fc.uint8Array({ maxLength: 40 }),
       },
       { noNullPrototype: true, requiredKeys: ['dot', 'requestId', 'writtenAtMs', 'value'] },
     );
-    return fc.option(sibling, { nil: undefined });
+    const valid = sibling.map((one) => (one.contends === 'delete' ? { ...one, value: new Uint8Array(0) } : one));
+    return fc.option(valid, { nil: undefined });
   });
   return fc.tuple(...siblings).map((all) => ({ clock: entries, siblings: all.filter((one) => one !== undefined) }));
 });
@@ -179,10 +181,10 @@ test('a version that this build does not know is refused, its number and ours in
   assert.throws(() => contexts.decode(sealContext(newer, 5n), 5n), /version 2; this build reads 1/);
   const body = records.encode(emptyRecord).slice(0, -4);
   body[0] = 9;
-  assert.throws(() => records.decode(sealRecord(body)), /version 9; this build reads 1 and 2/);
+  assert.throws(() => records.decode(sealRecord(body)), /version 9; this build reads 1 to 3/);
 });
 
-test('a record in which nothing expires is of version 1, as it always was, and has no other encoding', () => {
+test('a record in which nothing expires or contends is of version 1, as it always was, and has no other encoding', () => {
   const one: KeyRecord = {
     clock: [{ actor: 1n, upTo: 1, detached: [], height: 0 }],
     siblings: [
@@ -195,7 +197,15 @@ test('a record in which nothing expires is of version 1, as it always was, and h
   assert.equal(bytes[0], 2);
   const body = bytes.slice(0, -4);
   body[body.indexOf(9)] = 0;
-  assert.throws(() => records.decode(sealRecord(body)), /version 2, and no sibling expires/);
+  assert.throws(() => records.decode(sealRecord(body)), /version 2, and no sibling needs it/);
+  const contending = { ...one, siblings: one.siblings.map((one) => ({ ...one, contends: 'delete' as const })) };
+  const third = records.encode(contending);
+  assert.equal(third[0], 3);
+  const plain = third.slice(0, -4);
+  plain[plain.length - 3] = 0;
+  assert.throws(() => records.decode(sealRecord(plain)), /version 3, and no sibling needs it/);
+  plain[plain.length - 3] = 3;
+  assert.throws(() => records.decode(sealRecord(plain)), /contends as 3; 0 to 2 are known/);
 });
 
 test('random bytes are refused with Malformed and nothing else', () => {

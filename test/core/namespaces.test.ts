@@ -152,7 +152,6 @@ const refused: readonly [what: string, asked: Partial<NamespaceSettings>, reason
   ['w above N', { w: 4_294_967_295 }, 'QUORUM_INVALID', 'settings.w'],
   ['an unknown durability', { durability: 7 as never }, 'DURABILITY_INVALID', 'settings.durability'],
   ['an unknown resolution', { resolution: 7 as never }, 'NAMESPACE_INVALID', 'settings.resolution'],
-  ['last writer wins', { resolution: 2 }, 'NOT_IMPLEMENTED', 'settings.resolution'],
   ['a negative ttl', { ttl: { seconds: -1n, nanos: 0 } }, 'TTL_INVALID', 'settings.ttl'],
   ['a ttl of centuries', { ttl: { seconds: 1n << 40n, nanos: 0 } }, 'TTL_INVALID', 'settings.ttl'],
   [

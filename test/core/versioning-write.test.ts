@@ -12,7 +12,7 @@ import {
   printDot,
 } from '../../services/core/versioning/causal-context.ts';
 import { clockEntriesMax, emptyRecord, merge, visibleSiblings } from '../../services/core/versioning/record.ts';
-import { applyDelete, applyPut, type Copy, type Minting } from '../../services/core/versioning/write.ts';
+import { applyDelete, applyPut, type Copy, type Minting, type PutWrite } from '../../services/core/versioning/write.ts';
 
 const nothing: Copy = { birth: undefined, record: emptyRecord };
 
@@ -22,8 +22,10 @@ function minting(lineage: bigint, first = 0n): Minting {
   return { lineage, newActor: () => ++actor };
 }
 
-function write(text: string, context: CausalContext = emptyContext, requestId = '') {
-  return { context, value: Buffer.from(text), requestId: Buffer.from(requestId), writtenAtMs: 5 };
+const usual = { requestId: Buffer.alloc(0), writtenAtMs: 5, ttlMs: 0, lastWriterWins: false };
+
+function write(text: string, context: CausalContext = emptyContext, requestId = ''): PutWrite {
+  return { ...usual, context, value: Buffer.from(text), requestId: Buffer.from(requestId) };
 }
 
 test('a first write makes a birth, later ones of the same run go on counting under it', () => {
@@ -73,7 +75,7 @@ test('a dot is not minted again where forged contexts make the clock forget deta
   let copy = applyPut(nothing, write('a'), by).copy;
   const minted = new Set<string>();
   for (let round = 0; round < 12; round++) {
-    const done = applyDelete(copy, forged[Math.floor(round / 2) % 3] as CausalContext, by);
+    const done = applyDelete(copy, { ...usual, context: forged[Math.floor(round / 2) % 3] as CausalContext }, by);
     assert.ok(!minted.has(printDot(done.dot)), `${printDot(done.dot)} was minted twice`);
     minted.add(printDot(done.dot));
     copy = done.copy;
@@ -118,7 +120,7 @@ test('two attempts that met two coordinators are two dots and one visible value,
 test('a delete leaves a tombstone that remembers what it covered', () => {
   const by = minting(70n);
   const { copy, dot } = applyPut(nothing, write('a'), by);
-  const deleted = applyDelete(copy, copy.record.clock, by);
+  const deleted = applyDelete(copy, { ...usual, context: copy.record.clock }, by);
   assert.deepEqual(deleted.copy.record.siblings, []);
   assert.equal(printContext(deleted.copy.record.clock), '0000000000000001:2');
   assert.deepEqual(merge(deleted.copy.record, copy.record), deleted.copy.record);
@@ -162,9 +164,6 @@ test('dots and contexts are printed as actor:counter and read back; other text i
 test('one put resolves a key with more siblings than a clock has entries, on every replica', () => {
   let actors = 100n;
   const minting = { lineage: 1n, newActor: () => actors++ };
-  const write = (value: string, context: CausalContext) => {
-    return { context, value: new TextEncoder().encode(value), requestId: new Uint8Array(0), writtenAtMs: 0 };
-  };
   const nowhere = { birth: undefined, record: emptyRecord };
   // Each by a birth of its own, as after crashes.
   const blind = Array.from({ length: 3 * clockEntriesMax }, (_, i) => applyPut(nowhere, write(`v${i}`, []), minting));
@@ -186,8 +185,7 @@ test('one request id used for two values hides neither', () => {
   let actors = 100n;
   const minting = { lineage: 1n, newActor: () => actors++ };
   const put = (value: string) => {
-    const write = { context: [], value: Buffer.from(value), requestId: Buffer.from('id'), writtenAtMs: 0 };
-    return applyPut({ birth: undefined, record: emptyRecord }, write, minting).copy.record;
+    return applyPut({ birth: undefined, record: emptyRecord }, write(value, [], 'id'), minting).copy.record;
   };
   const shown = (a: string, b: string) => visibleSiblings(merge(put(a), put(b)), 0).length;
   assert.equal(shown('x', 'x'), 1);

@@ -588,7 +588,7 @@ async function hello(client: Client) {
 function recordOf(value: Buffer): Buffer {
   const { copy } = applyPut(
     { birth: undefined, record: emptyRecord },
-    { context: [], value, requestId: Buffer.alloc(0), writtenAtMs: 0 },
+    { context: [], value, requestId: Buffer.alloc(0), writtenAtMs: 0, ttlMs: 0, lastWriterWins: false },
     { lineage: 1n, newActor: () => 77n },
   );
   return Buffer.from(codec.encode(copy.record));

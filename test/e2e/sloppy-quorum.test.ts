@@ -1,10 +1,10 @@
 /** P8 and hinted handoff with real processes: all three homes of a key stopped, and back. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type CartwheelClient, connect } from '../../client/index.ts';
 import type { ExplainResponse } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { type Cluster, type ClusterProcess, startCluster } from './cluster.ts';
+import { retried } from './support.ts';
 
 const hangMs = 120_000;
 let cluster: Cluster;
@@ -67,16 +67,4 @@ for (const [signal, back] of [
     const values = (await client.get(key)).siblings.map(({ value }) => value.toString());
     assert.ok(values.includes('before') && values.includes('meanwhile'), values.join());
   });
-}
-
-/** Until it succeeds; once the test has timed out, what it failed with last. */
-async function retried<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
-  for (;;) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (error instanceof TypeError || signal.aborted) throw error;
-      await sleep(100);
-    }
-  }
 }

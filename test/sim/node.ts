@@ -144,6 +144,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       metrics,
       cacheBytesMax: profile.cacheBytesMax,
       hintsPerNodeMax: profile.hintsPerNodeMax,
+      losersBytesMax: 1024 * 1024,
       requestsMax: profile.requestsMax,
       buffer: { ...bufferLimits, recordsMax: profile.bufferRecordsMax },
       ring: () => ring,

@@ -70,6 +70,7 @@ export interface ClusterOptions {
   readonly partitions?: number;
   readonly wallNow?: () => number;
   readonly hintsPerNodeMax?: number;
+  readonly losersBytesMax?: number;
 }
 
 export function createCluster(options: ClusterOptions = {}): Cluster {
@@ -130,6 +131,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       metrics,
       cacheBytesMax: 100_000,
       hintsPerNodeMax,
+      losersBytesMax: options.losersBytesMax ?? 1_000_000,
       requestsMax: 1_000,
       ring: () => ring,
       namespace: (name) => findNamespace(namespaces, name),

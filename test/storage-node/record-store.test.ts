@@ -73,6 +73,9 @@ function setup({ manual = false, cacheBytesMax = 0, buffer = {}, wrap = (engine)
     onFailure: (error) => failures.push(error),
   });
   const minting = { lineage: 7n, newActor: random.u64 };
+  const plainPut = {
+    ...{ context: emptyContext, requestId: new Uint8Array(0), writtenAtMs: 0, ttlMs: 0, lastWriterWins: false },
+  };
 
   /** Blind: each one leaves a sibling more. */
   function add(key: Uint8Array, text: string, sync = true): Promise<Changed> {
@@ -84,7 +87,7 @@ function setup({ manual = false, cacheBytesMax = 0, buffer = {}, wrap = (engine)
   }
 
   function added({ birth, owed, record }: Held, text: string): Next {
-    const write = { context: emptyContext, value: Buffer.from(text), requestId: new Uint8Array(0), writtenAtMs: 0 };
+    const write = { ...plainPut, value: Buffer.from(text) };
     const { copy } = applyPut({ birth, record }, write, minting);
     return { ...copy, owed, bytes: codec.encode(copy.record) };
   }

@@ -2,13 +2,14 @@
  * The bytes of a record, on disk and between nodes. One record has one encoding, so replicas that agree
  * have equal bytes, and equal checksums at their end.
  *
- *   u8      version: 1, or 2 where a sibling expires
+ *   u8      version: 1, 2 where a sibling expires, or 3 where one contends (core/versioning/last-writer.ts)
  *   entries of the clock, with heights     (entries.ts)
  *   varint  number of siblings
  *   each:   varint  which entry of the clock its dot's actor is
  *           varint  its dot's counter
  *           varint  written at, milliseconds since 1970
- *           varint  expires at, milliseconds since 1970; 0: never     (version 2 only)
+ *           varint  expires at, milliseconds since 1970; 0: never     (from version 2)
+ *           u8      0, 1 of a value that contends, 2 of a delete that does     (version 3)
  *           varint  length of the request id, then its bytes
  *           varint  length of the value, then its bytes
  *   u32     CRC-32 of all before it, big-endian
@@ -30,6 +31,7 @@ import { entriesSize, readEntries, writeEntries } from './entries.ts';
 /** The version is the least that can say what the record holds, so that it still has one encoding. */
 const plainVersion = 1;
 const expiringVersion = 2;
+const contendingVersion = 3;
 const checksumBytes = 4;
 const requestIdBytesMax = 32;
 
@@ -67,7 +69,8 @@ export function createRecordCodec(
         writer.varint(record.clock.findIndex((entry) => entry.actor === sibling.dot.actor));
         writer.varint(sibling.dot.counter);
         writer.varint(sibling.writtenAtMs);
-        if (version === expiringVersion) writer.varint(sibling.expiresAtMs ?? 0);
+        if (version >= expiringVersion) writer.varint(sibling.expiresAtMs ?? 0);
+        if (version >= contendingVersion) writer.u8(contenders.indexOf(sibling.contends));
         writer.varint(sibling.requestId.length);
         writer.put(sibling.requestId);
         writer.varint(sibling.value.length);
@@ -85,8 +88,8 @@ export function createRecordCodec(
       if (found !== wanted) throw new Malformed(`checksum of a record is ${found}, its end says ${wanted}`);
       const reader = new ByteReader(bytes, 0, end);
       const version = reader.u8();
-      if (version !== plainVersion && version !== expiringVersion) {
-        throw new Malformed(`record version ${version}; this build reads ${plainVersion} and ${expiringVersion}`);
+      if (version < plainVersion || version > contendingVersion) {
+        throw new Malformed(`record version ${version}; this build reads ${plainVersion} to ${contendingVersion}`);
       }
       const clock = readEntries(reader, true);
       const siblings: Sibling[] = [];
@@ -100,23 +103,37 @@ export function createRecordCodec(
         if (dot.counter === 0 || !contains(clock, dot))
           throw new Malformed(`the dot of sibling ${i} is not in the clock`);
         const writtenAtMs = reader.varint();
-        const expiresAtMs = version === expiringVersion ? reader.varint() : 0;
+        const expiresAtMs = version >= expiringVersion ? reader.varint() : 0;
+        const contends = version >= contendingVersion ? readContender(reader) : undefined;
         const requestIdLength = reader.varint();
         if (requestIdLength > requestIdBytesMax) throw new Malformed(`request id of ${requestIdLength} bytes`);
         const requestId = reader.take(requestIdLength);
         const value = reader.take(reader.varint());
-        siblings.push({ dot, requestId, writtenAtMs, value, ...(expiresAtMs > 0 && { expiresAtMs }) });
+        if (contends === 'delete' && value.length > 0)
+          throw new Malformed(`a delete with ${value.length} bytes of value`);
+        const notes = { ...(expiresAtMs > 0 && { expiresAtMs }), ...(contends && { contends }) };
+        siblings.push({ dot, requestId, writtenAtMs, value, ...notes });
       }
       reader.finish();
       const record = { clock, siblings };
-      if (versionOf(record) !== version) throw new Malformed(`record version ${version}, and no sibling expires`);
+      if (versionOf(record) !== version) throw new Malformed(`record version ${version}, and no sibling needs it`);
       return record;
     },
   };
 }
 
 function versionOf({ siblings }: KeyRecord): number {
+  if (siblings.some(({ contends }) => contends !== undefined)) return contendingVersion;
   return siblings.some(({ expiresAtMs }) => expiresAtMs !== undefined) ? expiringVersion : plainVersion;
+}
+
+/** In the order of their numbers. */
+const contenders: readonly Sibling['contends'][] = [undefined, 'value', 'delete'];
+
+function readContender(reader: ByteReader): Sibling['contends'] {
+  const number = reader.u8();
+  if (number >= contenders.length) throw new Malformed(`a sibling contends as ${number}; 0 to 2 are known`);
+  return contenders[number];
 }
 
 /** Of the bytes of a whole record: differs, but for one chance in 2^32, where the records do. */
@@ -170,11 +187,12 @@ function readOwed(reader: ByteReader): readonly string[] {
 
 function recordSize(record: KeyRecord): number {
   let size = 1 + entriesSize(record.clock, true) + varintSize(record.siblings.length) + checksumBytes;
-  const expiring = versionOf(record) === expiringVersion;
+  const version = versionOf(record);
   for (const { dot, writtenAtMs, expiresAtMs = 0, requestId, value } of record.siblings) {
     const entry = record.clock.findIndex(({ actor }) => actor === dot.actor);
     size += varintSize(entry) + varintSize(dot.counter) + varintSize(writtenAtMs);
-    if (expiring) size += varintSize(expiresAtMs);
+    if (version >= expiringVersion) size += varintSize(expiresAtMs);
+    if (version >= contendingVersion) size += 1;
     size += varintSize(requestId.length) + requestId.length + varintSize(value.length) + value.length;
   }
   return size;

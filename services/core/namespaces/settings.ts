@@ -71,18 +71,9 @@ function checkedDurability(number: number) {
 
 function checkedResolution(number: number) {
   const resolution = resolutionOf(number);
-  if (resolution === undefined) {
-    const message = `resolution ${number} is none; 0 to 2 are`;
-    throw new Failure('NAMESPACE_INVALID', message, { field: 'settings.resolution' });
-  }
-  return notBuilt('resolution', resolution, 'SIBLINGS');
-}
-
-function notBuilt<T>(name: string, asked: T, built: T): T {
-  if (asked === built) return asked;
-  throw new Failure('NOT_IMPLEMENTED', `${name} ${asked}: this version knows only ${built}`, {
-    field: `settings.${name}`,
-  });
+  if (resolution !== undefined) return resolution;
+  const message = `resolution ${number} is none; 0 to 2 are`;
+  throw new Failure('NAMESPACE_INVALID', message, { field: 'settings.resolution' });
 }
 
 function checkedDuration(name: 'ttl' | 'losers_kept', duration: Duration): number {

@@ -50,6 +50,8 @@ export interface ValidWrite extends Located {
   readonly durability: DurabilityName;
   /** Only homes may take it; the namespace's. */
   readonly strict: boolean;
+  /** The namespace's: see core/versioning/last-writer.ts. */
+  readonly lastWriterWins: boolean;
   /** What an acknowledgement has to rest on beside W replicas. */
   readonly require?: Placement | undefined;
 }
@@ -116,7 +118,7 @@ export function validatePut(request: PutRequest, replicas: number, validation: V
 export function validateDelete(request: DeleteRequest, replicas: number, validation: Validation): ValidWrite {
   const namespace = namespaceOf(request.namespace, validation);
   const located = locate(request.namespace, request.key, validation);
-  if (request.context.length === 0) {
+  if (request.context.length === 0 && namespace.resolution !== 'LAST_WRITER_WINS') {
     const message = 'a delete needs the context of a get: it removes what that get has seen';
     throw new Failure('CONTEXT_REQUIRED', message, { field: 'context' });
   }
@@ -159,6 +161,7 @@ function validateWrite(
     attempt: request.attempt,
     durability: checkDurability(request.durability) ?? namespace.durability,
     strict: namespace.strict,
+    lastWriterWins: namespace.resolution === 'LAST_WRITER_WINS',
   };
 }
 

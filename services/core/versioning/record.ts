@@ -8,7 +8,8 @@
  * I2 Siblings are sorted by dot, one a dot.
  * I3 `merge` is commutative, associative and idempotent: a join. Nothing but `cut` ever takes a dot out of a
  *    clock: after a put, a delete, or a record that arrived.
- * I4 The order of wall clocks decides nothing, but for what has expired: hidden when read, and never in `merge`.
+ * I4 The order of wall clocks decides nothing, but what readers are shown: not what has expired, and not what a later
+ *    write has beaten where the last writer wins. Never anything in `merge`.
  */
 import {
   type CausalContext,
@@ -24,6 +25,7 @@ import {
   sameDots,
   withDot,
 } from './causal-context.ts';
+import { withoutBeaten } from './last-writer.ts';
 
 /** One of the concurrent values of a key. */
 export interface Sibling {
@@ -34,6 +36,9 @@ export interface Sibling {
   readonly writtenAtMs: number;
   /** From then on readers do not see it; fixed by the coordinator, by its wall clock. Absent: never. */
   readonly expiresAtMs?: number;
+  /** In a namespace where the last writer wins (last-writer.ts): a value, or what a delete left. */
+  readonly contends?: 'value' | 'delete';
+  /** Of a delete: empty. */
   readonly value: Uint8Array;
 }
 
@@ -105,14 +110,16 @@ export function isExpired({ expiresAtMs }: Sibling, wallNowMs: number): boolean 
 }
 
 /**
- * The siblings a reader sees: those that have not expired, and of those with one request id and one value (two attempts that met two
- * coordinators) only the one with the least dot. Not done in `merge`: dropping a sibling because another one is alive,
+ * The siblings a reader sees: those that have not expired or been beaten, and of those with one request id and one value
+ * (two attempts that met two coordinators) only the one with the least dot. Not done in `merge`: dropping a sibling because another one is alive,
  * where that other one may be covered already elsewhere, makes the result depend on the order of merges.
  * The clock contains all of their dots, so the reader's context covers every attempt.
  */
 export function visibleSiblings(record: KeyRecord, wallNowMs: number): readonly Sibling[] {
-  const expires = record.siblings.some(({ expiresAtMs }) => expiresAtMs !== undefined);
-  const siblings = expires ? record.siblings.filter((sibling) => !isExpired(sibling, wallNowMs)) : record.siblings;
+  const hides = record.siblings.some(
+    ({ expiresAtMs, contends }) => expiresAtMs !== undefined || contends !== undefined,
+  );
+  const siblings = hides ? unhidden(record.siblings, wallNowMs) : record.siblings;
   if (siblings.length < 2) return siblings;
   const seen = new Map<string, Sibling[]>();
   return siblings.filter((sibling) => {
@@ -124,6 +131,11 @@ export function visibleSiblings(record: KeyRecord, wallNowMs: number): readonly 
     seen.set(id, [...others, sibling]);
     return true;
   });
+}
+
+/** In this order: what has beaten others does not give way to them when it expires. */
+function unhidden(siblings: readonly Sibling[], wallNowMs: number): readonly Sibling[] {
+  return withoutBeaten(siblings).filter((one) => one.contends !== 'delete' && !isExpired(one, wallNowMs));
 }
 
 /** Whether both hold the same siblings: what a reader would be told is then the same, however their clocks were cut. */

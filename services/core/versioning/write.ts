@@ -4,8 +4,9 @@
  */
 import { Failure } from '../failure.ts';
 import { type Birth, mint } from './birth.ts';
-import type { CausalContext, Dot } from './causal-context.ts';
-import { cut, type KeyRecord, merge, put, remove, sameBytes, siblingOfRequest } from './record.ts';
+import { type CausalContext, type Dot, join } from './causal-context.ts';
+import { timeAfter } from './last-writer.ts';
+import { cut, type KeyRecord, merge, put, remove, type Sibling, sameBytes, siblingOfRequest } from './record.ts';
 
 /** What the coordinator keeps of the key. */
 export interface Copy {
@@ -29,42 +30,78 @@ export interface Written {
   readonly entriesCut: number;
 }
 
-export interface PutWrite {
+export interface Write {
   readonly context: CausalContext;
-  readonly value: Uint8Array;
   readonly requestId: Uint8Array;
+  /** By the wall clock. */
   readonly writtenAtMs: number;
-  /** 0 or absent: for good. */
-  readonly ttlMs?: number;
+  /** See last-writer.ts. */
+  readonly lastWriterWins: boolean;
+}
+
+export interface PutWrite extends Write {
+  readonly value: Uint8Array;
+  /** 0: for good. */
+  readonly ttlMs: number;
 }
 
 /** Throws Failure REQUEST_ID_REUSED where a living sibling has the request id and another value. */
 export function applyPut(copy: Copy, write: PutWrite, minting: Minting): Written {
-  const known = siblingOfRequest(copy.record, write.requestId);
+  const { requestId, value, ttlMs, lastWriterWins } = write;
+  const known = siblingOfRequest(copy.record, requestId);
   if (known !== undefined) {
-    if (sameBytes(known.value, write.value)) return { copy, dot: known.dot, fresh: false, entriesCut: 0 };
-    throw new Failure(
-      'REQUEST_ID_REUSED',
-      `request_id was used on this key for another value (${known.value.length} bytes then, ${write.value.length} now)`,
-      { field: 'request_id' },
-    );
+    if (sameBytes(known.value, value) && known.contends !== 'delete') return unchanged(copy, known);
+    throw idReused(`another value (${known.value.length} bytes then, ${value.length} now)`);
   }
-  const { dot, birth } = mint(copy.birth, copy.record.clock, minting.lineage, minting.newActor);
-  const { value, requestId, writtenAtMs, ttlMs = 0 } = write;
+  const { writtenAtMs } = write;
   const expiry = ttlMs > 0 && { expiresAtMs: writtenAtMs + ttlMs };
-  const next = put(copy.record, write.context, { dot, requestId, writtenAtMs, ...expiry, value });
-  const { record, entriesCut } = cut(copy.record, next, birth.actor);
+  return add(
+    copy,
+    write,
+    { requestId, writtenAtMs, ...expiry, ...(lastWriterWins && { contends: 'value' }), value },
+    minting,
+  );
+}
+
+export function applyDelete(copy: Copy, write: Write, minting: Minting): Written {
+  const { requestId, writtenAtMs, lastWriterWins } = write;
+  if (!lastWriterWins) {
+    const { dot, birth } = mint(copy.birth, copy.record.clock, minting.lineage, minting.newActor);
+    return written(copy, birth, remove(copy.record, write.context, dot), dot);
+  }
+  const known = siblingOfRequest(copy.record, requestId);
+  if (known !== undefined) {
+    if (known.contends === 'delete') return unchanged(copy, known);
+    throw idReused('a put');
+  }
+  return add(copy, write, { requestId, writtenAtMs, contends: 'delete', value: noValue }, minting);
+}
+
+const noValue = new Uint8Array(0);
+
+function add(copy: Copy, { context, lastWriterWins }: Write, value: Omit<Sibling, 'dot'>, minting: Minting): Written {
+  const { record } = copy;
+  const { dot, birth } = mint(copy.birth, record.clock, minting.lineage, minting.newActor);
+  if (!lastWriterWins) return written(copy, birth, put(record, context, { ...value, dot }), dot);
+  const sibling = { ...value, dot, writtenAtMs: timeAfter(record, value.writtenAtMs) };
+  return written(copy, birth, put(record, join(context, record.clock), sibling), dot);
+}
+
+function written(before: Copy, birth: Birth, after: KeyRecord, dot: Dot): Written {
+  const { record, entriesCut } = cut(before.record, after, birth.actor);
   return { copy: { birth, record }, dot, fresh: true, entriesCut };
+}
+
+function unchanged(copy: Copy, { dot }: Sibling): Written {
+  return { copy, dot, fresh: false, entriesCut: 0 };
+}
+
+function idReused(what: string): Failure {
+  return new Failure('REQUEST_ID_REUSED', `request_id was used on this key for ${what}`, { field: 'request_id' });
 }
 
 /** A write that another attempt has made already: nothing is minted, what it left is taken over. */
 export function applyKnown(copy: Copy, { dot, record: known }: { dot: Dot; record: KeyRecord }): Written {
   const record = merge(copy.record, known);
   return { copy: { birth: copy.birth, record }, dot, fresh: record !== copy.record, entriesCut: 0 };
-}
-
-export function applyDelete(copy: Copy, context: CausalContext, minting: Minting): Written {
-  const { dot, birth } = mint(copy.birth, copy.record.clock, minting.lineage, minting.newActor);
-  const { record, entriesCut } = cut(copy.record, remove(copy.record, context, dot), birth.actor);
-  return { copy: { birth, record }, dot, fresh: true, entriesCut };
 }

@@ -14,6 +14,7 @@ export const COLUMN_OF_SPACE = {
   meta: 'meta',
   hints: 'hints',
   requests: 'requests',
+  losers: 'losers',
 } as const satisfies Record<Space, string>;
 
 /**
@@ -32,4 +33,5 @@ export const COLUMNS: Readonly<Record<(typeof COLUMN_OF_SPACE)[Space], ColumnOpt
   meta: { compaction: 'level', memtableMemoryBudget: 16 * MIB, cacheSize: 4 * MIB, compression: true },
   hints: { compaction: 'level', memtableMemoryBudget: 16 * MIB, cacheSize: 4 * MIB, compression: true },
   requests: { compaction: 'level', memtableMemoryBudget: 32 * MIB, cacheSize: 4 * MIB, compression: true },
+  losers: { compaction: 'level', memtableMemoryBudget: 16 * MIB, cacheSize: 4 * MIB, compression: true },
 };
