@@ -13,6 +13,7 @@ import type {
 import type { ExplainResponse, GetResponse, Result, Ring as RingMessage } from '../proto/gen/cartwheel/kv/v1/kv.ts';
 import { encodeDuration, millisecondsOf } from '../services/core/codec/duration.ts';
 import { Failure } from '../services/core/failure.ts';
+import { createExtraBudget } from '../services/core/quorum/extra-budget.ts';
 import { requestLimits } from '../services/core/requests/limits.ts';
 import { encodeRing } from '../services/core/ring/codec.ts';
 import { createClock } from '../services/platform/clock.ts';
@@ -25,7 +26,7 @@ import {
   statusTimeoutMs,
 } from '../services/platform/routing/admin-call.ts';
 import { coordinatorsOf } from '../services/platform/routing/coordinators.ts';
-import { dispatch } from '../services/platform/routing/dispatch.ts';
+import { attemptsSavedMax, dispatch } from '../services/platform/routing/dispatch.ts';
 import { createRequestIds } from '../services/platform/routing/request-ids.ts';
 import { createSessionPool } from '../services/platform/routing/session-pool.ts';
 import { createUnaryChannels } from '../services/platform/routing/unary-channels.ts';
@@ -99,6 +100,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
   const pool = createSessionPool({ name, clock, random });
   const channels = createUnaryChannels(clock);
   const newRequestId = createRequestIds(random);
+  const extra = createExtraBudget(attemptsSavedMax);
   let watch: RingWatch | undefined;
 
   function ringWatch(): RingWatch {
@@ -124,7 +126,13 @@ export function connect(options: ConnectOptions): CartwheelClient {
     try {
       const deadline = clock.now() + timeoutMs;
       const addresses = await addressesFor(namespace, key);
-      const result = await dispatch({ pool, clock, newRequestId }, addresses, { ...body, timeoutMs }, deadline, signal);
+      const result = await dispatch(
+        { pool, clock, extra, newRequestId },
+        addresses,
+        { ...body, timeoutMs },
+        deadline,
+        signal,
+      );
       const answer = result[which];
       if (answer == null)
         throw new Failure('INTERNAL', `a ${which} was answered with something else`, { outcome: 'UNKNOWN' });

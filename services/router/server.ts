@@ -1,6 +1,7 @@
 /** A router as a process: its ports made real, its services served. No decisions. */
 import { ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { type ExplainRequest, KeyValueServiceService } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { createExtraBudget } from '../core/quorum/extra-budget.ts';
 import { requestLimits } from '../core/requests/limits.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
 import type { Ring } from '../core/ring/ring.ts';
@@ -18,6 +19,7 @@ import type { Stop } from '../platform/process.ts';
 import { createRandom } from '../platform/random.ts';
 import { createRingSource } from '../platform/ring-source.ts';
 import { coordinatorsOf } from '../platform/routing/coordinators.ts';
+import { attemptsSavedMax } from '../platform/routing/dispatch.ts';
 import { createRequestIds } from '../platform/routing/request-ids.ts';
 import { createSessionPool } from '../platform/routing/session-pool.ts';
 import { createUnaryChannels } from '../platform/routing/unary-channels.ts';
@@ -41,6 +43,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
   const router: Router = {
     pool,
     clock,
+    extra: createExtraBudget(attemptsSavedMax),
     newRequestId: createRequestIds(random),
     limits: requestLimits,
     hash: xxh64,

@@ -7,7 +7,7 @@ import { createRecordCodec } from '../core/codec/record.ts';
 import { createDeadlines } from '../core/deadlines.ts';
 import type { Namespace } from '../core/namespaces/namespace.ts';
 import type { Checksum32, Clock, Hash64, Log, Metrics, Random, StorageEngine } from '../core/ports.ts';
-import { createHedgeBudget } from '../core/quorum/hedge-budget.ts';
+import { createExtraBudget } from '../core/quorum/extra-budget.ts';
 import type { Peers } from '../core/quorum/peers.ts';
 import { requestLimits } from '../core/requests/limits.ts';
 import type { Ring } from '../core/ring/ring.ts';
@@ -19,6 +19,9 @@ import { createLoserLedger } from './losers.ts';
 import { type StorageNode, wallMs } from './node.ts';
 import { type BufferLimits, createRecordStore } from './record-store.ts';
 import { createRequestTable } from './request-table.ts';
+
+/** Extra requests that may be saved up: enough for the reads in flight when one node stops. */
+const extraSavedMax = 100;
 
 export interface StorageNodePorts {
   readonly id: string;
@@ -94,7 +97,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     validation: { limits: requestLimits, contexts: createContextCodec(hash), hash, namespace: ports.namespace },
     clock,
     deadlines: createDeadlines(clock),
-    hedges: createHedgeBudget(),
+    extra: createExtraBudget(extraSavedMax),
     random,
     metrics: coordinatorMetrics,
   };

@@ -4,10 +4,12 @@
  *   read from R replicas, homes first, then fallbacks → merge → answer → mend what was stale
  *
  * Only R are asked at first: a read costs R times the work, not N times. One that fails, or is silent, is
- * replaced by the next at once, one that is slow after `hedgeAfterMs`, within the budget for that.
+ * replaced by the next at once, one that is slow after `hedgeAfterMs`, within the budget for that. Where what the
+ * client's session has seen is not in what R say, the others are asked too, before it is answered.
  */
 import type { GetResponse } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { encodeDuration } from '../core/codec/duration.ts';
+import type { Alarm } from '../core/deadlines.ts';
 import { Failure } from '../core/failure.ts';
 import type { ValidGet } from '../core/requests/validate.ts';
 import type { RingNode } from '../core/ring/ring.ts';
@@ -21,6 +23,8 @@ import { repairReplicas } from './read-repair.ts';
 export const hedgeAfterMs = 50;
 
 const chances = 10_000;
+/** For what would make an answer cover its session: as long as a silent node is trusted (core/quorum/peer-health.ts). */
+const morePatienceMs = 1_000;
 
 /** What one replica said. */
 export interface ReplicaCopy {
@@ -89,7 +93,8 @@ function readReplicas(node: StorageNode, place: Place, get: ValidGet, deadline: 
   const readers = readersOf(node, place, get.strict);
   const all = node.random.below(chances) < get.readAllProbability * chances;
   const atOnce = all ? Math.max(get.r, place.homes.length) : get.r;
-  return readFrom(node, place, readers, get, deadline, atOnce);
+  const covers = (answers: readonly ReadAnswer[]) => includes(mergedOf(answers).clock, get.session);
+  return readFrom(node, place, readers, get, deadline, atOnce, get.session.length === 0 ? undefined : covers);
 }
 
 /** The same of homes only. */
@@ -110,11 +115,13 @@ async function readFrom(
   deadline: number,
   /** How many are asked before the first has failed, or been slow. */
   atOnce = r,
+  /** Whether R answers say enough; where they do not, all that can be asked are, for a while. */
+  saysEnough?: (answers: readonly ReadAnswer[]) => boolean,
 ): Promise<Quorum<ReplicaCopy>> {
   if (readers.length < r) throw notEnoughReplicas(place, r, readers.length);
   const decode = decoder(node);
   const onSilent = () => {
-    const more = askNext();
+    const more = askInstead();
     if (more !== undefined) quorum.ask(...more);
   };
   const message = { key: storageKey, deadline, onSilent };
@@ -125,30 +132,43 @@ async function readFrom(
     const reader = readers[asked++];
     return reader === undefined ? undefined : ask(reader);
   };
+  const askInstead = () => {
+    const more = askNext();
+    if (more !== undefined) node.extra.charge();
+    return more;
+  };
+  const patience = saysEnough && Promise.withResolvers<'late'>();
+  let alarm: Alarm | undefined;
+  /** Asks whoever has not been asked; false where nobody is left to wait for. */
+  const askAll = (): boolean => {
+    for (let more = askInstead(); more !== undefined; more = askInstead()) quorum.ask(...more);
+    alarm ??= node.deadlines.set(node.clock.now() + morePatienceMs, () => patience?.resolve('late'));
+    return quorum.tally.outstanding > 0;
+  };
   const quorum = gatherQuorum<ReplicaCopy>({
     needed: r,
     deadline,
     deadlines: node.deadlines,
     asked: readers.slice(0, atOnce).map(ask),
+    satisfied: (answers) => saysEnough?.(answers) !== false || !askAll(),
     onFailure(nodeId, error) {
       node.metrics.replicaFailed(nodeId, 'read', error);
-      return askNext();
+      return askInstead();
     },
   });
-  node.hedges.earn();
+  node.extra.earn();
   const hedge = node.deadlines.set(node.clock.now() + hedgeAfterMs, () => {
-    const more = asked < readers.length && node.hedges.spend() ? askNext() : undefined;
+    const more = asked < readers.length && node.extra.spend() ? askNext() : undefined;
     if (more === undefined) return;
     node.metrics.hedges.add(1);
     quorum.ask(...more);
   });
-  const outcome = await quorum.outcome;
+  const outcome = await (patience === undefined ? quorum.outcome : Promise.race([quorum.outcome, patience.promise]));
   hedge.cancel();
+  alarm?.cancel();
+  if (quorum.answers.length >= r) return quorum;
   if (outcome === 'impossible') throw notEnoughReplicas(place, r, quorum.answers.length);
-  if (outcome === 'late') {
-    throw new Failure('DEADLINE', `${quorum.answers.length} of ${r} replicas had answered when the deadline passed`);
-  }
-  return quorum;
+  throw new Failure('DEADLINE', `${quorum.answers.length} of ${r} replicas had answered when the deadline passed`);
 }
 
 /** Replicas that agree have equal bytes, and most do: those are decoded once, and share one record. */

@@ -58,6 +58,7 @@ async function write(
   checkPlacement(place, request, [...chosen.map(({ nodeId }) => nodeId), ...spare]);
   const standIns = createStandIns(selection);
   const synced = whoSyncs(request, selection);
+  node.extra.earn();
   const isSynced = (id: string) => synced === 'all' || synced.has(id);
 
   const { storageKey, requestId } = request;
@@ -87,7 +88,9 @@ async function write(
     const sync = isSynced(id);
     const onSilent = () => {
       const next = standIns.replace(id, reachable);
-      if (next !== undefined) quorum.ask(next, send(next));
+      if (next === undefined) return;
+      node.extra.charge();
+      quorum.ask(next, send(next));
     };
     await node.peers.replica(id).write({ ...message, sync, buffered: !sync, hintedFor, onSilent });
     standIns.acknowledged(id);
@@ -103,7 +106,9 @@ async function write(
       node.metrics.replicaFailed(nodeId, 'write', error);
       if (nodeId === node.id || node.clock.now() >= deadline) return undefined;
       const next = standIns.replace(nodeId, reachable);
-      return next === undefined ? undefined : [next, send(next)];
+      if (next === undefined) return undefined;
+      node.extra.charge();
+      return [next, send(next)];
     },
   });
   void quorum.over.then(() => owe(node, place, storageKey, held, standIns.unmet()));

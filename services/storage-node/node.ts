@@ -4,7 +4,7 @@ import type { RecordCodec } from '../core/codec/record.ts';
 import type { Deadlines } from '../core/deadlines.ts';
 import { Failure } from '../core/failure.ts';
 import type { Clock, Random, StorageEngine } from '../core/ports.ts';
-import type { HedgeBudget } from '../core/quorum/hedge-budget.ts';
+import type { ExtraBudget } from '../core/quorum/extra-budget.ts';
 import type { Peers, Replica } from '../core/quorum/peers.ts';
 import { type Selection, selectReplicas } from '../core/quorum/sloppy.ts';
 import type { Validation, ValidWrite } from '../core/requests/validate.ts';
@@ -36,7 +36,7 @@ export interface StorageNode {
   readonly validation: Validation;
   readonly clock: Clock;
   readonly deadlines: Deadlines;
-  readonly hedges: HedgeBudget;
+  readonly extra: ExtraBudget;
   readonly random: Random;
   readonly metrics: CoordinatorMetrics;
 }

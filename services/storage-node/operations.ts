@@ -77,8 +77,10 @@ async function sendOn(
   operation: Operation,
   deadline: number,
 ): Promise<Omit<Result, 'id'> | undefined> {
+  let tried = 0;
   for (const { id } of place.homes) {
     if (!node.peers.reachable(id)) continue;
+    if (tried++ > 0) node.extra.charge();
     node.metrics.forwarded.add(1);
     try {
       return await forward(id, operation, deadline);

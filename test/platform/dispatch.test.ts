@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { PutRequest, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure, type OutcomeName, type ReasonName } from '../../services/core/failure.ts';
+import { createExtraBudget } from '../../services/core/quorum/extra-budget.ts';
 import { toOperationError } from '../../services/platform/errors.ts';
 import { dispatch } from '../../services/platform/routing/dispatch.ts';
 import { createRequestIds } from '../../services/platform/routing/request-ids.ts';
@@ -47,6 +48,7 @@ function poolOf(replies: Readonly<Record<string, Reply>>, { ready = Object.keys(
       },
     },
     clock: { now: () => now },
+    extra: createExtraBudget(10),
     newRequestId: () => Buffer.from(`id${++ids}`),
   };
   return { ports, sent };
@@ -217,4 +219,19 @@ test('request ids of one process are 14 bytes and never twice the same', () => {
   const ids = Array.from({ length: 1_000 }, () => next().toString('hex'));
   assert.equal(new Set(ids).size, ids.length);
   assert.ok(ids.every((id) => id.length === 28 && id.startsWith('0102030405060708')));
+});
+
+test('attempts beyond the first are bound to a share of all operations', async () => {
+  const { ports, sent } = poolOf({ a: draining, b: 'ok' }, { ready: [] });
+  let failed = 0;
+  for (let i = 0; i < 1_000; i++) {
+    await dispatch(ports, ['a', 'b'], operation, 1_000).catch((error: unknown) => {
+      assert.ok(error instanceof Failure && error.reason === 'DRAINING');
+      failed++;
+    });
+  }
+  // Ten were saved up.
+  const second = sent.filter(({ address }) => address === 'b').length;
+  assert.ok(second >= 50 && second <= 60, `${second} second attempts`);
+  assert.equal(failed, 1_000 - second);
 });

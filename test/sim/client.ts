@@ -10,11 +10,12 @@ import type { Durability, Operation, Receipt, Result } from '../../proto/gen/car
 import { createContextCodec } from '../../services/core/codec/context.ts';
 import { encodeDuration } from '../../services/core/codec/duration.ts';
 import { Failure } from '../../services/core/failure.ts';
+import { createExtraBudget } from '../../services/core/quorum/extra-budget.ts';
 import { majority } from '../../services/core/quorum/tally.ts';
 import { hashOfStorageKey, storageKey } from '../../services/core/ring/storage-key.ts';
 import type { CausalContext } from '../../services/core/versioning/causal-context.ts';
 import { xxh64 } from '../../services/platform/hash.ts';
-import { dispatch } from '../../services/platform/routing/dispatch.ts';
+import { attemptsSavedMax, dispatch } from '../../services/platform/routing/dispatch.ts';
 import { createRequestIds } from '../../services/platform/routing/request-ids.ts';
 import { checkContext } from '../oracle/checks/contexts.ts';
 import { type Copy, describe, itemsOf, mayBeHidden, mustBeHidden, type WriteAttempt } from '../oracle/ledger.ts';
@@ -101,6 +102,7 @@ export function createClient(options: ClientOptions): Client {
   const { ledger } = oracle;
   const contexts = createContextCodec(xxh64);
   const newRequestId = createRequestIds(random.fork('request ids'));
+  const extra = createExtraBudget(attemptsSavedMax);
   const wire = createWire({
     from: name,
     others: nodes,
@@ -120,7 +122,7 @@ export function createClient(options: ClientOptions): Client {
   ) {
     const deadline = scheduler.now() + timeoutMs;
     try {
-      return await dispatch({ pool, clock, newRequestId }, via, { ...operation, timeoutMs }, deadline);
+      return await dispatch({ pool, clock, extra, newRequestId }, via, { ...operation, timeoutMs }, deadline);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       if (error.reason === 'INTERNAL' || error.reason.endsWith('INVALID')) {

@@ -278,16 +278,29 @@ test('five siblings of 1 MiB come in answers that fit a message', async () => {
   assert.deepEqual([answer.siblings.length, answer.omitted.length], [3, 2]);
 });
 
-test('P7: the certificate says whether the answer covers the session, and the context goes on from it', async () => {
-  const [cluster, first, second, third] = setup();
+test('P7: where R replicas do not cover the session the others are asked before it is answered', async () => {
+  const [cluster, first, , third] = setup();
   const { context } = await putOnly(cluster, [third], 'mine');
-  const stale = await gotten(cluster.run(first, get('cart', { sessionContext: context })));
-  assert.equal(stale.certificate?.coversSession, [first, second].includes(third));
-  assert.deepEqual(valuesOf(stale), []);
-  const fresh = await gotten(cluster.run(first, get('cart', { sessionContext: context, r: 3 })));
-  assert.equal(fresh.certificate?.coversSession, true);
-  assert.deepEqual(valuesOf(fresh), ['mine']);
-  // The stale answer's context still has what the session had seen.
-  await stored(cluster.run(first, put('cart', 'next', { context: stale.context, w: 3 })));
-  assert.deepEqual(valuesOf(await gotten(cluster.run(second, get('cart', { r: 3 })))), ['next']);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(first, get('cart')))), [], 'without a session R are enough');
+  const { certificate, ...answer } = await gotten(cluster.run(first, get('cart', { sessionContext: context })));
+  assert.deepEqual([certificate?.coversSession, certificate?.replicasAnswered], [true, 3]);
+  assert.deepEqual(valuesOf(answer), ['mine']);
+});
+
+test('P7: where nobody in reach covers the session the certificate says so, and the context goes on from it', async () => {
+  for (const away of ['no', 'never'] as const) {
+    const [cluster, first, second, third] = setup();
+    const { context } = await putOnly(cluster, [third], 'mine');
+    third.answers = away;
+    const answering = gotten(cluster.run(first, get('cart', { sessionContext: context })));
+    await settle();
+    cluster.clock.advance(1_100);
+    const stale = await answering;
+    assert.deepEqual([stale.certificate?.coversSession, stale.certificate?.replicasAnswered], [false, 2]);
+    assert.deepEqual(valuesOf(stale), []);
+    third.answers = 'yes';
+    // The stale answer's context still has what the session had seen.
+    await stored(cluster.run(first, put('cart', 'next', { context: stale.context, w: 3 })));
+    assert.deepEqual(valuesOf(await gotten(cluster.run(second, get('cart', { r: 3 })))), ['next']);
+  }
 });

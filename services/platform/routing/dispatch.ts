@@ -4,14 +4,17 @@
  * I1 Every attempt of a write carries the same request id, so that two attempts that both arrive are one write.
  * I2 Each process is tried at most once, in the order given: the ready ones before the others.
  * I3 A process that does not answer gets its share of the time that is left, so that the others are tried too.
- * I4 A failure that is passed on says NOT_APPLIED only if no attempt can have been applied.
- * I4 What a process answered is passed on before what befell the way to another. Once one has answered that too
+ * I4 Attempts beyond the first are bound to a share of all operations (core/quorum/extra-budget.ts): where most fail,
+ *    trying each one everywhere would keep them failing.
+ * I5 A failure that is passed on says NOT_APPLIED only if no attempt can have been applied.
+ * I6 What a process answered is passed on before what befell the way to another. Once one has answered that too
  *    few replicas are there, only those that are ready are tried: waiting for the connection to another, most
  *    likely one of the missing, would keep the answer, with its numbers, from the client.
  */
 import type { OperationError, PutRequest, Result } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure, type ReasonName } from '../../core/failure.ts';
 import type { Clock } from '../../core/ports.ts';
+import type { ExtraBudget } from '../../core/quorum/extra-budget.ts';
 import { fromOperationError } from '../errors.ts';
 import type { OperationBody } from '../streams/session-client.ts';
 import type { SessionPool } from './session-pool.ts';
@@ -19,6 +22,7 @@ import type { SessionPool } from './session-pool.ts';
 export interface DispatchPorts {
   readonly pool: Pick<SessionPool, 'ready' | 'send'>;
   readonly clock: Pick<Clock, 'now'>;
+  readonly extra: ExtraBudget;
   /** For writes whose client gave none. */
   newRequestId(): Buffer;
 }
@@ -31,12 +35,15 @@ const worthAnotherTry: ReadonlySet<ReasonName> = new Set([
   'STORAGE_FAILED',
 ]);
 
+/** Second attempts that may be saved up: a session has at most so many operations in flight when its process ends. */
+export const attemptsSavedMax = 1_024;
+
 /** The last one asked knows the deadline itself, and says more about it than silence does. */
 const answerGraceMs = 100;
 
 /** Throws the Failure of the last attempt that was answered; of the last one where none was. */
 export async function dispatch(
-  { pool, clock, newRequestId }: DispatchPorts,
+  { pool, clock, extra, newRequestId }: DispatchPorts,
   addresses: readonly string[],
   operation: OperationBody,
   deadline: number,
@@ -49,6 +56,7 @@ export async function dispatch(
   let mayBeApplied = false;
   let attempt = 0;
   const candidates = readyFirst(addresses, pool);
+  extra.earn();
   for (const [i, address] of candidates.entries()) {
     if (readyOnly && !pool.ready(address)) continue;
     const timeoutMs = Math.ceil(deadline - clock.now());
@@ -56,6 +64,7 @@ export async function dispatch(
       failure = new Failure('DEADLINE', `the deadline passed after ${attempt} attempts; the last: ${failure.message}`);
       break;
     }
+    if (attempt > 0 && !extra.spend()) break;
     const share = timeoutMs / (candidates.length - i);
     const patienceMs = i === candidates.length - 1 ? share + answerGraceMs : share;
     const answer = await pool.send(address, attemptOf(body, attempt, timeoutMs), patienceMs, signal);
