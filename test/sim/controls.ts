@@ -97,8 +97,19 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/core/versioning/record.ts',
-        snippet: '!isExpired(sibling, wallNowMs)',
-        replacement: '!isExpired(sibling, 0)',
+        snippet: '!isExpired(one, wallNowMs)',
+        replacement: '!isExpired(one, 0)',
+      },
+    ],
+  },
+  {
+    name: 'cut-what-was-just-covered',
+    fault: 'a put cuts from its clock what it has just learned from its context',
+    edits: [
+      {
+        file: 'services/core/versioning/record.ts',
+        snippet: '!hasMoved(before.clock, removed, entryOf(after.clock, entry.actor))',
+        replacement: '!hasDotOf(removed, entry.actor)',
       },
     ],
   },
@@ -184,7 +195,7 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/local-replica.ts',
-        snippet: 'remembering(merged(own, incoming, bytes), key, request)',
+        snippet: 'remembering(merged(key, own, incoming, bytes), key, request)',
         replacement:
           'remembering(sync ? merged(own, incoming, bytes) : { ...own, record: incoming, bytes }, key, request)',
       },
@@ -196,8 +207,8 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/core/versioning/write.ts',
-        snippet: '  const known = siblingOfRequest(copy.record, write.requestId);',
-        replacement: '  const known = undefined as ReturnType<typeof siblingOfRequest>;',
+        snippet: 'ttlMs, lastWriterWins } = write;\n  const known = siblingOfRequest(copy.record, requestId);',
+        replacement: 'ttlMs, lastWriterWins } = write;\n  const known = undefined as Sibling | undefined;',
       },
       {
         file: 'services/storage-node/coordinate-put.ts',

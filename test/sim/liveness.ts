@@ -67,8 +67,7 @@ async function checkHandedOver({ cluster, metrics, oracle, runUntilDone }: Liven
   }
   if (!allHandedOver(metrics)) return;
   for (const { write, dot, home, isLost } of oracle.owed) {
-    if (isLost()) continue;
-    if (metrics.count('cartwheel_clock_entries_cut_total') > 0) break; // its dot may have been cut since
+    if (isLost() || oracle.cuts.forgotten(write.key, parseDot(dot) as Dot)) continue;
     const check = async () => {
       const bytes = await nodes.find(({ name }) => name === home)?.held(storageKeyOf(write.key));
       if (bytes !== undefined && contains(records.decode(bytes).clock, parseDot(dot) as Dot)) return;

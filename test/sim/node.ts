@@ -19,7 +19,7 @@ import { checksum32, xxh64 } from '../../services/platform/hash.ts';
 import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
 import { type AssembledNode, assembleStorageNode } from '../../services/storage-node/assemble.ts';
 import { type Forward, runOperation } from '../../services/storage-node/operations.ts';
-import { bufferLimits } from '../../services/storage-node/record-store.ts';
+import { bufferLimits, type RecordStore } from '../../services/storage-node/record-store.ts';
 import { Violation } from '../oracle/violation.ts';
 import type { NodeLife } from './births.ts';
 import { createNodeClock } from './clock.ts';
@@ -63,6 +63,8 @@ export interface SimulatedNode {
   touchDirectory(): void;
   /** Nodes that it owes something to; only while it is up. */
   readonly owes: readonly string[];
+  /** As a node that learns that it was restored. */
+  renewBirths(): void;
   /** What it holds now; only while it is up. */
   held(storageKey: Uint8Array): Promise<Uint8Array | undefined>;
 }
@@ -119,7 +121,9 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     const life: Life = {
       node: name,
       number,
-      lineage: opened.lineage,
+      get lineage() {
+        return opened.lineage;
+      },
       startedAfter: endedBy,
       alive: true,
       draining: false,
@@ -132,7 +136,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     const others = ring.nodes.map(({ id }) => id).filter((id) => id !== name);
     const wire = createWire({ from: name, others, network, scheduler, random: own.fork('wire'), alive });
     const engine = watched(opened, life);
-    const assembled = assembleStorageNode({
+    const bare = assembleStorageNode({
       id: name,
       engine,
       peers: watchedPeers(createSimulatedPeers(wire, clock, () => own.fraction(), marks)),
@@ -161,6 +165,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
         });
       },
     });
+    const assembled = watchedNode(bare, life);
     const pool = createSimulatedPool(wire, true);
     const forward: Forward = async (nodeId, operation, deadline) => {
       marks.add('an operation was forwarded');
@@ -208,7 +213,9 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
   function watched(engine: StorageEngine, life: Life): StorageEngine {
     return {
       ...engine,
-      lineage: engine.lineage,
+      get lineage() {
+        return engine.lineage;
+      },
       async getMany(space, keys) {
         const values = await engine.getMany(space, keys);
         await new Promise<void>((resolve) => {
@@ -231,6 +238,21 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
         history.note(sync ? 'synced' : 'wrote', name, String(mutations.length));
       },
     };
+  }
+
+  /** What its coordinators make of their own records is looked at, step by step. */
+  function watchedNode(node: AssembledNode, life: Life): AssembledNode {
+    const { store } = node;
+    const change: RecordStore['change'] = (key, decide, ...how) => {
+      const watchedDecide: typeof decide = (held) => {
+        const next = decide(held);
+        oracle.changed(life, key, held.record, next?.record ?? held.record);
+        return next;
+      };
+      return store.change(key, watchedDecide, ...how);
+    };
+    // Not spread: its counts are getters.
+    return { ...node, store: Object.create(store, { change: { value: change } }) };
   }
 
   function watchedPeers(peers: Peers): Peers {
@@ -342,6 +364,12 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       history.note('directory touched', name);
       disk.touch();
       endedBy = 'a crash';
+    },
+
+    renewBirths() {
+      if (running === undefined) return;
+      running.engine.renewLineage();
+      history.note('births renewed', name);
     },
 
     async held(storageKey) {

@@ -9,6 +9,7 @@ import { createReadCheck, type ReadCheck } from '../oracle/checks/reads.ts';
 import { createLedger, type Ledger, type WriteAttempt } from '../oracle/ledger.ts';
 import { Violation } from '../oracle/violation.ts';
 import { type BirthWatch, createBirthWatch, type NodeLife } from './births.ts';
+import { type CutWatch, createCutWatch } from './checks/cuts.ts';
 import { createHandoffCheck } from './checks/given-up-when-handed-over.ts';
 import { createRequestCheck } from './checks/one-dot-a-request.ts';
 import type { Marks } from './marks.ts';
@@ -25,12 +26,15 @@ export interface Oracle {
   readonly ledger: Ledger;
   readonly dots: DotCheck;
   readonly reads: ReadCheck;
+  readonly cuts: CutWatch;
   /** A record on its way to the disk of a node. */
   stored(life: NodeLife, storageKey: Uint8Array, bytes: Uint8Array): void;
   /** A record that a node gives up: it does not belong there. */
   dropped(life: NodeLife, storageKey: Uint8Array): void;
   /** Acknowledged: a fallback has this write, and owes it to a home. */
   readonly owed: Owed[];
+  /** A coordinator changes its own record: every state of it, those too that are never stored. */
+  changed(life: NodeLife, storageKey: Uint8Array, before: KeyRecord, after: KeyRecord): void;
   /** A record in a message. */
   sent(storageKey: Uint8Array, bytes: Uint8Array, where: string): void;
   /** Runs a check, or anything in which one may be broken; the first violation is kept. */
@@ -43,15 +47,16 @@ export interface OracleOptions {
   readonly records: RecordCodec;
   readonly replicas: number;
   readonly marks: Marks;
-  cut(): boolean;
+  now(): number;
 }
 
-export function createOracle({ records, replicas, marks, cut }: OracleOptions): Oracle {
+export function createOracle({ records, replicas, marks, now }: OracleOptions): Oracle {
   const ledger = createLedger();
   const dots = createDotCheck(ledger);
   const births: BirthWatch = createBirthWatch(marks);
   const requests = createRequestCheck();
-  const handoffs = createHandoffCheck(cut);
+  const cuts = createCutWatch(now);
+  const handoffs = createHandoffCheck(cuts.forgotten);
   let violation: Violation | undefined;
 
   function open(bytes: Uint8Array, where: string): KeyRecord {
@@ -68,7 +73,8 @@ export function createOracle({ records, replicas, marks, cut }: OracleOptions): 
     ledger,
     owed: [],
     dots,
-    reads: createReadCheck({ ledger, dots, replicas, cut }),
+    cuts,
+    reads: createReadCheck({ ledger, dots, replicas, cut: cuts.forgotten }),
     stored(life, storageKey, bytes) {
       oracle.attempt(() => {
         const where = `a record on the disk of ${life.node}`;
@@ -76,6 +82,7 @@ export function createOracle({ records, replicas, marks, cut }: OracleOptions): 
         const record = open(encoded, where);
         const key = keyOf(storageKey);
         dots.record(key, record, where);
+        cuts.holds(life, key, record.clock);
         requests.stored(life, key, birth, record);
         handoffs.stored(life, key, owed, record);
         if (birth !== undefined) births.stored(life, key, birth, record.clock);
@@ -84,6 +91,11 @@ export function createOracle({ records, replicas, marks, cut }: OracleOptions): 
     dropped(life, storageKey) {
       requests.dropped(life, keyOf(storageKey));
       oracle.attempt(() => handoffs.dropped(life, keyOf(storageKey)));
+      cuts.dropped(life, keyOf(storageKey));
+    },
+    changed(life, storageKey, before, after) {
+      const key = keyOf(storageKey);
+      for (const { clock } of [before, after]) cuts.holds(life, key, clock);
     },
     sent(storageKey, bytes, where) {
       oracle.attempt(() => dots.record(keyOf(storageKey), open(bytes, where), where));

@@ -46,6 +46,7 @@ export interface Profile {
   readonly slowDiskEveryMs: number;
   readonly resetEveryMs: number;
   readonly clockJumpEveryMs: number;
+  readonly restoredNoticeEveryMs: number;
 }
 
 export const operationsPerSeed = 110;
@@ -78,7 +79,7 @@ export function profileOf(seed: number): Profile {
     cleanStopEveryMs: sometimes(0.4, 150, 900),
     diskFailureEveryMs: sometimes(0.2, 300, 1_200),
     partitionEveryMs: sometimes(0.5, 100, 800),
-    outageEveryMs: sometimes(0.4, 300, 1_500),
+    outageEveryMs: sometimes(oneKey ? 0.7 : 0.4, oneKey ? 100 : 300, oneKey ? 500 : 1_500),
     slowNodeEveryMs: sometimes(0.3, 100, 800),
     stoppedNodeEveryMs: sometimes(0.35, 400, 2_500),
     requestsMax: random.chance(0.1) ? 10 : 10_000,
@@ -86,6 +87,7 @@ export function profileOf(seed: number): Profile {
     slowDiskEveryMs: sometimes(0.3, 100, 800),
     resetEveryMs: sometimes(0.3, 50, 500),
     clockJumpEveryMs: sometimes(0.4, 100, 600),
+    restoredNoticeEveryMs: sometimes(oneKey ? 0.5 : 0.1, 0.5, 12),
     ...durabilities(seededRandom(seed, 'durability')),
   };
   const expires = profile.wallSkewMs <= 50 && seededRandom(seed, 'expiring').chance(0.5);

@@ -23,6 +23,7 @@ import { outages } from './faults/outages.ts';
 import { partitions } from './faults/partitions.ts';
 import { powerLoss } from './faults/power-loss.ts';
 import { resets } from './faults/resets.ts';
+import { restoredNotices } from './faults/restored-notices.ts';
 import { slowDisks } from './faults/slow-disks.ts';
 import { slowNodes } from './faults/slow-nodes.ts';
 import { stoppedNodes } from './faults/stopped-nodes.ts';
@@ -41,7 +42,7 @@ import { cartsOf, registersOf, runWorkload } from './workload.ts';
 
 const faults = [
   ...[crashes, outages, powerLoss, cleanStops, diskFailures, partitions],
-  ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps],
+  ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps, restoredNotices],
 ];
 
 /** Longer than any fault, or the restart of a node, is planned for. */
@@ -73,8 +74,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   const metrics = createCountingMetrics();
   const history = createHistory(() => scheduler.now(), trace);
   const records = createRecordCodec(checksum32);
-  const cut = () => metrics.count('cartwheel_clock_entries_cut_total') > 0;
-  const oracle = createOracle({ records, replicas: profile.replicas, marks, cut });
+  const oracle = createOracle({ records, replicas: profile.replicas, marks, now: () => scheduler.now() });
   let healing = false;
   const calm = { ...profile.network, loss: 0, duplication: 0 };
   const conditions = () => (healing ? calm : profile.network);
@@ -193,7 +193,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   } finally {
     process.off('unhandledRejection', unhandled);
   }
-  if (cut()) marks.add('a clock was cut');
+  if (oracle.cuts.count > 0) marks.add('a clock was cut');
   if (metrics.count('cartwheel_hedged_reads_total') > 0) marks.add('a read was hedged');
   if (metrics.count('cartwheel_read_repairs_total') > 0) marks.add('a read repaired a replica');
   if (metrics.count('cartwheel_coordinated_by_fallback_total') > 0) marks.add('a fallback coordinated a write');

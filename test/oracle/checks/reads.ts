@@ -28,8 +28,8 @@ export interface ReadCheckOptions {
   readonly dots: DotCheck;
   /** N. */
   readonly replicas: number;
-  /** Clock entries of the key may have been cut: a sibling that was covered may show again. */
-  cut(key: string): boolean;
+  /** Whether any node may have cut the dot from its clock since then: a sibling that was covered may show again. */
+  cut(key: string, dot: Dot, since: number): boolean;
 }
 
 export interface ReadCheck {
@@ -70,9 +70,8 @@ export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOption
           const message = `${where} (r=${r}) does not return ${describe(write)}, which nothing has replaced`;
           throw new Violation('P3', message, 'lost');
         }
-        if (cut(key)) continue;
         for (const [dot, covered] of readDots) {
-          if (!contains(write.context, dot)) continue;
+          if (!contains(write.context, dot) || cut(key, dot, write.startedAt)) continue;
           const message = `${where} (r=${r}) returns ${describe(covered)}, which ${describe(write)} covered`;
           throw new Violation('P4', message, 'resurrected');
         }

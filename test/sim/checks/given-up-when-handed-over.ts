@@ -5,18 +5,24 @@
  * nothing is known (a crash may have taken what it wrote before); what a home has written may be lost again, but then
  * the home had not acknowledged it.
  */
-import { type CausalContext, includes, printContext } from '../../../services/core/versioning/causal-context.ts';
+import {
+  type CausalContext,
+  contains,
+  type Dot,
+  printContext,
+} from '../../../services/core/versioning/causal-context.ts';
 import type { KeyRecord } from '../../../services/core/versioning/record.ts';
 import { Violation } from '../../oracle/violation.ts';
 import type { NodeLife } from '../births.ts';
+import { dotsOf } from './cuts.ts';
 
 export interface HandoffCheck {
   stored(life: NodeLife, key: string, owed: readonly string[], record: KeyRecord): void;
   dropped(life: NodeLife, key: string): void;
 }
 
-/** `cut`: clock entries were cut, so a home may have got what its clock does not contain. */
-export function createHandoffCheck(cut: () => boolean): HandoffCheck {
+/** `cut`: the dot was cut from some clock, so a home may have got it though its clock does not contain it. */
+export function createHandoffCheck(cut: (key: string, dot: Dot) => boolean): HandoffCheck {
   const latest = new Map<string, { readonly life: number; readonly owed: readonly string[]; clock: CausalContext }>();
   return {
     stored({ node, number }, key, owed, { clock }) {
@@ -26,10 +32,10 @@ export function createHandoffCheck(cut: () => boolean): HandoffCheck {
     dropped({ node, number }, key) {
       const dropped = latest.get(`${node} ${key}`);
       latest.delete(`${node} ${key}`);
-      if (dropped === undefined || dropped.life !== number || cut()) return;
+      if (dropped === undefined || dropped.life !== number) return;
       for (const home of dropped.owed) {
         const got = latest.get(`${home} ${key}`)?.clock ?? [];
-        if (includes(got, dropped.clock)) continue;
+        if ([...dotsOf(dropped.clock)].every((dot) => contains(got, dot) || cut(key, dot))) continue;
         const clocks = `${printContext(dropped.clock)}, and ${home} has ${printContext(got)}`;
         throw new Violation('P3', `${node} gave up ${key}, owed to ${home}: its clock is ${clocks}`, 'lost');
       }

@@ -12,7 +12,7 @@ export const outages: Fault = (world) => {
     for (const node of nodes.filter(({ name }) => homes.includes(name))) {
       if (node.state === 'down') continue;
       node.crash(survivorsOf(node, random));
-      scheduler.after(random.between(200, 1_200), () => {
+      scheduler.after(random.chance(0.4) ? random.between(20, 150) : random.between(200, 1_200), () => {
         if (node.state !== 'down') return;
         node.start();
         if (random.chance(0.6)) return;

@@ -1,0 +1,62 @@
+/**
+ * Which dots nodes have really forgotten: the one thing that may make a covered sibling show again (P4,
+ * docs/architecture.md). Exact, dot by dot: what a cut takes from one key excuses nothing about another, and what
+ * a node has never known it cannot have forgotten.
+ *
+ * Looks at one state after the other of each node's copy of each key, within one life: what a crash loses was
+ * never acknowledged, and is not forgotten but gone.
+ */
+import {
+  type CausalContext,
+  contains,
+  type Dot,
+  includes,
+  printDot,
+} from '../../../services/core/versioning/causal-context.ts';
+import type { NodeLife } from '../births.ts';
+
+export interface CutWatch {
+  /** The node's copy is gone: handed over to where it belongs, and not forgotten. */
+  dropped(life: NodeLife, key: string): void;
+  /** The clock of the node's copy, now; empty where it has none. */
+  holds(life: NodeLife, key: string, clock: CausalContext): void;
+  /** Whether any node has forgotten the dot, at that time or later. */
+  forgotten(key: string, dot: Dot, since?: number): boolean;
+  /** Dots. */
+  readonly count: number;
+}
+
+export function createCutWatch(now: () => number): CutWatch {
+  const latest = new Map<string, { readonly life: number; readonly clock: CausalContext }>();
+  /** When it was last forgotten, by key and dot. */
+  const forgotten = new Map<string, number>();
+  return {
+    holds(life, key, clock) {
+      const name = `${life.node} ${key}`;
+      const before = latest.get(name);
+      latest.set(name, { life: life.number, clock });
+      if (before?.life !== life.number || clock.length === 0 || includes(clock, before.clock)) return;
+      for (const dot of dotsOf(before.clock)) {
+        if (!contains(clock, dot)) forgotten.set(`${key} ${printDot(dot)}`, now());
+      }
+    },
+    dropped(life, key) {
+      latest.delete(`${life.node} ${key}`);
+    },
+    forgotten(key, dot, since = 0) {
+      const at = forgotten.get(`${key} ${printDot(dot)}`);
+      return at !== undefined && at >= since;
+    },
+    get count() {
+      return forgotten.size;
+    },
+  };
+}
+
+/** One by one: counters are small here. */
+export function* dotsOf(clock: CausalContext): Generator<Dot, void, void> {
+  for (const { actor, upTo, detached } of clock) {
+    for (let counter = 1; counter <= upTo; counter++) yield { actor, counter };
+    for (const counter of detached) yield { actor, counter };
+  }
+}
