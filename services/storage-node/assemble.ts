@@ -26,6 +26,8 @@ const extraSavedMax = 100;
 export interface StorageNodePorts {
   readonly id: string;
   readonly engine: StorageEngine;
+  /** Under which births are made; the engine's where it is not given. */
+  lineage?(): bigint;
   readonly peers: Peers;
   readonly clock: Clock;
   readonly random: Random;
@@ -81,7 +83,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   const coordinatorMetrics = createCoordinatorMetrics(metrics, log);
   const node: StorageNode = {
     id,
-    lineage: () => engine.lineage,
+    lineage: ports.lineage ?? (() => engine.lineage),
     ring: () => ports.ring(),
     engine,
     store,

@@ -44,7 +44,7 @@ async function stateOf(
     if (bytes === undefined) return { ...state, reachable: true };
     const { clock, siblings } = node.records.decode(bytes);
     const dots = siblings.map(({ dot }) => printDot(dot));
-    const tombstone = siblings.length === 0;
+    const tombstone = siblings.every(({ contends }) => contends === 'delete');
     return { ...state, reachable: true, dots, clock: printContext(clock), tombstone, hintedFor: [...owed] };
   } catch (error) {
     node.metrics.replicaFailed(nodeId, 'read', error);

@@ -42,6 +42,8 @@ import { bufferLimits } from './record-store.ts';
 
 /** EX_IOERR: a disk that fails leaves what was acknowledged in doubt, and the process must not go on. */
 const exitStorageFailed = 74;
+/** So long a node that nobody answers is not ready. What it writes then gets births of its own (core/versioning/birth.ts). */
+const confirmationPatienceMs = 2_000;
 const gossipMemory = Buffer.from('gossip');
 
 export async function startStorageNode(config: StorageNodeConfig): Promise<Stop> {
@@ -55,6 +57,10 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
   let clusterId = '';
   let storageFailed = false;
   let draining = false;
+  const startedAt = clock.now();
+  /** Others know of no start of this node that its disk does not: it is no old image of itself. */
+  let confirmed = false;
+  const provisionalLineage = random.u64();
 
   const terms = () => ({ nodeId: id, clusterId, replicas: rings.current()?.replicas ?? 0 });
   const peers = createPeers({ rings, terms, clock, random, log, metrics });
@@ -68,6 +74,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     metrics,
     hash: xxh64,
     checksum: checksum32,
+    lineage: () => (confirmed ? engine.lineage : provisionalLineage),
     cacheBytesMax: config['cache-mib'] * 1024 * 1024,
     buffer: {
       ...bufferLimits,
@@ -119,6 +126,9 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
       rings.set(ring);
     },
     onRestored: () => engine.renewLineage(),
+    onConfirmed() {
+      confirmed = true;
+    },
   });
 
   const accepting = () => !storageFailed && rings.current() !== undefined;
@@ -150,7 +160,9 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     startup: () => ({ ok: true }),
     live: () => ({ ok: true }),
     ready: () =>
-      draining ? { ok: false, reason: 'the process is stopping' } : readiness(storageFailed, rings.current()),
+      draining
+        ? { ok: false, reason: 'the process is stopping' }
+        : readiness(storageFailed, rings.current(), confirmed || clock.now() - startedAt > confirmationPatienceMs),
   };
   const admin = await startAdminServer({ listen: config.admin, metrics, probes, log });
   log.info({ id, address: server.address, admin: admin.address, data: config.data }, 'storage node started');
@@ -175,9 +187,14 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
   };
 }
 
-function readiness(storageFailed: boolean, ring: Ring | undefined): { ok: boolean; reason?: string } {
+function readiness(
+  storageFailed: boolean,
+  ring: Ring | undefined,
+  confirmed: boolean,
+): { ok: boolean; reason?: string } {
   if (storageFailed) return { ok: false, reason: 'the disk failed; nothing is acknowledged' };
   if (ring === undefined) return { ok: false, reason: 'no ring is known yet' };
+  if (!confirmed) return { ok: false, reason: 'no other process has answered yet' };
   return { ok: true };
 }
 

@@ -252,14 +252,28 @@ test('a node that was restored from an old image is told so, once', async () => 
   await advance(500);
   await first.stop();
   let told = 0;
-  const again = await startNode('a', { remembered: image, onRestored: () => (told += 1) });
+  let confirmed = 0;
+  const hooks = { onRestored: () => (told += 1), onConfirmed: () => (confirmed += 1) };
+  const again = await startNode('a', { remembered: image, ...hooks });
   await advance(3_000);
   await again.stop();
-  assert.equal(told, 0);
-  const restored = await startNode('a', { remembered: image, onRestored: () => (told += 1) });
+  assert.deepEqual([told, confirmed], [0, 1]);
+  const restored = await startNode('a', { remembered: image, ...hooks });
   await advance(20_000);
   await restored.stop();
-  assert.equal(told, 1);
+  assert.deepEqual([told, confirmed], [1, 1]);
+});
+
+test('a node that nobody answers is not confirmed, and asks again soon', async () => {
+  const { advance, start, startNode } = setUp();
+  let confirmed = 0;
+  const node = await startNode('a', { onConfirmed: () => (confirmed += 1) });
+  await advance(10_000);
+  assert.equal(confirmed, 0);
+  await start('seed:7441');
+  await advance(1_500);
+  assert.equal(confirmed, 1);
+  await node.stop();
 });
 
 test('nothing is called after a stop', async () => {

@@ -15,7 +15,7 @@
 import { type CausalContext, counterMax, type Dot, lastCounter } from './causal-context.ts';
 
 export interface Birth {
-  /** StorageEngine.lineage when it was made. */
+  /** The node's when it was made: StorageEngine.lineage, once another process has confirmed that the disk is no old image. */
   readonly lineage: bigint;
   readonly actor: bigint;
 }

@@ -54,6 +54,8 @@ export interface GossipOptions {
    * image, or a copy of it is in use elsewhere. It must trust no birth from before this start. Called once.
    */
   readonly onRestored?: (() => void) | undefined;
+  /** Called once: another process has answered, and knows of no start of this node that its disk does not. */
+  readonly onConfirmed?: (() => void) | undefined;
 }
 
 /** Ids of members, this process's own not among them. */
@@ -77,7 +79,7 @@ export interface Gossip {
 }
 
 const ROUND_INTERVAL_MS = 1_000;
-/** While no ring is known everything waits for it; five calls a second are nothing then. */
+/** While no ring is known, or nobody has answered yet, things wait for it; five calls a second are nothing then. */
 const EAGER_INTERVAL_MS = 200;
 /** Less than a round, so that a dead peer costs one. */
 const CALL_TIMEOUT_MS = 900;
@@ -103,6 +105,7 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
   let isStopped = false;
   /** There is news that should not wait for the next second. */
   let isUrgent = false;
+  let isConfirmed = false;
   let wake = () => {};
   const counters = createCounters(options.metrics, () => state);
 
@@ -167,6 +170,7 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
       const push = await call(address, ask(state));
       if (push !== undefined) await call(address, push);
       counters.rounds.add(1);
+      confirm();
       return true;
     } catch (error) {
       if (!(error instanceof PeerFailed || error instanceof GossipRefused)) throw error;
@@ -174,6 +178,12 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
       quietly.warn({ address, reason: error.message }, 'gossip failed');
       return false;
     }
+  }
+
+  function confirm(): void {
+    if (isConfirmed || isStopped) return;
+    isConfirmed = true;
+    if (state.self?.isRestored !== true) options.onConfirmed?.();
   }
 
   async function round(): Promise<void> {
@@ -205,7 +215,7 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
       isUrgent = false;
       await round();
       if (isStopped || isUrgent) continue;
-      await pause(state.ring === undefined ? EAGER_INTERVAL_MS : ROUND_INTERVAL_MS);
+      await pause(state.ring === undefined || !isConfirmed ? EAGER_INTERVAL_MS : ROUND_INTERVAL_MS);
     }
   }
 

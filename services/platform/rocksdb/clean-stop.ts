@@ -20,7 +20,8 @@ import { databaseDirectory, isMissing, readIfThere, syncDirectory, writeDurably 
  * another run is void, however late it appears.
  *
  * What this cannot notice: the image of a whole file system taken after a clean stop and put back after
- * further runs. Inodes and times are in the image. A node restored so must join under a new identity.
+ * further runs. Inodes and times are in the image. Others notice it, by gossip (`renewLineage`); until one of them has
+ * answered a node mints under births of a lineage of that run (storage-node/server.ts).
  */
 
 const MARK = 'CLEAN_STOP.json';
