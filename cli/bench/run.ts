@@ -8,7 +8,7 @@
  * A put carries the context of this client's last answer for the key, so that it replaces and adds no sibling.
  */
 import { build, type Histogram } from 'hdr-histogram-js';
-import type { CartwheelClient, OperationOptions } from '../../client/index.ts';
+import type { CartwheelClient, OperationOptions, WriteOptions } from '../../client/index.ts';
 import { isOperationFailed } from '../connection.ts';
 import { keyChooser, keyName, type Workload } from './workload.ts';
 
@@ -19,7 +19,8 @@ export interface BenchPlan {
   readonly concurrency: number;
   /** Operations a second that are due; undefined: closed loop. */
   readonly rate: number | undefined;
-  readonly operation: OperationOptions;
+  /** `durability` is of writes alone. */
+  readonly operation: OperationOptions & Pick<WriteOptions, 'durability'>;
   readonly signal: AbortSignal;
 }
 

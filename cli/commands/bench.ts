@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type Command, Option } from 'commander';
 import type { Histogram } from 'hdr-histogram-js';
+import type { DurabilityName } from '../../client/index.ts';
 import { processorSeconds } from '../bench/processor-time.ts';
 import type { BenchPlan, BenchResult } from '../bench/run.ts';
 import { type Distribution, keysMax, readsOfWorkload } from '../bench/workload.ts';
@@ -9,6 +10,7 @@ import { count, duration, json, note, plural, table, write } from '../output.ts'
 import { Problem, usageProblem } from '../problem.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
 import { fractionOfOne, integerBetween, processIds } from '../values.ts';
+import { durabilityOption } from './put.ts';
 
 interface BenchOptions {
   workload?: string;
@@ -20,6 +22,7 @@ interface BenchOptions {
   keys: number;
   valueBytes: number;
   distribution: Distribution;
+  durability?: DurabilityName;
   direct?: boolean;
   load?: boolean;
   pids?: number[];
@@ -46,6 +49,7 @@ export function addBench(program: Command): void {
     .addOption(
       new Option('--distribution <name>', 'how keys are chosen').choices(['zipfian', 'uniform']).default('zipfian'),
     )
+    .addOption(durabilityOption())
     .option('--direct', "go straight to each key's coordinator, past the router")
     .option('--load', 'write every key once before')
     .option('--pids <pid,…>', 'processes of the store: prints operations per second of their CPU', processIds)
@@ -79,7 +83,7 @@ Examples:
         value: randomBytes(options.valueBytes),
         concurrency: options.concurrency,
         rate: options.rate,
-        operation: operationOptions(settings),
+        operation: { ...operationOptions(settings), durability: options.durability },
         signal: interrupt.signal,
       };
       try {

@@ -1,5 +1,5 @@
 /**
- * The clusters that are measured, three nodes each on loopback: started on an empty directory, stopped again with
+ * The clusters that are measured, on loopback: started on an empty directory, stopped again with
  * all their processes. Knows nothing of load.
  *
  * I1 Only processes that were started here are ended, by their ids.
@@ -43,16 +43,23 @@ export function startCluster(store: StoreName, directory: string, signal: AbortS
   return store === 'etcd' ? startEtcd(directory, signal) : startCartwheel(directory, signal);
 }
 
-/** `cartwheel dev` as a user would run it: three storage nodes, a router, a membership process. */
-async function startCartwheel(directory: string, signal: AbortSignal): Promise<Cluster> {
+/** `cartwheel dev` as a user would run it: storage nodes, a router, a membership process. */
+export async function startCartwheel(directory: string, signal: AbortSignal, storageNodes = nodes): Promise<Cluster> {
   const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
   const data = join(directory, 'cartwheel');
-  const flags = ['--nodes', String(nodes), '--zones', String(nodes), '--base-port', String(cartwheelBasePort)];
+  const flags = [
+    '--nodes',
+    String(storageNodes),
+    '--zones',
+    String(storageNodes),
+    '--base-port',
+    String(cartwheelBasePort),
+  ];
   const dev = startServer(process.execPath, [main, 'dev', ...flags, '--data', data], `${data}.log`);
   return whole([dev], async () => {
     await until(() => dev.log().includes('\nready:'), [dev], signal);
     return {
-      endpoints: Array.from({ length: nodes }, (_, i) => `${loopback}:${cartwheelBasePort + 11 + i}`),
+      endpoints: Array.from({ length: storageNodes }, (_, i) => `${loopback}:${cartwheelBasePort + 11 + i}`),
       routers: [`${loopback}:${cartwheelBasePort}`],
       pids: storedPids(data),
     };

@@ -1,0 +1,225 @@
+/**
+ * What faults and durability cost, on a cluster of this machine under load from this process: one node of five killed,
+ * the three durability modes at their peak and at one rate, one replica stopped for a minute. Prints Markdown; every
+ * ratio is of one run. docs/benchmarks.md says what came of it.
+ */
+import { randomBytes } from 'node:crypto';
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Command, Option } from 'commander';
+import type { Histogram } from 'hdr-histogram-js';
+import { Bench, type BenchPlan, type BenchResult } from '../../cli/bench/run.ts';
+import type { Distribution } from '../../cli/bench/workload.ts';
+import { integerBetween } from '../../cli/values.ts';
+import { type CartwheelClient, connect, type DurabilityName } from '../../client/index.ts';
+import { type Cluster, startCartwheel } from './clusters.ts';
+
+interface Options {
+  readonly seconds: number;
+  readonly warmup: number;
+  readonly rate: number;
+  readonly stopped: number;
+  readonly only?: string;
+}
+
+const keys = 10_000;
+const valueBytes = 1_024;
+const directory = fileURLToPath(new URL(`results/faults-${process.pid}`, import.meta.url));
+
+type Study = (options: Options, signal: AbortSignal) => Promise<void>;
+const studies: Readonly<Record<string, Study>> = { dead: oneDead, durability: durabilityModes, stopped: oneStopped };
+
+/** I: at a steady load one node of five is killed; from a second later on it is measured again. */
+async function oneDead({ seconds, warmup, rate }: Options, signal: AbortSignal): Promise<void> {
+  await withCluster(5, signal, async (cluster, client) => {
+    const bench = new Bench(client, planOf({ rate, concurrency: 512, signal }));
+    await bench.loadKeys(() => {});
+    await bench.run(warmup);
+    const healthy = await bench.run(seconds);
+    process.kill(cluster.pids['storage-3'] as number, 'SIGKILL');
+    const firstSecond = await bench.run(1);
+    const afterwards = await bench.run(seconds);
+    say(`\n### One node of five killed, ${rate} operations a second, half of them writes\n`);
+    say('| | writes | failed | write p50 / p99 / p99.9, ms | read p50 / p99 / p99.9, ms |');
+    say('| --- | --- | --- | --- | --- |');
+    for (const [name, result] of Object.entries({ healthy, 'the first second': firstSecond, afterwards })) {
+      const { writes, reads } = result;
+      say(`| ${name} | ${writes.totalCount} | ${failed(result)} | ${percentiles(writes)} | ${percentiles(reads)} |`);
+    }
+    const wrote = firstSecond.writes.totalCount + afterwards.writes.totalCount;
+    const lost = failures(firstSecond) + failures(afterwards);
+    say(
+      `\nOf writes from the kill on ${((100 * wrote) / (wrote + lost)).toFixed(3)}% succeeded (failed reads counted as`,
+    );
+    say(`writes); write p99.9 after the first second is ${ratio(afterwards.writes, healthy.writes)}× of before.`);
+  });
+}
+
+/** II: nine writes of ten (the reads keep siblings from piling up), closed loop and then at 0.8 of what DURABLE reached. */
+async function durabilityModes({ seconds, warmup }: Options, signal: AbortSignal): Promise<void> {
+  await withCluster(3, signal, async (_, client) => {
+    const modes: readonly DurabilityName[] = ['DURABLE', 'ONE_DURABLE', 'BUFFERED'];
+    const measure = async (durability: DurabilityName, rate?: number) => {
+      const bench = new Bench(
+        client,
+        planOf({ rate, concurrency: 64, reads: 0.1, distribution: 'uniform', durability, signal }),
+      );
+      await bench.run(Math.ceil(warmup / 2));
+      return bench.run(seconds);
+    };
+    await new Bench(client, planOf({ concurrency: 64, signal })).loadKeys(() => {});
+    await measure('DURABLE');
+    const peaks = new Map<DurabilityName, BenchResult>();
+    for (const mode of modes) peaks.set(mode, await measure(mode));
+    const durable = peaks.get('DURABLE') as BenchResult;
+    const rate = Math.floor((0.8 * (durable.writes.totalCount + durable.reads.totalCount)) / durable.seconds);
+    const steady = new Map<DurabilityName, BenchResult>();
+    for (const mode of modes) steady.set(mode, await measure(mode, rate));
+    const calm = new Map<DurabilityName, BenchResult>();
+    for (const mode of modes) calm.set(mode, await measure(mode, Math.floor(rate / 4)));
+    say('\n### Durability, 90% writes\n');
+    say('| load | durability | writes/s | p50 / p99 / p99.9, ms | DURABLE’s p99.9 is … times this | failed |');
+    say('| --- | --- | --- | --- | --- | --- |');
+    for (const [load, results] of [
+      ['closed loop, 64 workers', peaks],
+      [`open loop, ${rate}/s`, steady],
+      [`open loop, ${Math.floor(rate / 4)}/s`, calm],
+    ] as const) {
+      const first = results.get('DURABLE') as BenchResult;
+      for (const [mode, result] of results) {
+        const perSecond = Math.round(result.writes.totalCount / result.seconds);
+        const times = ratio(first.writes, result.writes);
+        say(`| ${load} | ${mode} | ${perSecond} | ${percentiles(result.writes)} | ${times} | ${failed(result)} |`);
+      }
+    }
+  });
+}
+
+/** III: SIGSTOP for a minute; the memory of the others, beside what it grew by in the minute before. */
+async function oneStopped({ warmup, stopped }: Options, signal: AbortSignal): Promise<void> {
+  await withCluster(5, signal, async (cluster, client) => {
+    const bench = new Bench(client, planOf({ concurrency: 64, signal }));
+    await bench.loadKeys(() => {});
+    await bench.run(warmup);
+    const pid = cluster.pids['storage-3'] as number;
+    const others = Object.entries(cluster.pids).filter(([, other]) => other !== pid);
+    const memory = () => new Map(others.map(([name, other]) => [name, residentMiB(other)]));
+    const warm = memory();
+    await bench.run(stopped);
+    const before = memory();
+    const highest = new Map(before);
+    let result: BenchResult;
+    process.kill(pid, 'SIGSTOP');
+    try {
+      const running = bench.run(stopped);
+      for (let second = 0; second < stopped; second++) {
+        await sleep(1_000, undefined, { signal });
+        for (const [name, other] of others) {
+          highest.set(name, Math.max(highest.get(name) as number, residentMiB(other)));
+        }
+      }
+      result = await running;
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    say(`\n### One replica of five stopped (SIGSTOP) for ${stopped} s under load, 64 workers\n`);
+    say(`${result.reads.totalCount + result.writes.totalCount} operations, ${failed(result)} failed.\n`);
+    say('| process | resident before, MiB | grown in as long before, MiB | grown while it was stopped, at most, MiB |');
+    say('| --- | --- | --- | --- |');
+    for (const [name] of others) {
+      const [first, low, high] = [warm, before, highest].map((at) => at.get(name) as number) as [
+        number,
+        number,
+        number,
+      ];
+      say(`| ${name} | ${low.toFixed(0)} | ${(low - first).toFixed(0)} | ${(high - low).toFixed(0)} |`);
+    }
+  });
+}
+
+async function withCluster(
+  nodes: number,
+  signal: AbortSignal,
+  run: (cluster: Cluster, client: CartwheelClient) => Promise<void>,
+): Promise<void> {
+  const data = join(directory, String(nodes));
+  rmSync(data, { recursive: true, force: true });
+  try {
+    const cluster = await startCartwheel(data, signal, nodes);
+    const client = connect({ endpoints: [...cluster.routers, ...cluster.endpoints], direct: true });
+    try {
+      await run(cluster, client);
+    } finally {
+      await client.close();
+      await cluster.stop();
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+interface PlanChanges {
+  readonly concurrency: number;
+  readonly rate?: number | undefined;
+  readonly reads?: number;
+  readonly distribution?: Distribution;
+  readonly durability?: DurabilityName;
+  readonly signal: AbortSignal;
+}
+
+function planOf({
+  concurrency,
+  rate,
+  reads = 0.5,
+  distribution = 'zipfian',
+  durability,
+  signal,
+}: PlanChanges): BenchPlan {
+  return {
+    workload: { keys, reads, distribution },
+    value: randomBytes(valueBytes),
+    ...{ concurrency, rate, signal },
+    operation: durability === undefined ? {} : { durability },
+  };
+}
+
+function residentMiB(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+}
+
+function failures({ errors }: BenchResult): number {
+  return [...errors.values()].reduce((sum, n) => sum + n, 0);
+}
+
+function failed(result: BenchResult): string {
+  return [...result.errors].map(([reason, n]) => `${n} ${reason}`).join(', ') || '0';
+}
+
+function percentiles(latencies: Histogram): string {
+  return [50, 99, 99.9].map((at) => (latencies.getValueAtPercentile(at) / 1_000).toFixed(1)).join(' / ');
+}
+
+function ratio(a: Histogram, b: Histogram): string {
+  return (a.getValueAtPercentile(99.9) / b.getValueAtPercentile(99.9)).toFixed(2);
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+const interrupt = new AbortController();
+process.once('SIGINT', () => interrupt.abort());
+const program = new Command('bench:faults')
+  .description('What faults and durability cost, on clusters of this machine. About six minutes.')
+  .option('--seconds <n>', 'measured seconds of each case', integerBetween(1, 3_600), 20)
+  .option('--warmup <n>', 'seconds of the same load before', integerBetween(0, 3_600), 10)
+  .option('--rate <n>', 'operations a second while a node is killed', integerBetween(1, 100_000), 500)
+  .option('--stopped <n>', 'seconds for which a replica is stopped', integerBetween(1, 3_600), 60)
+  .addOption(new Option('--only <study>', 'one of them').choices(Object.keys(studies)));
+program.parse();
+const options = program.opts<Options>();
+for (const [name, study] of Object.entries(studies)) {
+  if (options.only === undefined || options.only === name) await study(options, interrupt.signal);
+}
