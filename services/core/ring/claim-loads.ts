@@ -2,19 +2,28 @@
  * How many partitions each node owns: as even as the spread allows. All nodes rise to one level; a host
  * or zone that reaches its bound holds its nodes there, and the others rise further. No load could then
  * be moved from a node to one with two fewer without breaking a bound.
+ *
+ * Who gets one more than others where it does not come out even: with `present` loads, whoever would have to give
+ * most away otherwise, so that least has to move.
  */
 import type { Spread } from './claim-spread.ts';
 import { type Mix, shuffle } from './mix.ts';
 
 /** By node; the sum is partitions × replicas, and none is above `partitions`. */
-export function evenLoads(spread: Spread, partitions: number, replicas: number, mix: Mix): Uint32Array {
+export function evenLoads(
+  spread: Spread,
+  partitions: number,
+  replicas: number,
+  mix: Mix,
+  present?: Uint32Array,
+): Uint32Array {
   const loads = new Uint32Array(spread.hostOf.length);
   const whole = group(
     spread.zones.map((zone) =>
       group(
         zone.hosts.map((host) =>
           group(
-            host.nodes.map((node) => leaf(node, partitions, loads)),
+            host.nodes.map((node) => leaf(node, partitions, loads, present?.[node] ?? 0)),
             host.least * partitions,
             host.most * partitions,
             mix,
@@ -34,14 +43,17 @@ export function evenLoads(spread: Spread, partitions: number, replicas: number, 
 }
 
 interface Part {
+  /** What its nodes own now. */
+  readonly present: number;
   /** What it holds when every node in it is at `level`, as far as its bounds allow. */
   heldAt(level: number): number;
   /** Shares exactly `total` out among its nodes; no level is above `highest`. */
   assign(total: number, highest: number): void;
 }
 
-function leaf(node: number, partitions: number, loads: Uint32Array): Part {
+function leaf(node: number, partitions: number, loads: Uint32Array, present: number): Part {
   return {
+    present,
     heldAt: (level) => Math.min(level, partitions),
     assign: (total) => {
       loads[node] = total;
@@ -52,6 +64,7 @@ function leaf(node: number, partitions: number, loads: Uint32Array): Part {
 function group(parts: readonly Part[], least: number, most: number, mix: Mix): Part {
   const free = (level: number) => parts.reduce((total, part) => total + part.heldAt(level), 0);
   return {
+    present: parts.reduce((total, part) => total + part.present, 0),
     heldAt: (level) => Math.min(Math.max(free(level), least), most),
     assign: (total, highest) => {
       const level = highestLevel(free, total, highest);
@@ -59,7 +72,8 @@ function group(parts: readonly Part[], least: number, most: number, mix: Mix): P
       let left = total - free(level);
       // At the next level the parts would hold more than `total`: each rises as far as there is something left.
       const room = parts.map((part, i) => part.heldAt(level + 1) - (shares[i] as number));
-      const order = shuffle([...parts.keys()], mix);
+      const surplus = parts.map((part, i) => part.present - (shares[i] as number));
+      const order = shuffle([...parts.keys()], mix).sort((a, b) => (surplus[b] as number) - (surplus[a] as number));
       while (left > 0) {
         const before = left;
         for (const i of order) {

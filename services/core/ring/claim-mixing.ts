@@ -15,15 +15,21 @@ const TRIES_PER_PLACE = 8;
 /** Up to here all pairs are counted (4 bytes each: 4 MiB); above, random exchanges mix well enough. */
 const COUNTED_NODES_MAX = 1024;
 
-/** Changes `owners` (rows of `replicas`). */
-export function mixPlaces(owners: Uint16Array, spread: Spread, replicas: number, mix: Mix): void {
+/** Changes `owners` (rows of `replicas`), at no other place than `places`; undefined: at any. */
+export function mixPlaces(
+  owners: Uint16Array,
+  spread: Spread,
+  replicas: number,
+  mix: Mix,
+  places: readonly number[] = [...owners.keys()],
+): void {
   const nodes = spread.hostOf.length;
   const partitions = owners.length / replicas;
   if (partitions === 1 || replicas === nodes) return;
   const pairs = nodes <= COUNTED_NODES_MAX ? countPairs(owners, nodes, replicas) : undefined;
   for (let tries = 0; tries < TRIES_PER_PLACE; tries++) {
-    for (let from = 0; from < owners.length; from++) {
-      const to = mix(owners.length);
+    for (const from of places) {
+      const to = places[mix(places.length)] as number;
       const p = Math.floor(from / replicas) * replicas;
       const q = Math.floor(to / replicas) * replicas;
       const a = owners[from] as number;

@@ -11,7 +11,6 @@ import { type Mix, shuffle } from './mix.ts';
 /** Reorders the rows of `owners`; the owners after the first come in mixed order. */
 export function placePrimaries(owners: Uint16Array, nodes: number, replicas: number, mix: Mix): void {
   const counts = new Uint32Array(nodes);
-  const firstIn: Set<number>[] = Array.from({ length: nodes }, () => new Set());
   for (let row = 0; row < owners.length; row += replicas) {
     owners.set(shuffle([...owners.subarray(row, row + replicas)], mix), row);
     let best = row;
@@ -19,6 +18,17 @@ export function placePrimaries(owners: Uint16Array, nodes: number, replicas: num
       if ((counts[owners[i] as number] as number) < (counts[owners[best] as number] as number)) best = i;
     }
     toFront(owners, row, best);
+    const primary = owners[row] as number;
+    counts[primary] = (counts[primary] as number) + 1;
+  }
+  evenPrimaries(owners, nodes, replicas);
+}
+
+/** The second half alone: begins with who is first now, and turns no more rows than it has to. */
+export function evenPrimaries(owners: Uint16Array, nodes: number, replicas: number): void {
+  const counts = new Uint32Array(nodes);
+  const firstIn: Set<number>[] = Array.from({ length: nodes }, () => new Set());
+  for (let row = 0; row < owners.length; row += replicas) {
     const primary = owners[row] as number;
     counts[primary] = (counts[primary] as number) + 1;
     firstIn[primary]?.add(row);
