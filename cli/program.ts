@@ -16,8 +16,10 @@ import { addLoad } from './commands/load.ts';
 import { addLosers } from './commands/losers.ts';
 import { addNamespace } from './commands/namespace.ts';
 import { addPut } from './commands/put.ts';
+import { addRepair } from './commands/repair.ts';
 import { addResolve } from './commands/resolve.ts';
 import { addStatus } from './commands/status.ts';
+import { addTasks } from './commands/tasks.ts';
 import { messageOf, Problem } from './problem.ts';
 import { addSettings } from './settings.ts';
 import { version } from './version.ts';
@@ -54,6 +56,8 @@ function build(): Command {
     addStatus,
     addHints,
     addLosers,
+    addRepair,
+    addTasks,
     addNamespace,
     addLoad,
     addBench,

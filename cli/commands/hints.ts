@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import type { CartwheelClient } from '../../client/index.ts';
 import type { HintStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
-import { away, withClient } from '../connection.ts';
+import { withClient } from '../connection.ts';
+import { everyNode } from '../every-node.ts';
 import { bytes, count, duration, json, table, write } from '../output.ts';
 import { Problem } from '../problem.ts';
 import { settingsOf } from '../settings.ts';
@@ -40,30 +40,14 @@ Examples:
     .action(async (_: object, command: Command) => {
       const settings = settingsOf(command);
       await withClient(settings, async (client) => {
-        const { rows, unreachable } = await ask(client);
+        const { statuses, unreachable } = await everyNode(client);
+        const rows = statuses.flatMap(({ address, status }) => status.hints.map((hint) => ({ address, hint })));
         if (settings.output === 'json') await write(json({ hints: rows.map(asJson), unreachable }));
         else await write(rows.length === 0 ? 'nothing is owed to any node\n' : table(columns, rows.map(cells)));
         if (unreachable.length > 0)
           throw new Problem(`cannot reach ${unreachable.join(', ')}`, 'what those keep is not shown');
       });
     });
-}
-
-async function ask(client: CartwheelClient): Promise<{ rows: Row[]; unreachable: string[] }> {
-  const { nodes } = await client.ring();
-  const rows: Row[] = [];
-  const unreachable: string[] = [];
-  await Promise.all(
-    nodes.map(async ({ address }) => {
-      try {
-        for (const hint of (await client.status(address)).hints) rows.push({ address, hint });
-      } catch (error) {
-        unreachable.push(away(address, error));
-      }
-    }),
-  );
-  rows.sort((a, b) => a.address.localeCompare(b.address, 'en', { numeric: true }));
-  return { rows, unreachable: unreachable.sort() };
 }
 
 /** Undefined while nothing is delivered. */

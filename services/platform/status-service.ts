@@ -9,7 +9,9 @@ import {
   type ListLosersResponse,
   type PeerStatus,
   type ProcessKind,
+  type RepairStatus,
   type StorageStatus,
+  type TaskStatus,
 } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { Failure } from '../core/failure.ts';
 import { encodeMember } from '../core/membership/member.ts';
@@ -31,6 +33,8 @@ export interface StatusOptions {
   peers?(): readonly PeerStatus[];
   storage?(): StorageStatus;
   hints?(): Promise<HintStatus[]>;
+  repair?(): RepairStatus;
+  tasks?(): TaskStatus[];
   losers?(request: ListLosersRequest): Promise<ListLosersResponse>;
   claimant?(): ClaimantStatus;
 }
@@ -58,6 +62,8 @@ export function statusService(options: StatusOptions): GrpcService {
           storage: options.storage?.(),
           claimant: options.claimant?.(),
           hints: (await options.hints?.()) ?? [],
+          repair: options.repair?.(),
+          tasks: options.tasks?.() ?? [],
         };
       }),
       createNamespace: unary(log, (request: CreateNamespaceRequest) => namespaces.create(request)),

@@ -2,6 +2,7 @@
  * The data path of a storage node, put together from its ports: what a real process and the simulation run
  * alike.
  */
+import type { GovernorLimits } from '../core/background/governor.ts';
 import { createContextCodec } from '../core/codec/context.ts';
 import { createRecordCodec } from '../core/codec/record.ts';
 import { createDeadlines } from '../core/deadlines.ts';
@@ -11,13 +12,17 @@ import { createExtraBudget } from '../core/quorum/extra-budget.ts';
 import type { Peers } from '../core/quorum/peers.ts';
 import { requestLimits } from '../core/requests/limits.ts';
 import type { Ring } from '../core/ring/ring.ts';
+import { type Background, backgroundLimits, createBackground } from './background.ts';
 import { createCoordinatorMetrics } from './coordinator-metrics.ts';
+import { createDigests } from './digests.ts';
+import { answerExchange } from './exchange.ts';
+import { createExchanges, type Exchanges } from './exchanges.ts';
 import { createHandoff, type Handoff } from './handoff.ts';
 import { createHintBook } from './hints.ts';
 import { createLocalReplica } from './local-replica.ts';
 import { createLoserLedger } from './losers.ts';
 import { type StorageNode, wallMs } from './node.ts';
-import { type BufferLimits, createRecordStore } from './record-store.ts';
+import { type BufferLimits, createRecordStore, type RecordStore } from './record-store.ts';
 import { createRequestTable } from './request-table.ts';
 
 /** Extra requests that may be saved up: enough for the reads in flight when one node stops. */
@@ -41,6 +46,11 @@ export interface StorageNodePorts {
   readonly hintsPerNodeMax: number;
   /** Bytes of values that lost, see losers.ts. */
   readonly losersBytesMax: number;
+  /** Levels of the digest tree; the usual ones where it is not given. */
+  readonly digestDepth?: number;
+  readonly background?: GovernorLimits;
+  /** Each replica of a partition is compared with each other about so often. */
+  readonly exchangeEveryMs: number;
   /** How many request ids are remembered, see request-table.ts. */
   readonly requestsMax: number;
   /** For what is acknowledged from memory; the usual ones where it is not given. */
@@ -54,8 +64,11 @@ export interface StorageNodePorts {
 
 export interface AssembledNode extends StorageNode {
   readonly handoff: Handoff;
+  readonly exchanges: Exchanges;
   /** Takes up what the last run left. Before it resolves nothing may be asked of the node. */
   open(): Promise<void>;
+  /** Nothing is begun any more; resolves when everything that was changed is written. */
+  close(): Promise<void>;
 }
 
 export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
@@ -67,7 +80,11 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     ...{ engine, metrics, clock, log, bytesMax: ports.losersBytesMax },
     namespace: (name) => ports.namespace(name),
   });
-  const store = createRecordStore({
+  const digests = createDigests({
+    ...{ engine, records, hash, log, metrics, depth: ports.digestDepth },
+    store: () => store,
+  });
+  const store: RecordStore = createRecordStore({
     engine,
     codec: records,
     metrics,
@@ -78,8 +95,10 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     endOfTurn: (run) => clock.endOfTurn(run),
     wallNowMs: () => wallMs(clock),
     onFailure: (error) => ports.onStorageFailure(error),
+    onChanged: (key, before, after) => digests.changed(key, before, after),
     onOwed: (nodeId, by) => hints.changed(nodeId, by),
   });
+  const background: Background = createBackground(clock, metrics, ports.background ?? backgroundLimits);
   const coordinatorMetrics = createCoordinatorMetrics(metrics, log);
   const node: StorageNode = {
     id,
@@ -90,9 +109,12 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     hints,
     requests,
     losers,
+    digests,
+    background,
     replica: createLocalReplica({
       ...{ id, store, records, clock, hints, requests, losers, metrics: coordinatorMetrics },
       ring: () => ports.ring(),
+      exchange: (request) => answerExchange({ digests, store, records }, request),
     }),
     peers,
     records,
@@ -104,13 +126,24 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     metrics: coordinatorMetrics,
   };
   const handoff = createHandoff(node);
+  const exchanges = createExchanges(node, background, metrics, ports.exchangeEveryMs);
   return {
     ...node,
     handoff,
+    exchanges,
     async open() {
       await requests.open();
       await losers.open();
+      await digests.open();
       await handoff.start();
+    },
+    async close() {
+      exchanges.stop();
+      handoff.stop();
+      losers.stop();
+      background.stop();
+      await store.close();
+      await digests.close();
     },
   };
 }

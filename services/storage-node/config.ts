@@ -38,6 +38,20 @@ const schema = {
       min: 0,
       max: 100_000_000,
     }),
+    'exchange-every': duration({
+      about: 'each replica of a partition is compared with each other about so often',
+      default: '10m',
+    }),
+    'background-target': duration({
+      about: "background work backs off while the 99.9th percentile of clients' operations here is above this",
+      default: '100ms',
+    }),
+    'background-mib': integer({
+      about: 'MiB a second that background work may move at most, 1 to 10240',
+      default: '32',
+      min: 1,
+      max: 10_240,
+    }),
     'losers-mib': integer({
       about: 'MiB of values kept that lost where the last writer wins, 0 to 65536',
       default: '256',

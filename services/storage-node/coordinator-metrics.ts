@@ -14,7 +14,7 @@ export interface CoordinatorMetrics {
   readonly standIns: CounterHandle;
   readonly recalled: CounterHandle;
   readonly coordinatedByFallback: CounterHandle;
-  replicaFailed(nodeId: string, what: 'read' | 'write' | 'repair' | 'handoff', error: unknown): undefined;
+  replicaFailed(nodeId: string, what: 'read' | 'write' | 'repair' | 'handoff' | 'exchange', error: unknown): undefined;
 }
 
 export function createCoordinatorMetrics(metrics: Metrics, log: Log): CoordinatorMetrics {
@@ -25,6 +25,7 @@ export function createCoordinatorMetrics(metrics: Metrics, log: Log): Coordinato
     write: failed('write'),
     repair: failed('repair'),
     handoff: failed('handoff'),
+    exchange: failed('exchange'),
   };
   const operation = (name: string) =>
     metrics.histogram('cartwheel_operation_seconds', 'Operations coordinated here, from their arrival to the answer', {

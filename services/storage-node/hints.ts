@@ -27,6 +27,12 @@ export interface HintSummary {
   readonly markedPartitions: number;
 }
 
+export interface MarkedPartition {
+  readonly home: string;
+  readonly partition: number;
+  readonly mark: number;
+}
+
 export interface HintBook {
   /** Counts what the last run left. */
   open(): Promise<void>;
@@ -37,15 +43,24 @@ export interface HintBook {
   count(nodeId: string): number;
   /** Nodes that something is owed to. */
   nodes(): readonly string[];
-  isMarked(partition: number): boolean;
+  /** `besides`: for another home than this. */
+  isMarked(partition: number, besides?: string): boolean;
+  /** Names the last time that the partition of the home was marked; undefined: it is not. */
+  markOf(home: string, partition: number): number | undefined;
+  marks(): readonly MarkedPartition[];
+  /** The number of the newest. */
+  lastMark(): number;
+  /** What it was marked for has been done, unless it has been marked again since. */
+  unmark(home: string, partition: number, mark: number): Promise<void>;
   onAdded(listener: () => void): void;
   summary(): Promise<readonly HintSummary[]>;
 }
 
 export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax: number): HintBook {
   const counts = new Map<string, number>();
-  /** Partitions by node. */
-  const marks = new Map<string, Set<number>>();
+  /** By node: its partitions, each with the number of its last mark. */
+  const marks = new Map<string, Map<number, number>>();
+  let lastMark = 0;
   let onAdded = () => {};
   const added = metrics.counter('cartwheel_hints_added_total', 'Records that came to be owed to a home');
   const marked = metrics.counter('cartwheel_hints_beyond_limit_total', 'Hints not kept: the partition was marked');
@@ -57,8 +72,8 @@ export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax
   });
 
   function mark(home: string, partition: number): Mutation {
-    const partitions = marks.get(home) ?? new Set();
-    partitions.add(partition);
+    const partitions = marks.get(home) ?? new Map<number, number>();
+    partitions.set(partition, ++lastMark);
     marks.set(home, partitions);
     marked.add(1);
     return { space: 'meta', key: markKey(home, partition), value: noBytes };
@@ -108,7 +123,24 @@ export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax
 
     count: (nodeId) => counts.get(nodeId) ?? 0,
     nodes: () => [...counts.keys()],
-    isMarked: (partition) => [...marks.values()].some((partitions) => partitions.has(partition)),
+    isMarked(partition, besides) {
+      for (const [home, partitions] of marks) if (home !== besides && partitions.has(partition)) return true;
+      return false;
+    },
+    markOf: (home, partition) => marks.get(home)?.get(partition),
+    lastMark: () => lastMark,
+    marks() {
+      return [...marks].flatMap(([home, partitions]) =>
+        [...partitions].map(([partition, mark]) => ({ home, partition, mark })),
+      );
+    },
+    async unmark(home, partition, mark) {
+      const partitions = marks.get(home);
+      if (partitions?.get(partition) !== mark) return;
+      partitions.delete(partition);
+      if (partitions.size === 0) marks.delete(home);
+      await engine.write([{ space: 'meta', key: markKey(home, partition), value: undefined }], false);
+    },
 
     async summary() {
       const summaries: HintSummary[] = [];

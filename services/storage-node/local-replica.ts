@@ -41,6 +41,7 @@ export interface LocalReplicaOptions {
   readonly losers: LoserLedger;
   readonly metrics: Pick<CoordinatorMetrics, 'entriesCut'>;
   ring(): Ring | undefined;
+  exchange: Replica['exchange'];
 }
 
 export function createLocalReplica(options: LocalReplicaOptions): Replica {
@@ -97,6 +98,8 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
       await committed;
       return { record: held.bytes, owed: held.owed, knownDot: await requests.find(key, requestId) };
     },
+
+    exchange: options.exchange,
 
     async scan({ start, end, namespace, prefix, limit }) {
       const page = await store.scan(start, end, Math.min(limit, scanRecordsMax));

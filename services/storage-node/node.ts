@@ -11,7 +11,9 @@ import type { Validation, ValidWrite } from '../core/requests/validate.ts';
 import { partitionOfStorageKey } from '../core/ring/partition.ts';
 import { preferenceList } from '../core/ring/preference-list.ts';
 import type { Ring, RingNode } from '../core/ring/ring.ts';
+import type { Background } from './background.ts';
 import type { CoordinatorMetrics } from './coordinator-metrics.ts';
+import type { Digests } from './digests.ts';
 import type { HintBook } from './hints.ts';
 import type { LoserLedger } from './losers.ts';
 import type { RecordStore } from './record-store.ts';
@@ -29,6 +31,8 @@ export interface StorageNode {
   readonly hints: HintBook;
   readonly requests: RequestTable;
   readonly losers: LoserLedger;
+  readonly digests: Digests;
+  readonly background: Background;
   /** This node's own replica. */
   readonly replica: Replica;
   readonly peers: Peers;

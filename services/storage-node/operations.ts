@@ -40,26 +40,31 @@ export async function runOperation(
     if (!place.preference.some(({ id }) => id === node.id)) throw notInList(node, place);
     return run(place, request);
   };
+  const observe = (name: keyof typeof latency) => {
+    const milliseconds = node.clock.now() - startedAt;
+    latency[name].observe(milliseconds);
+    node.background.foreground(milliseconds);
+  };
   try {
     if (get !== undefined) {
       const result = await placed(validateGet(get, ring.replicas, node.validation), async (place, request) => {
         return { get: await coordinateGet(node, place, request, deadline) };
       });
-      latency.get.observe(node.clock.now() - startedAt);
+      observe('get');
       return result;
     }
     if (put !== undefined) {
       const result = await placed(validatePut(put, ring.replicas, node.validation), async (place, request) => {
         return { put: await coordinatePut(node, place, request, deadline) };
       });
-      latency.put.observe(node.clock.now() - startedAt);
+      observe('put');
       return result;
     }
     if (remove !== undefined) {
       const result = await placed(validateDelete(remove, ring.replicas, node.validation), async (place, request) => {
         return { delete: await coordinateDelete(node, place, request, deadline) };
       });
-      latency.delete.observe(node.clock.now() - startedAt);
+      observe('delete');
       return result;
     }
     throw new Failure('OPERATION_INVALID', 'the operation has no get, put or delete', { field: 'operation' });

@@ -77,6 +77,8 @@ export interface RecordStore {
     sync: boolean,
     buffered?: boolean,
   ): Promise<Changed>;
+  /** Resolves when all that is changed so far is in the engine. */
+  flush(): Promise<void>;
   /** One page in storage order, with what the buffer holds. Of other changes committed ones only. */
   scan(start: Uint8Array, end: Uint8Array | undefined, limit: number): Promise<ScanPage>;
   /**
@@ -103,6 +105,8 @@ export interface RecordStoreOptions {
   cacheBytesMax: number;
   buffer?: BufferLimits | undefined;
   onFailure(error: unknown): void;
+  /** In the same turn as the change. */
+  onChanged?(key: Uint8Array, before: KeyRecord, after: KeyRecord): void;
   /** The record of a key has come to be owed to a node, or is no more (-1). */
   onOwed?(nodeId: string, by: 1 | -1): void;
 }
@@ -434,6 +438,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     const bytes = overlayBytes + (next.bytes?.length ?? 0) - (before.bytes?.length ?? 0);
     if (bytes > overlayBytesMax && bytes > overlayBytes && overlay.size > 1) throw overloaded(bytes);
     entry.held = next;
+    if (next.record !== before.record) options.onChanged?.(entry.key, before.record, next.record);
     overlayBytes = bytes;
     const batch = gather();
     if (entry.batch !== batch) {
@@ -462,6 +467,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
 
   return {
     change,
+    flush,
 
     async read(key) {
       const name = nameOf(key);

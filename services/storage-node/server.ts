@@ -4,7 +4,13 @@
  *   KeyValueService ─► operations ─► coordinate-put / coordinate-get ─► record store ─► RocksDB
  *   ReplicaService  ─► local replica ────────────────────────────────────┘
  */
-import { type HintStatus, ProcessKind, type StorageStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import {
+  type HintStatus,
+  ProcessKind,
+  type RepairStatus,
+  type StorageStatus,
+  type TaskStatus,
+} from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { KeyValueServiceService } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { ReplicaServiceService } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { findNamespace } from '../core/namespaces/namespace.ts';
@@ -30,6 +36,7 @@ import { createPeers } from '../platform/streams/peers.ts';
 import { createReplicaService } from '../platform/streams/replica-service.ts';
 import { createSessionServer, type Execute } from '../platform/streams/session-server.ts';
 import { type AssembledNode, assembleStorageNode } from './assemble.ts';
+import { backgroundLimits } from './background.ts';
 import type { StorageNodeConfig } from './config.ts';
 import { explain } from './explain.ts';
 import { createForwarding } from './forwarding.ts';
@@ -84,6 +91,12 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     hintsPerNodeMax: config['hints-max'],
     losersBytesMax: config['losers-mib'] * 1024 * 1024,
     requestsMax: config['requests-max'],
+    exchangeEveryMs: config['exchange-every'],
+    background: {
+      ...backgroundLimits,
+      targetMs: config['background-target'],
+      bytesMax: config['background-mib'] * 1024 * 1024,
+    },
     ring: () => rings.current(),
     namespace: (name) => findNamespace(gossip.state().namespaces, name),
     onStorageFailure(error) {
@@ -151,11 +164,14 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
         peers: () => peers.view(),
         storage: () => storageStatus(engine, rings.current(), id, accepting()),
         hints: () => hintStatus(node),
+        repair: () => repairStatus(node),
+        tasks: () => taskStatus(node),
         losers: (request) => listLosers(node, request),
       }),
     ],
   });
   server.setServing(true);
+  node.exchanges.start();
   const probes: Probes = {
     startup: () => ({ ok: true }),
     live: () => ({ ok: true }),
@@ -172,15 +188,13 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     draining = true;
     server.setServing(false);
     await Promise.race([sessions.drain(), new Promise<void>((resolve) => clock.after(config.drain, resolve))]);
-    node.handoff.stop();
-    node.losers.stop();
     await gossip.stop();
     transport.close();
     forwarding.close();
     replicaService.end();
     await server.drain(1_000);
     peers.close();
-    await node.store.close();
+    await node.close();
     await engine.close();
     await admin.close();
     log.info({ cause }, 'stopped');
@@ -212,6 +226,21 @@ async function hintStatus({ hints, handoff, clock }: AssembledNode): Promise<Hin
       delivered: BigInt(progress?.delivered ?? 0),
       deliveringMs: BigInt(Math.round(progress?.ms ?? 0)),
     };
+  });
+}
+
+function repairStatus({ exchanges }: AssembledNode): RepairStatus {
+  const { oldestMs, lagMs, ...status } = exchanges.status();
+  return {
+    ...status,
+    lagMs: BigInt(Math.round(lagMs)),
+    oldestMs: oldestMs === undefined ? undefined : BigInt(Math.round(oldestMs)),
+  };
+}
+
+function taskStatus({ background }: AssembledNode): TaskStatus[] {
+  return background.tasks().map(({ name, ms, operations, bytes, waitsFor }) => {
+    return { name, runningMs: BigInt(Math.round(ms)), operations: BigInt(operations), bytes: BigInt(bytes), waitsFor };
   });
 }
 

@@ -23,6 +23,8 @@ export interface Cluster {
   readonly routers: readonly string[];
   /** Process ids of the servers by name: all that the store needs to run. */
   readonly pids: Readonly<Record<string, number>>;
+  /** Starts what has died; Cartwheel only. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -62,6 +64,12 @@ export async function startCartwheel(directory: string, signal: AbortSignal, sto
       endpoints: Array.from({ length: storageNodes }, (_, i) => `${loopback}:${cartwheelBasePort + 11 + i}`),
       routers: [`${loopback}:${cartwheelBasePort}`],
       pids: storedPids(data),
+      async restart() {
+        const restart = [main, 'dev', '--restart', '--data', data];
+        const child = spawn(process.execPath, restart, { stdio: ['ignore', 'ignore', 'inherit'] });
+        const code = await new Promise((resolve) => child.once('exit', resolve));
+        if (code !== 0) throw new Problem(`cartwheel dev --restart ended with ${code}`, 'its last words are above');
+      },
     };
   });
 }
@@ -90,6 +98,7 @@ async function startEtcd(directory: string, signal: AbortSignal): Promise<Cluste
       endpoints: members.map(({ client }) => client.slice('http://'.length)),
       routers: [],
       pids: Object.fromEntries(members.map(({ name }, i) => [name, servers[i]?.child.pid as number])),
+      restart: () => Promise.reject(new Problem('etcd is not started again', 'only Cartwheel is')),
     };
   });
 }

@@ -8,12 +8,14 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { credentials } from '@grpc/grpc-js';
 import { Command, Option } from 'commander';
 import type { Histogram } from 'hdr-histogram-js';
 import { Bench, type BenchPlan, type BenchResult } from '../../cli/bench/run.ts';
 import type { Distribution } from '../../cli/bench/workload.ts';
 import { integerBetween } from '../../cli/values.ts';
 import { type CartwheelClient, connect, type DurabilityName } from '../../client/index.ts';
+import { ReplicaServiceClient, type ScanKeysResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { type Cluster, startCartwheel } from './clusters.ts';
 
 interface Options {
@@ -21,15 +23,21 @@ interface Options {
   readonly warmup: number;
   readonly rate: number;
   readonly stopped: number;
+  readonly repairKeys: number;
   readonly only?: string;
 }
 
-const keys = 10_000;
+const usualKeys = 10_000;
 const valueBytes = 1_024;
 const directory = fileURLToPath(new URL(`results/faults-${process.pid}`, import.meta.url));
 
 type Study = (options: Options, signal: AbortSignal) => Promise<void>;
-const studies: Readonly<Record<string, Study>> = { dead: oneDead, durability: durabilityModes, stopped: oneStopped };
+const studies: Readonly<Record<string, Study>> = {
+  dead: oneDead,
+  durability: durabilityModes,
+  stopped: oneStopped,
+  repair: repairWithoutHints,
+};
 
 /** I: at a steady load one node of five is killed; from a second later on it is measured again. */
 async function oneDead({ seconds, warmup, rate }: Options, signal: AbortSignal): Promise<void> {
@@ -139,6 +147,100 @@ async function oneStopped({ warmup, stopped }: Options, signal: AbortSignal): Pr
   });
 }
 
+/** IV: one node of three away while all keys change, no hints: how long until the replicas are equal, record by record. */
+async function repairWithoutHints({ repairKeys, rate }: Options, signal: AbortSignal): Promise<void> {
+  process.env.CARTWHEEL_HINTS_MAX = '0';
+  await withCluster(3, signal, async (cluster, client) => {
+    const writeAll = () => new Bench(client, planOf({ keys: repairKeys, concurrency: 128, signal })).loadKeys(() => {});
+    await writeAll();
+    const { nodes } = await client.ring();
+    const pid = cluster.pids['storage-3'] as number;
+    process.kill(pid, 'SIGTERM');
+    await writeAll();
+    const before = await new Bench(client, planOf({ rate, concurrency: 256, signal })).run(15);
+    const readBefore = await keysRead(cluster);
+    const backAt = performance.now();
+    await cluster.restart();
+    const done = new AbortController();
+    const running = new Bench(client, planOf({ rate, concurrency: 256, signal: done.signal })).run(3_600);
+    let seconds = 0;
+    for (let differing = 1; differing > 0 || seconds < 5; ) {
+      await sleep(1_000, undefined, { signal });
+      seconds = (performance.now() - backAt) / 1_000;
+      const statuses = await Promise.all(nodes.map(({ address }) => client.status(address)));
+      differing = statuses.reduce((sum, { repair }) => sum + (repair?.differing ?? 0), 0);
+    }
+    done.abort();
+    const during = await running;
+    await sleep(2_000);
+    const unequal = await unequalRecords(cluster, client);
+    const read = (await keysRead(cluster)) - readBefore;
+    say(
+      `\n### ${repairKeys} keys changed while one node of three was away, no hints; ${rate} operations a second then\n`,
+    );
+    say(
+      `No difference is known ${seconds.toFixed(1)} s after its return (looked at each second). Records that then differ`,
+    );
+    say(
+      `between replicas, every record of each compared: ${unequal}. Keys read by exchanges, on all sides: ${read}, that is`,
+    );
+    say(`${(read / repairKeys).toFixed(2)} a changed key. The foreground's p99.9 meanwhile: writes`);
+    say(`${ratio(during.writes, before.writes)}×, reads ${ratio(during.reads, before.reads)}× of the 15 s before;`);
+    say(
+      `${failed(during)} failed.\n\n| | write p50 / p99 / p99.9, ms | read p50 / p99 / p99.9, ms |\n| --- | --- | --- |`,
+    );
+    for (const [name, { writes, reads }] of Object.entries({ before, during })) {
+      say(`| ${name} | ${percentiles(writes)} | ${percentiles(reads)} |`);
+    }
+  });
+}
+
+async function keysRead(cluster: Cluster): Promise<number> {
+  let read = 0;
+  for (const endpoint of cluster.endpoints) {
+    const [host, port] = endpoint.split(':') as [string, string];
+    const answer = await fetch(`http://${host}:${Number(port) + 100}/metrics`).catch(() => undefined);
+    const text = (await answer?.text()) ?? ''; // a node that is away has read nothing when it is back
+    read += Number(/^cartwheel_exchange_keys_total(?:\{[^}]*\})? (\S+)/m.exec(text)?.[1] ?? 0);
+  }
+  return read;
+}
+
+/**
+ * Keys of which not all nodes hold the same values: every record of every node is looked at, by its checksum, and those
+ * that differ by their dots (checksums are of heights too, which order what a clock forgets first, and mean nothing else).
+ */
+async function unequalRecords(cluster: Cluster, client: CartwheelClient): Promise<number> {
+  const seen = new Map<string, { checksum: number; nodes: number; differs: boolean }>();
+  for (const endpoint of cluster.endpoints) {
+    const channel = new ReplicaServiceClient(endpoint, credentials.createInsecure());
+    let start: Buffer = Buffer.alloc(0);
+    do {
+      const request = { start, end: Buffer.alloc(0), namespace: 'default', prefix: Buffer.alloc(0), limit: 2_048 };
+      const page = await new Promise<ScanKeysResponse>((resolve, reject) => {
+        channel.scanKeys(request, (error, response) => (error ? reject(error) : resolve(response)));
+      });
+      for (const { key, checksum } of page.keys) {
+        const name = key.toString('latin1');
+        const known = seen.get(name) ?? { checksum, nodes: 0, differs: false };
+        known.nodes++;
+        known.differs ||= known.checksum !== checksum;
+        seen.set(name, known);
+      }
+      start = page.next;
+    } while (start.length > 0);
+    channel.close();
+  }
+  let unequal = 0;
+  for (const [name, { nodes, differs }] of seen) {
+    if (!differs && nodes === cluster.endpoints.length) continue;
+    const storageKey = Buffer.from(name, 'latin1');
+    const { replicas } = await client.explain(storageKey.subarray(storageKey.indexOf(0, 8) + 1));
+    if (new Set(replicas.map(({ dots }) => dots.join())).size > 1) unequal++;
+  }
+  return unequal;
+}
+
 async function withCluster(
   nodes: number,
   signal: AbortSignal,
@@ -161,6 +263,7 @@ async function withCluster(
 }
 
 interface PlanChanges {
+  readonly keys?: number;
   readonly concurrency: number;
   readonly rate?: number | undefined;
   readonly reads?: number;
@@ -170,6 +273,7 @@ interface PlanChanges {
 }
 
 function planOf({
+  keys = usualKeys,
   concurrency,
   rate,
   reads = 0.5,
@@ -217,6 +321,7 @@ const program = new Command('bench:faults')
   .option('--warmup <n>', 'seconds of the same load before', integerBetween(0, 3_600), 10)
   .option('--rate <n>', 'operations a second while a node is killed', integerBetween(1, 100_000), 500)
   .option('--stopped <n>', 'seconds for which a replica is stopped', integerBetween(1, 3_600), 60)
+  .option('--repair-keys <n>', 'keys that change while a node is away', integerBetween(1, 10_000_000), 100_000)
   .addOption(new Option('--only <study>', 'one of them').choices(Object.keys(studies)));
 program.parse();
 const options = program.opts<Options>();

@@ -166,9 +166,12 @@ export function mayBeHidden({ ttl, startedAt }: WriteAttempt, now: number): bool
   return ttl !== undefined && now >= startedAt + ttl.ms - ttl.clocksDifferMs;
 }
 
-/** By the slowest of all clocks it has expired, whichever attempt was the last: it must not be seen any more. */
-export function mustBeHidden({ ttl, endedAt, outcome }: WriteAttempt, now: number): boolean {
-  if (ttl === undefined || endedAt === undefined || outcome !== 'acknowledged') return false;
+/**
+ * By the slowest of all clocks it has expired: it must not be seen any more. Nothing is said of a write that two
+ * coordinators have run: one of them may have come to it long after the other had answered, and fixed a later expiry.
+ */
+export function mustBeHidden({ ttl, endedAt, outcome, dots }: WriteAttempt, now: number): boolean {
+  if (ttl === undefined || endedAt === undefined || outcome !== 'acknowledged' || dots.size > 1) return false;
   return now >= endedAt + ttl.ms + ttl.clocksDifferMs;
 }
 

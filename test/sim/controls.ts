@@ -202,6 +202,39 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'digest-not-kept-up',
+    fault: 'a change of a record does not change its digest',
+    edits: [
+      {
+        file: 'services/storage-node/digests.ts',
+        snippet: 'tree.change(key, of(key, before), digest);',
+        replacement: 'tree.change(key, of(key, before), of(key, before));',
+      },
+    ],
+  },
+  {
+    name: 'exchange-that-only-pulls',
+    fault: 'an exchange sends nothing to the other replica, and counts it as mended',
+    edits: [
+      {
+        file: 'services/storage-node/exchange.ts',
+        snippet: "        await peer.write({ key, record, sync: true, hintedFor: '', deadline: deadline() });",
+        replacement: '        void deadline;',
+      },
+    ],
+  },
+  {
+    name: 'forgotten-mark',
+    fault: 'what hints have no room for is forgotten',
+    edits: [
+      {
+        file: 'services/storage-node/hints.ts',
+        snippet: '    partitions.set(partition, ++lastMark);',
+        replacement: '    lastMark++;',
+      },
+    ],
+  },
+  {
     name: 'request-id-ignored',
     fault: 'a coordinator does not look whether it has a request already',
     edits: [

@@ -21,6 +21,7 @@ import type { SimulatedNode } from './node.ts';
 import type { Oracle } from './oracle.ts';
 
 /** One finds out, one mends, the rest is for what the first two met on their way. */
+const exchangeRoundsMax = 4;
 const repairRoundsMax = 5;
 const timeoutMs = 5_000;
 
@@ -48,24 +49,40 @@ export interface LivenessOptions {
 }
 
 export async function converge(options: LivenessOptions): Promise<void> {
+  await checkHintsDelivered(options);
+  await exchangeAll(options);
   await checkHandedOver(options);
+  await compareReplicas(options);
   await repairByReading(options);
   await compareReplicas(options);
   await options.runUntilDone(writeAgain(options));
 }
 
-/** What went beyond the limit of hints waits for an exchange. */
-function allHandedOver(metrics: CountingMetrics): boolean {
-  return metrics.count('cartwheel_hints_beyond_limit_total') === 0;
+async function checkHintsDelivered({ cluster }: LivenessOptions): Promise<void> {
+  for (const { name, owes } of cluster.nodes) {
+    if (owes.length > 0) throw new Violation('P6', `${name} still owes records to ${owes.join(', ')}`);
+  }
+}
+
+/** Exchanges, and nothing else, until a round of them finds nothing to mend. */
+async function exchangeAll({ cluster, runUntilDone, settle }: LivenessOptions): Promise<void> {
+  for (let round = 0; round < exchangeRoundsMax; round++) {
+    let moved = 0;
+    for (const node of cluster.nodes) {
+      const compare = async () => {
+        moved += await node.compareAll();
+      };
+      await runUntilDone(compare());
+    }
+    await settle();
+    if (moved === 0) return;
+  }
+  throw new Violation('P6', `exchanges still find something to mend after ${exchangeRoundsMax} rounds without faults`);
 }
 
 /** Before any read: what receipts said was owed to a home is there, and nothing is left where it does not belong. */
-async function checkHandedOver({ cluster, metrics, oracle, runUntilDone }: LivenessOptions): Promise<void> {
+async function checkHandedOver({ cluster, oracle, runUntilDone }: LivenessOptions): Promise<void> {
   const { keys, nodes, records, homesOf, storageKeyOf } = cluster;
-  for (const { name, owes } of nodes) {
-    if (owes.length > 0) throw new Violation('P6', `${name} still owes records to ${owes.join(', ')}`);
-  }
-  if (!allHandedOver(metrics)) return;
   for (const { write, dot, home, isLost } of oracle.owed) {
     if (isLost() || oracle.cuts.forgotten(write.key, parseDot(dot) as Dot)) continue;
     const check = async () => {
@@ -105,7 +122,7 @@ async function repairByReading(options: LivenessOptions): Promise<void> {
 
 /** With r = N every read is checked against all that was acknowledged (checks/reads.ts). */
 async function readAll(
-  { cluster, client, oracle, marks, metrics }: LivenessOptions,
+  { cluster, client, oracle, marks }: LivenessOptions,
   key: string,
   home: string,
 ): Promise<ReadResult> {
@@ -113,10 +130,10 @@ async function readAll(
     r: cluster.replicas,
     via: [home],
     timeoutMs,
-    faultsAreOver: allHandedOver(metrics),
+    faultsAreOver: true,
   });
   if (read === undefined) throw new Violation('P9', `${key} cannot be read from ${home}, and faults are over`);
-  if (key.startsWith('cart') && allHandedOver(metrics)) checkCart(oracle.ledger, key, read.values);
+  if (key.startsWith('cart')) checkCart(oracle.ledger, key, read.values);
   markEnd(oracle.ledger.writesOf(key), read, marks);
   return read;
 }

@@ -38,6 +38,8 @@ export const marks = [
   'a write was acknowledged by fallbacks alone',
   'a read rested on a fallback',
   'a hint was delivered',
+  'an exchange mended a replica',
+  'a record was handed over without a hint',
   'a record went with its last hint',
   'hints went beyond their limit',
   'an acknowledged write was overwritten by one of unknown outcome',

@@ -11,7 +11,7 @@ import { Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { findNamespace } from '../../services/core/namespaces/namespace.ts';
 import type { Clock, Log, StorageEngine } from '../../services/core/ports.ts';
-import type { Peers } from '../../services/core/quorum/peers.ts';
+import type { Peers, Replica } from '../../services/core/quorum/peers.ts';
 import { requestLimits } from '../../services/core/requests/limits.ts';
 import type { Ring } from '../../services/core/ring/ring.ts';
 import { toOperationError } from '../../services/platform/errors.ts';
@@ -29,7 +29,7 @@ import type { Marks } from './marks.ts';
 import type { CountingMetrics } from './metrics.ts';
 import type { Network } from './network.ts';
 import type { Oracle } from './oracle.ts';
-import { createSimulatedPeers, serveReplica } from './peers.ts';
+import { createSimulatedPeers, serveExchange, serveReplica } from './peers.ts';
 import { createSimulatedPool, forwardedId } from './pool.ts';
 import type { Profile } from './profile.ts';
 import type { SeededRandom } from './random.ts';
@@ -63,6 +63,10 @@ export interface SimulatedNode {
   touchDirectory(): void;
   /** Nodes that it owes something to; only while it is up. */
   readonly owes: readonly string[];
+  /** It compares nothing by itself any more. */
+  pauseExchanges(): void;
+  /** Compares all that it can, once; how many records moved. */
+  compareAll(): Promise<number>;
   /** As a node that learns that it was restored. */
   renewBirths(): void;
   /** What it holds now; only while it is up. */
@@ -81,6 +85,8 @@ export interface SimulatedNodeOptions {
   readonly marks: Marks;
   readonly metrics: CountingMetrics;
   readonly wallClocksRight: boolean;
+  /** Nodes compare their replicas by themselves, where the seed says so. */
+  exchanging(): boolean;
   /** It ended by itself. */
   onExit(node: SimulatedNode): void;
 }
@@ -148,6 +154,8 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       metrics,
       cacheBytesMax: profile.cacheBytesMax,
       hintsPerNodeMax: profile.hintsPerNodeMax,
+      digestDepth: 8,
+      exchangeEveryMs: profile.exchangeEveryMs,
       losersBytesMax: 1024 * 1024,
       requestsMax: profile.requestsMax,
       buffer: { ...bufferLimits, recordsMax: profile.bufferRecordsMax },
@@ -201,9 +209,12 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     running = { life, engine, assembled, clock, wire, opened: serving };
 
     function serve(): void {
-      network.listen(name, (channel, message) =>
-        channel === 'session' ? serveOperation(message) : serveReplica(assembled.replica, clock, message),
-      );
+      network.listen(name, (channel, message) => {
+        if (channel === 'session') return serveOperation(message);
+        if (channel === 'exchange') return serveExchange(assembled.replica, message);
+        return serveReplica(watchedReplica(assembled.replica, life), clock, message);
+      });
+      if (profile.exchangeEveryMs > 0 && options.exchanging()) assembled.exchanges.start();
     }
 
     history.note('started', name, `after ${endedBy}, lineage ${engine.lineage.toString(16)}`);
@@ -253,6 +264,17 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     };
     // Not spread: its counts are getters.
     return { ...node, store: Object.create(store, { change: { value: change } }) };
+  }
+
+  /** What is merged here and cut in the same batch is never stored, and was known all the same. */
+  function watchedReplica(replica: Replica, life: Life): Replica {
+    return {
+      ...replica,
+      write(message) {
+        oracle.received(life, message.key, message.record);
+        return replica.write(message);
+      },
+    };
   }
 
   function watchedPeers(peers: Peers): Peers {
@@ -333,10 +355,9 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
         if (closing || !life.alive) return;
         closing = true;
         await opened;
-        assembled.handoff.stop();
         network.silence(name);
         wire.close();
-        await assembled.store.close();
+        await assembled.close();
         const { pendingRecords } = assembled.store;
         if (life.alive && !diskBroken && pendingRecords > 0) {
           oracle.fail(new Violation('P1', `${name} stops, and ${pendingRecords} records are in its memory only`));
@@ -365,6 +386,12 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       disk.touch();
       endedBy = 'a crash';
     },
+
+    pauseExchanges() {
+      running?.assembled.exchanges.pause();
+    },
+
+    compareAll: async () => running?.assembled.exchanges.compareAll() ?? 0,
 
     renewBirths() {
       if (running === undefined) return;

@@ -35,6 +35,8 @@ export interface Oracle {
   readonly owed: Owed[];
   /** A coordinator changes its own record: every state of it, those too that are never stored. */
   changed(life: NodeLife, storageKey: Uint8Array, before: KeyRecord, after: KeyRecord): void;
+  /** A record that a node is about to merge into its own. */
+  received(life: NodeLife, storageKey: Uint8Array, bytes: Uint8Array): void;
   /** A record in a message. */
   sent(storageKey: Uint8Array, bytes: Uint8Array, where: string): void;
   /** Runs a check, or anything in which one may be broken; the first violation is kept. */
@@ -96,6 +98,9 @@ export function createOracle({ records, replicas, marks, now }: OracleOptions): 
     changed(life, storageKey, before, after) {
       const key = keyOf(storageKey);
       for (const { clock } of [before, after]) cuts.holds(life, key, clock);
+    },
+    received(life, storageKey, bytes) {
+      oracle.attempt(() => cuts.learns(life, keyOf(storageKey), open(bytes, 'a record that was received').clock));
     },
     sent(storageKey, bytes, where) {
       oracle.attempt(() => dots.record(keyOf(storageKey), open(bytes, where), where));

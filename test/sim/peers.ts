@@ -2,7 +2,13 @@
  * The port Peers over a simulated wire: replica operations as the frames of replica.proto, one in each. Whom to ask
  * is decided as in services/platform/streams/peers.ts: by the connection, and by who is silent.
  */
-import { ReplicaStatus, ReplicateRequest, ReplicateResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import {
+  ExchangeRequest,
+  ExchangeResponse,
+  ReplicaStatus,
+  ReplicateRequest,
+  ReplicateResponse,
+} from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { Failure } from '../../services/core/failure.ts';
 import type { Clock } from '../../services/core/ports.ts';
 import { createPeerHealth, lookEveryMs, type PeerHealth } from '../../services/core/quorum/peer-health.ts';
@@ -139,6 +145,16 @@ export function createSimulatedPeers(
       },
       read: async (message) => (await read(message, false)).record,
       inspect: (message) => read(message, true),
+      async exchange(request) {
+        let answer: Uint8Array;
+        try {
+          answer = await wire.call(to, 'exchange', ExchangeRequest.encode(request).finish());
+        } catch (error) {
+          throw error instanceof ConnectionLost ? unreachable(error.message) : error;
+        }
+        if (answer.length === 0) throw new Failure('STORAGE_FAILED', `node ${to} could not answer an exchange`);
+        return ExchangeResponse.decode(answer.subarray(1));
+      },
       scan: () => Promise.reject(new Failure('NOT_IMPLEMENTED', 'the simulation lists no keys')),
     };
   }
@@ -189,4 +205,15 @@ export async function serveReplica(
   return ReplicateResponse.encode(
     ReplicateResponse.fromPartial({ results: [{ ...result, knownDot: known }] }),
   ).finish();
+}
+
+/** The other end of one step of an exchange: nothing where it failed, else a byte and the answer. */
+export async function serveExchange(replica: Replica, bytes: Uint8Array): Promise<Uint8Array> {
+  try {
+    const answer = await replica.exchange(ExchangeRequest.decode(bytes));
+    return Buffer.concat([Buffer.of(1), ExchangeResponse.encode(answer).finish()]);
+  } catch (error) {
+    if (error instanceof Failure) return noBytes;
+    throw error;
+  }
 }

@@ -47,6 +47,8 @@ export interface Profile {
   readonly resetEveryMs: number;
   readonly clockJumpEveryMs: number;
   readonly restoredNoticeEveryMs: number;
+  /** 0: replicas are compared only once faults are over. */
+  readonly exchangeEveryMs: number;
 }
 
 export const operationsPerSeed = 110;
@@ -83,15 +85,20 @@ export function profileOf(seed: number): Profile {
     slowNodeEveryMs: sometimes(0.3, 100, 800),
     stoppedNodeEveryMs: sometimes(0.35, 400, 2_500),
     requestsMax: random.chance(0.1) ? 10 : 10_000,
-    hintsPerNodeMax: random.chance(0.1) ? 1 : 1_000,
+    hintsPerNodeMax: random.chance(0.3) ? seed % 2 : 1_000,
     slowDiskEveryMs: sometimes(0.3, 100, 800),
     resetEveryMs: sometimes(0.3, 50, 500),
     clockJumpEveryMs: sometimes(0.4, 100, 600),
-    restoredNoticeEveryMs: sometimes(oneKey ? 0.5 : 0.1, 0.5, 12),
+    restoredNoticeEveryMs: sometimes(oneKey ? 0.8 : 0.15, 0.5, 4),
+    exchangeEveryMs: exchangesOf(seededRandom(seed, 'exchanges')),
     ...durabilities(seededRandom(seed, 'durability')),
   };
   const expires = profile.wallSkewMs <= 50 && seededRandom(seed, 'expiring').chance(0.5);
   return { ...profile, expiring: expires ? 0.3 : 0 };
+}
+
+function exchangesOf(random: SeededRandom): number {
+  return random.chance(0.3) ? random.between(300, 3_000) : 0;
 }
 
 /** Mostly all is DURABLE: what nobody promised to keep nobody can check. */

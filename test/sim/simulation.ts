@@ -95,6 +95,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
         marks,
         metrics,
         wallClocksRight,
+        exchanging: () => !healing,
       },
       onExit: (node) => startLater(world, node, root.fork('exits')),
     }),
@@ -163,6 +164,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
     healing = true;
     for (const { diskTimes } of nodes) diskTimes.stalls = false;
     history.note('healing', 'all');
+    for (const node of nodes) node.pauseExchanges();
     // Not until all is settled: who owes something to a node that is down never stops looking for it.
     await runUntilDone(scheduler.sleep(faultsLastMs));
     for (const node of nodes) {
@@ -200,6 +202,8 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   if (metrics.count('cartwheel_recalled_writes_total') > 0) marks.add('a second attempt found its write known');
   if (metrics.count('cartwheel_hints_delivered_total') > 0) marks.add('a hint was delivered');
   if (metrics.count('cartwheel_hints_beyond_limit_total') > 0) marks.add('hints went beyond their limit');
+  if (metrics.count('cartwheel_exchanged_records_total') > 0) marks.add('an exchange mended a replica');
+  if (metrics.count('cartwheel_handed_over_records_total') > 0) marks.add('a record was handed over without a hint');
   if (metrics.count('cartwheel_stand_ins_total') > 0) marks.add('a fallback stood in for a home');
   for (const { dots } of oracle.ledger.all()) if (dots.size > 1) marks.add('a retry met two coordinators');
   const { violation } = oracle;

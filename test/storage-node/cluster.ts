@@ -20,7 +20,7 @@ import { runOperation } from '../../services/storage-node/operations.ts';
 import { createManualClock, type ManualClock } from '../core/manual-clock.ts';
 import { createReadableMetrics, type ReadableMetrics } from './metrics.ts';
 
-export type Call = 'read' | 'write' | 'scan' | 'inspect';
+export type Call = 'read' | 'write' | 'scan' | 'inspect' | 'exchange';
 
 export interface TestNode {
   readonly id: string;
@@ -131,6 +131,8 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       metrics,
       cacheBytesMax: 100_000,
       hintsPerNodeMax,
+      digestDepth: 12,
+      exchangeEveryMs: 60_000,
       losersBytesMax: options.losersBytesMax ?? 1_000_000,
       requestsMax: 1_000,
       ring: () => ring,
@@ -178,6 +180,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
         }),
       inspect: (message) => call('inspect', () => replica.inspect(message)),
       scan: (message) => call('scan', () => replica.scan(message)),
+      exchange: (message) => call('exchange', () => replica.exchange(message)),
     };
   }
 

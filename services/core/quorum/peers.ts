@@ -1,3 +1,4 @@
+import type { ExchangeRequest, ExchangeResponse } from '../../../proto/gen/cartwheel/replica/v1/replica.ts';
 import type { Dot } from '../versioning/causal-context.ts';
 
 /** The port through which a coordinator reaches the other replicas. */
@@ -78,6 +79,8 @@ export interface Replica {
   read(message: ReplicaReadMessage): Promise<Uint8Array | undefined>;
   inspect(message: ReplicaInspectMessage): Promise<ReplicaCopyReport>;
   scan(message: ReplicaScanMessage): Promise<ScannedPage>;
+  /** One step of an exchange. */
+  exchange(request: ExchangeRequest): Promise<ExchangeResponse>;
 }
 
 /** Other storage nodes by id. Every call may reject: with Failure, or with whatever the transport says. */

@@ -10,6 +10,7 @@
  */
 import { type ClientDuplexStream, credentials, Metadata } from '@grpc/grpc-js';
 import {
+  type ExchangeResponse,
   type ReplicaRead,
   type ReplicaResult,
   ReplicaServiceClient,
@@ -37,6 +38,7 @@ const frameWindow = 8;
 const retryDelayMsMin = 100;
 const retryDelayMsMax = 2_000;
 const scanTimeoutMs = 10_000;
+const exchangeTimeoutMs = 20_000;
 const noBytes = Buffer.alloc(0);
 
 export interface PeersOptions {
@@ -323,6 +325,16 @@ function connectPeer(
     async inspect(message): Promise<ReplicaCopyReport> {
       const { record, owed, knownDot } = await ask(message, true);
       return { record: record.length === 0 ? undefined : record, owed, knownDot: parseDot(knownDot) };
+    },
+
+    exchange(request) {
+      return new Promise<ExchangeResponse>((resolve, reject) => {
+        const options = { deadline: clock.wallNow() + exchangeTimeoutMs };
+        channel.exchange(request, new Metadata(), options, (error, response) => {
+          if (error) reject(fromServiceError(error));
+          else resolve(response);
+        });
+      });
     },
 
     scan({ start, end, namespace, prefix, limit }) {

@@ -71,6 +71,7 @@ export function createReplicaService(options: ReplicaServiceOptions): ReplicaSer
       serveStream(stream, lanes.open(), strangers, options);
     }),
 
+    exchange: unary(log, (request) => replica.exchange(request)),
     scanKeys: unary(log, async ({ start, end, namespace, prefix, limit }) => {
       const page = await replica.scan({
         start,

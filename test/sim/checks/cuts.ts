@@ -11,6 +11,7 @@ import {
   contains,
   type Dot,
   includes,
+  join,
   printDot,
 } from '../../../services/core/versioning/causal-context.ts';
 import type { NodeLife } from '../births.ts';
@@ -20,6 +21,8 @@ export interface CutWatch {
   dropped(life: NodeLife, key: string): void;
   /** The clock of the node's copy, now; empty where it has none. */
   holds(life: NodeLife, key: string, clock: CausalContext): void;
+  /** The node is told of a clock: what it then does not hold it has forgotten. */
+  learns(life: NodeLife, key: string, clock: CausalContext): void;
   /** Whether any node has forgotten the dot, at that time or later. */
   forgotten(key: string, dot: Dot, since?: number): boolean;
   /** Dots. */
@@ -39,6 +42,12 @@ export function createCutWatch(now: () => number): CutWatch {
       for (const dot of dotsOf(before.clock)) {
         if (!contains(clock, dot)) forgotten.set(`${key} ${printDot(dot)}`, now());
       }
+    },
+    learns(life, key, clock) {
+      const name = `${life.node} ${key}`;
+      const before = latest.get(name);
+      const known = before?.life === life.number ? before.clock : [];
+      latest.set(name, { life: life.number, clock: join(known, clock) });
     },
     dropped(life, key) {
       latest.delete(`${life.node} ${key}`);

@@ -1,0 +1,70 @@
+import type { Command } from 'commander';
+import type { RepairStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { withClient } from '../connection.ts';
+import { everyNode } from '../every-node.ts';
+import { count, duration, json, table, write } from '../output.ts';
+import { Problem } from '../problem.ts';
+import { settingsOf } from '../settings.ts';
+
+const columns = [
+  { title: 'NODE' },
+  { title: 'DIGESTS' },
+  { title: 'PAIRS', align: 'right' },
+  { title: 'COMPARED', align: 'right' },
+  { title: 'LONGEST AGO', align: 'right' },
+  { title: 'DIFFERING', align: 'right' },
+  { title: 'LAG', align: 'right' },
+] as const;
+
+export function addRepair(program: Command): void {
+  const repair = program.command('repair').description('how replicas are kept equal (anti-entropy)');
+  repair
+    .command('status')
+    .description('show how far each node has compared its replicas with the others')
+    .addHelpText(
+      'after',
+      `
+A pair is a partition of the node and another home of it; each is compared about once in --exchange-every of the storage
+node, and at once when a node is back. LAG is the age of the oldest difference that is known. While the DIGESTS of a node
+are built, after a crash, it compares nothing.
+
+Asks every storage node of the ring. Exits with 1 when one cannot be asked.
+
+Examples:
+  cartwheel repair status
+  cartwheel repair status -o json | jq '.nodes[] | select(.differing > 0)'`,
+    )
+    .action(async (_: object, command: Command) => {
+      const settings = settingsOf(command);
+      await withClient(settings, async (client) => {
+        const { statuses, unreachable } = await everyNode(client);
+        const rows = statuses.flatMap(({ address, status }) =>
+          status.repair === undefined ? [] : [{ address, repair: status.repair }],
+        );
+        if (settings.output === 'json') {
+          await write(json({ nodes: rows.map(({ address, repair }) => ({ address, ...repair })), unreachable }));
+        } else {
+          await write(
+            table(
+              columns,
+              rows.map(({ address, repair }) => cells(address, repair)),
+            ),
+          );
+        }
+        if (unreachable.length > 0)
+          throw new Problem(`cannot reach ${unreachable.join(', ')}`, 'what those say is not shown');
+      });
+    });
+}
+
+function cells(address: string, { digestsBuilt, pairs, compared, oldestMs, differing, lagMs }: RepairStatus): string[] {
+  return [
+    address,
+    digestsBuilt === 1 ? 'complete' : `${Math.floor(digestsBuilt * 100)}% built`,
+    count(pairs),
+    count(compared),
+    oldestMs === undefined ? '-' : duration(Number(oldestMs) / 1_000),
+    count(differing),
+    differing === 0 ? '-' : duration(Number(lagMs) / 1_000),
+  ];
+}

@@ -1,0 +1,89 @@
+/**
+ * When this node compares which partition with whom. Every pair in turn, at random times, about once in `everyMs`; at
+ * once when a node is back that was away, and again soon where a comparison failed or found a difference.
+ *
+ * A machine that takes `now` and random fractions; whoever runs it does the comparing.
+ */
+
+export interface ExchangePair {
+  readonly partition: number;
+  readonly peer: string;
+}
+
+export interface PairState extends ExchangePair {
+  dueAt: number;
+  /** When they were last compared to the end; undefined: never. */
+  comparedAt: number | undefined;
+  /** Since when they are known to differ; undefined: they are not. */
+  differsSince: number | undefined;
+}
+
+export interface ExchangeQueue {
+  /** The pairs there are now; those that stay keep what is known of them. */
+  setPairs(pairs: readonly ExchangePair[], now: number): void;
+  /** All pairs with this node are due. */
+  back(peer: string, now: number): void;
+  /** This pair is due. */
+  due(pair: ExchangePair, now: number): void;
+  /** The one that is due for longest, of those whose peer can be asked. */
+  next(now: number, askable: (peer: string) => boolean): PairState | undefined;
+  differs(pair: PairState, now: number): void;
+  /** Compared to the end. */
+  compared(pair: PairState, now: number): void;
+  /** It ended early. */
+  failed(pair: PairState, now: number): void;
+  readonly pairs: Iterable<PairState>;
+}
+
+/** What failed is tried again about this much later. */
+const againMs = 5_000;
+/** A node that is back opens its streams and gets its hints first. */
+const settleMs = 1_000;
+
+export function createExchangeQueue(everyMs: number, fraction: () => number): ExchangeQueue {
+  let states = new Map<string, PairState>();
+  const nameOf = ({ partition, peer }: ExchangePair) => `${partition} ${peer}`;
+  return {
+    setPairs(pairs, now) {
+      states = new Map(
+        pairs.map((pair) => {
+          const name = nameOf(pair);
+          const known = states.get(name);
+          const fresh = { ...pair, dueAt: now + fraction() * everyMs, comparedAt: undefined, differsSince: undefined };
+          return [name, known ?? fresh];
+        }),
+      );
+    },
+    back(peer, now) {
+      for (const state of states.values()) {
+        if (state.peer === peer) state.dueAt = Math.min(state.dueAt, now + settleMs * (1 + fraction()));
+      }
+    },
+    due(pair, now) {
+      const state = states.get(nameOf(pair));
+      if (state !== undefined) state.dueAt = Math.min(state.dueAt, now);
+    },
+    next(now, askable) {
+      let first: PairState | undefined;
+      for (const state of states.values()) {
+        if (state.dueAt > now || (first !== undefined && first.dueAt <= state.dueAt) || !askable(state.peer)) continue;
+        first = state;
+      }
+      return first;
+    },
+    differs(pair, now) {
+      pair.differsSince ??= now;
+    },
+    compared(pair, now) {
+      pair.comparedAt = now;
+      pair.differsSince = undefined;
+      pair.dueAt = now + (0.5 + fraction()) * everyMs;
+    },
+    failed(pair, now) {
+      pair.dueAt = now + (0.5 + fraction()) * Math.min(againMs, everyMs);
+    },
+    get pairs() {
+      return states.values();
+    },
+  };
+}

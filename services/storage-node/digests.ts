@@ -1,0 +1,180 @@
+/**
+ * The digest tree of this node's records (core/merkle): kept up with every change, kept over a clean stop, built anew
+ * in the background after any other.
+ *
+ * I1 While it is built a change in what was read already is taken in at once. One ahead is found when its page is read,
+ *    unless it comes while that page is being read: then it is noted, and put in the place of what the page says. Before
+ *    a page is read all earlier changes are in the engine.
+ * I2 What a clean stop left counts only in the lineage it was left in (StorageEngine.lineage).
+ */
+import { ByteReader, ByteWriter } from '../core/codec/bytes.ts';
+import { decodeStored, type RecordCodec } from '../core/codec/record.ts';
+import { createDigestTree, type DigestTree } from '../core/merkle/digest-tree.ts';
+import { recordDigest } from '../core/merkle/record-digest.ts';
+import type { Hash64, Log, Metrics, Mutation, StorageEngine } from '../core/ports.ts';
+import type { KeyRecord } from '../core/versioning/record.ts';
+import type { RecordStore } from './record-store.ts';
+
+const pageRecords = 512;
+/** Of a piece of the tree as it is kept: 12 bytes a leaf. */
+const pieceLeaves = 32_768;
+const keptPrefix = Buffer.from('digest tree\0');
+const keptEnd = Buffer.from('digest tree\x01');
+const headBytes = 9;
+
+export interface Digests {
+  readonly tree: DigestTree;
+  /** False while it is built: it then says nothing. */
+  readonly ready: boolean;
+  /** Of the hash space, 0 to 1. */
+  readonly built: number;
+  of(storageKey: Uint8Array, record: KeyRecord): bigint;
+  changed(storageKey: Uint8Array, before: KeyRecord, after: KeyRecord): void;
+  /** Takes up what a clean stop left, or begins to build. */
+  open(): Promise<void>;
+  /** Keeps the tree, if it is whole. Nothing may change any more. */
+  close(): Promise<void>;
+}
+
+export interface DigestsOptions {
+  readonly engine: StorageEngine;
+  readonly records: RecordCodec;
+  readonly hash: Hash64;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly depth?: number | undefined;
+  store(): Pick<RecordStore, 'flush'>;
+}
+
+export function createDigests({ engine, records, hash, log, metrics, depth, store }: DigestsOptions): Digests {
+  const tree = createDigestTree(depth);
+  let ready = false;
+  let stopped = false;
+  /** What is before it has been read; undefined: nothing has. */
+  let builtTo: Uint8Array | undefined;
+  /** Changes since the page being read was asked for, by name of the key. */
+  const meanwhile = new Map<string, { readonly key: Uint8Array; readonly digest: bigint }>();
+  const skipped = metrics.counter('cartwheel_digests_corrupt_total', 'Records left out of the digests: not whole');
+  metrics.gauge('cartwheel_digests_built', 'How much of the digests is complete, 0 to 1', () => built());
+
+  const of = (key: Uint8Array, record: KeyRecord) => recordDigest(key, record, hash);
+
+  function built(): number {
+    if (ready) return 1;
+    return builtTo === undefined ? 0 : ((builtTo[0] as number) * 256 + (builtTo[1] as number)) / 65_536;
+  }
+
+  async function build(): Promise<void> {
+    let from: Uint8Array | undefined = new Uint8Array(0);
+    while (from !== undefined && !stopped) {
+      meanwhile.clear();
+      await store().flush();
+      const page = await engine.scan('records', from, undefined, pageRecords);
+      if (stopped) return;
+      for (const [key, stored] of page.entries) {
+        const name = nameOf(key);
+        const newer = meanwhile.get(name);
+        tree.change(key, 0n, newer === undefined ? digestOfStored(key, stored) : newer.digest);
+        meanwhile.delete(name);
+      }
+      for (const { key, digest } of meanwhile.values()) {
+        if (page.next === undefined || Buffer.compare(key, page.next) < 0) tree.change(key, 0n, digest);
+      }
+      from = page.next;
+      builtTo = page.next;
+    }
+    meanwhile.clear();
+    ready = !stopped;
+  }
+
+  function digestOfStored(key: Uint8Array, stored: Uint8Array): bigint {
+    try {
+      return of(key, records.decode(decodeStored(stored).bytes));
+    } catch {
+      skipped.add(1); // reading it says more
+      return 0n;
+    }
+  }
+
+  async function load(): Promise<boolean> {
+    let first = true;
+    for (let from: Uint8Array | undefined = keptPrefix; from !== undefined; ) {
+      const page = await engine.scan('meta', from, keptEnd, 16);
+      for (const [, piece] of page.entries) {
+        const reader = new ByteReader(piece);
+        if (reader.u8() !== tree.depth || reader.u64() !== engine.lineage) return false;
+        while (reader.position < piece.length) tree.restore(reader.u32(), reader.u64());
+        first = false;
+      }
+      from = page.next;
+    }
+    return !first;
+  }
+
+  return {
+    tree,
+    get ready() {
+      return ready;
+    },
+    get built() {
+      return built();
+    },
+    of,
+
+    changed(key, before, after) {
+      const digest = of(key, after);
+      if (ready || (builtTo !== undefined && Buffer.compare(key, builtTo) < 0))
+        tree.change(key, of(key, before), digest);
+      else meanwhile.set(nameOf(key), { key, digest });
+    },
+
+    async open() {
+      if (await load()) {
+        ready = true;
+        return;
+      }
+      tree.clear(0, 0);
+      build().catch((error: unknown) => {
+        if (!stopped) log.error({ err: error }, 'the digests could not be built: this node does not compare replicas');
+      });
+    },
+
+    async close() {
+      stopped = true;
+      try {
+        await keep();
+      } catch (error) {
+        log.info({ err: error }, 'the digests could not be kept: they are built anew at the next start');
+      }
+    },
+  };
+
+  async function keep(): Promise<void> {
+    const mutations: Mutation[] = [];
+    const old = await engine.scan('meta', keptPrefix, keptEnd, 1_024);
+    for (const [key] of old.entries) mutations.push({ space: 'meta', key, value: undefined });
+    if (ready) {
+      const leaves = [...tree.leaves()];
+      for (let i = 0; i === 0 || i < leaves.length; i += pieceLeaves) {
+        const key = Buffer.concat([keptPrefix, Buffer.from(String(i / pieceLeaves).padStart(4, '0'))]);
+        mutations.push({ space: 'meta', key, value: encodePiece(leaves.slice(i, i + pieceLeaves)) });
+      }
+    }
+    if (mutations.length > 0) await engine.write(mutations, false);
+  }
+
+  function encodePiece(leaves: readonly (readonly [number, bigint])[]): Uint8Array {
+    const writer = new ByteWriter(new Uint8Array(headBytes + 12 * leaves.length));
+    writer.u8(tree.depth);
+    writer.u64(engine.lineage);
+    for (const [leaf, digest] of leaves) {
+      writer.u32(leaf);
+      writer.u64(digest);
+    }
+    return writer.bytes;
+  }
+}
+
+function nameOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
+}

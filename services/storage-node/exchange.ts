@@ -1,0 +1,218 @@
+/**
+ * One exchange: this node compares its replica of a partition with that of another home, and both get what they lack.
+ *
+ *   compare digests, from the partition down to leaves → list the keys of leaves that differ
+ *   → fetch the records that differ → merge them here, synced → send what came of it, where the other lacks some of it
+ *
+ * Pulled by whoever compares, so that it is as fast as that node can bear; what is sent goes the way of every replica
+ * write. Equal partitions cost one call. Interrupted anywhere, the next one finds what is left.
+ *
+ * I1 Records are merged, never overwritten, on both sides.
+ */
+import type { ExchangeRequest, ExchangeResponse, KeyDigest } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import { decodeStored } from '../core/codec/record.ts';
+import { Failure } from '../core/failure.ts';
+import { rangeOfLeaf } from '../core/merkle/digest-tree.ts';
+import { createWalk, differing, nodesMax } from '../core/merkle/walk.ts';
+import type { Replica } from '../core/quorum/peers.ts';
+import type { StorageNode } from './node.ts';
+
+const keysMax = 256;
+/** Leaves that are listed at once: at ten records each about a thousand keys. */
+const leavesAtOnce = 64;
+const keysAtOnce = 64;
+const listedKeysMax = 4_096;
+const fetchedBytesMax = 1024 * 1024;
+const scanRecords = 512;
+const writeTimeoutMs = 10_000;
+const absent = 0n;
+
+export interface Exchanged {
+  /** False: the other one's digests are not complete, and nothing was compared. */
+  readonly compared: boolean;
+  /** Keys whose digests were read, on both sides. */
+  readonly keysListed: number;
+  /** Records that came, and that went. */
+  readonly pulled: number;
+  readonly pushed: number;
+}
+
+export interface ExchangeOptions {
+  /** Resolves when so much more may be done now. */
+  admit(operations: number, bytes: number): Promise<void>;
+  /** Called once, when the first difference is found. */
+  onDifference?(): void;
+}
+
+/** Throws what a call to the other replica, or the own store, throws. */
+export async function exchange(
+  node: StorageNode,
+  peerId: string,
+  partition: number,
+  partitions: number,
+  { admit, onDifference }: ExchangeOptions,
+): Promise<Exchanged> {
+  const { tree } = node.digests;
+  const peer = node.peers.replica(peerId);
+  const walk = createWalk(tree, Math.log2(partitions), partition);
+  const done = { compared: true, keysListed: 0, pulled: 0, pushed: 0 };
+  for (let question = walk.next(); question !== undefined; question = walk.next()) {
+    await admit(1, 0);
+    const { level, nodes } = question;
+    const answer = await peer.exchange(requestOf({ compare: { level, nodes: [...nodes] } }));
+    if (answer.building) return { ...done, compared: false };
+    if (answer.differences.length > 0) onDifference?.();
+    const leaves = walk.take(answer.differences);
+    for (let i = 0; i < leaves.length; i += leavesAtOnce) await mendLeaves(leaves.slice(i, i + leavesAtOnce));
+  }
+  return done;
+
+  async function mendLeaves(leaves: readonly number[]): Promise<void> {
+    for (let left = leaves; left.length > 0; ) {
+      await admit(left.length, 0);
+      const { leavesListed, entries } = await peer.exchange(requestOf({ list: { leaves: [...left] } }));
+      if (leavesListed < 1) throw new Failure('INTERNAL', `node ${peerId} listed none of ${left.length} leaves`);
+      const listed = left.slice(0, leavesListed);
+      const ours = (await listLeaves(node, listed, Number.POSITIVE_INFINITY)).entries;
+      done.keysListed += entries.length + ours.length;
+      const unequal = compare(ours, entries);
+      for (let i = 0; i < unequal.length; i += keysAtOnce) await mend(unequal.slice(i, i + keysAtOnce));
+      left = left.slice(leavesListed);
+    }
+  }
+
+  async function mend(keys: readonly Unequal[]): Promise<void> {
+    const deadline = () => node.clock.now() + writeTimeoutMs;
+    for await (const records of fetched(
+      peer,
+      keys.filter(({ theirs }) => theirs !== absent),
+    )) {
+      await admit(
+        records.length,
+        records.reduce((sum, { record }) => sum + record.length, 0),
+      );
+      const take = (one: Fetched) => node.replica.write({ ...one, sync: true, hintedFor: '', deadline: deadline() });
+      await Promise.all(records.map(take));
+      done.pulled += records.length;
+    }
+    await Promise.all(
+      keys.map(async ({ key, theirs }) => {
+        const record = await node.store.read(key);
+        if (record === undefined || node.digests.of(key, node.records.decode(record)) === theirs) return;
+        await admit(1, record.length);
+        await peer.write({ key, record, sync: true, hintedFor: '', deadline: deadline() });
+        done.pushed++;
+      }),
+    );
+  }
+}
+
+/** Answers one step. Throws Failure OPERATION_INVALID for what makes no sense. */
+export async function answerExchange(
+  node: Pick<StorageNode, 'digests' | 'store' | 'records'>,
+  { compare: comparison, list, fetch }: ExchangeRequest,
+): Promise<ExchangeResponse> {
+  if (!node.digests.ready) return { ...nothing, building: true };
+  if (comparison !== undefined) {
+    const { tree } = node.digests;
+    const { level, nodes } = comparison;
+    const unknown = level > tree.depth || nodes.some(({ index }) => index >= 2 ** level);
+    if (unknown || nodes.length > nodesMax) throw invalid('compare');
+    const differences = differing(tree, comparison);
+    return { ...nothing, differences: differences.map(({ index, below }) => ({ index, below: [...below] })) };
+  }
+  if (list !== undefined) {
+    const { leaves } = list;
+    if (leaves.length > keysMax || leaves.some((leaf) => leaf >= 2 ** node.digests.tree.depth)) throw invalid('list');
+    const { entries, listed } = await listLeaves(node, leaves, listedKeysMax);
+    return { ...nothing, leavesListed: listed, entries };
+  }
+  if (fetch === undefined || fetch.keys.length > keysMax) throw invalid('fetch');
+  const records: Buffer[] = [];
+  let bytes = 0;
+  for (const key of fetch.keys) {
+    if (bytes > fetchedBytesMax) break;
+    const record = await node.store.read(key);
+    bytes += record?.length ?? 0;
+    records.push((record as Buffer) ?? Buffer.alloc(0));
+  }
+  return { ...nothing, records };
+}
+
+const nothing: ExchangeResponse = {
+  building: false,
+  differences: [],
+  leavesListed: 0,
+  entries: [],
+  records: [],
+};
+
+function requestOf(part: Partial<ExchangeRequest>): ExchangeRequest {
+  return { compare: undefined, list: undefined, fetch: undefined, ...part };
+}
+
+function invalid(part: string): Failure {
+  return new Failure('OPERATION_INVALID', `the exchange asks for what there is not, or for too much: ${part}`);
+}
+
+/** The keys of whole leaves with their digests, in storage order, of as many as fit, at least one. */
+async function listLeaves(
+  { store, records, digests }: Pick<StorageNode, 'digests' | 'store' | 'records'>,
+  leaves: readonly number[],
+  most: number,
+): Promise<{ entries: KeyDigest[]; listed: number }> {
+  await store.flush();
+  const entries: KeyDigest[] = [];
+  let listed = 0;
+  for (const leaf of leaves) {
+    if (listed > 0 && entries.length >= most) break;
+    const { start, end } = rangeOfLeaf(leaf, digests.tree.depth);
+    for (let from: Uint8Array | undefined = start; from !== undefined; ) {
+      const page = await store.scan(from, end, scanRecords);
+      for (const [key, stored] of page.entries) {
+        const digest = digests.of(key, records.decode(decodeStored(stored).bytes));
+        if (digest !== absent) entries.push({ key: key as Buffer, digest });
+      }
+      from = page.next;
+    }
+    listed++;
+  }
+  return { entries, listed };
+}
+
+interface Unequal {
+  readonly key: Uint8Array;
+  readonly theirs: bigint;
+}
+
+/** Keys that are something else there, of two lists in storage order. */
+function compare(ours: readonly KeyDigest[], theirs: readonly KeyDigest[]): Unequal[] {
+  const unequal: Unequal[] = [];
+  let i = 0;
+  let j = 0;
+  while (i < ours.length || j < theirs.length) {
+    const [our, their] = [ours[i], theirs[j]];
+    const order = our === undefined ? 1 : their === undefined ? -1 : Buffer.compare(our.key, their.key);
+    if (order < 0) unequal.push({ key: (our as KeyDigest).key, theirs: absent });
+    else if (order > 0 || our?.digest !== their?.digest)
+      unequal.push({ key: (their as KeyDigest).key, theirs: (their as KeyDigest).digest });
+    if (order <= 0) i++;
+    if (order >= 0) j++;
+  }
+  return unequal;
+}
+
+interface Fetched {
+  readonly key: Uint8Array;
+  readonly record: Uint8Array;
+}
+
+/** Their records, as many at a time as come in one answer. */
+async function* fetched(peer: Replica, keys: readonly Unequal[]): AsyncGenerator<readonly Fetched[]> {
+  for (let left = keys.map(({ key }) => Buffer.from(key)); left.length > 0; ) {
+    const { records } = await peer.exchange(requestOf({ fetch: { keys: left } }));
+    if (records.length === 0) throw new Failure('INTERNAL', `none of ${left.length} records was fetched`);
+    yield records.flatMap((record, i) => (record.length === 0 ? [] : [{ key: left[i] as Buffer, record }]));
+    left = left.slice(records.length);
+  }
+}

@@ -1,0 +1,245 @@
+/**
+ * Anti-entropy as it goes on in a storage node: one exchange after the other, as the queue says (core/merkle), and what
+ * hints had no room for handed over. Pairs are those of the ring: each partition of this node with each other home.
+ */
+
+import { createExchangeQueue, type ExchangePair, type PairState } from '../core/merkle/exchange-queue.ts';
+import type { Metrics } from '../core/ports.ts';
+import { isHome, nodeById, type Ring, type RingNode } from '../core/ring/ring.ts';
+import type { Background } from './background.ts';
+import { exchange } from './exchange.ts';
+import { handOver } from './hand-over.ts';
+import type { StorageNode } from './node.ts';
+
+const lookEveryMs = 250;
+
+export interface RepairStatus {
+  /** Pairs of a partition of this node and another home of it. */
+  readonly pairs: number;
+  /** Of them compared to the end since this process started. */
+  readonly compared: number;
+  /** How long ago the one was compared that was compared least recently; undefined where some never were. */
+  readonly oldestMs: number | undefined;
+  readonly differing: number;
+  /** Age of the oldest known difference. */
+  readonly lagMs: number;
+  /** Of this node's digests, 0 to 1. */
+  readonly digestsBuilt: number;
+}
+
+export interface Exchanges {
+  /** Begins, and goes on until `stop`. */
+  start(): void;
+  /** Compares everything that can be asked now, once; resolves with how many records moved. */
+  compareAll(): Promise<number>;
+  status(): RepairStatus;
+  /** Begins nothing by itself any more, until `start`. */
+  pause(): void;
+  stop(): void;
+}
+
+const fractions = 1 << 16;
+
+export function createExchanges(
+  node: StorageNode,
+  background: Background,
+  metrics: Metrics,
+  everyMs: number,
+): Exchanges {
+  const { clock, peers, hints, random } = node;
+  const queue = createExchangeQueue(everyMs, () => random.below(fractions) / fractions);
+  const measures = exchangeMetrics(metrics, () => status());
+  let ringOfPairs: Ring | undefined;
+  /** The newest mark whose pair has been made due. */
+  let lastHurried = 0;
+  let timer: (() => void) | undefined;
+  let working = false;
+  let started = false;
+  let stopped = false;
+
+  function followRing(): void {
+    const ring = node.ring();
+    if (ring === ringOfPairs || ring === undefined) return;
+    ringOfPairs = ring;
+    queue.setPairs(pairsOf(ring, node.id), clock.now());
+  }
+
+  /** Hints bring what they can; an exchange before them would only send it twice. */
+  const askable = (peer: string) => peers.reachable(peer) && hints.count(peer) === 0;
+
+  function later(): void {
+    if (started && !stopped && !working) timer ??= clock.after(lookEveryMs, look);
+  }
+
+  function look(): void {
+    timer = undefined;
+    working = true;
+    void work().finally(() => {
+      working = false;
+      later();
+    });
+  }
+
+  /** What hints had no room for is compared at once, and once a mark. */
+  function hurryMarked(): void {
+    for (const { home, partition, mark } of hints.marks()) {
+      if (mark <= lastHurried) continue;
+      queue.due({ partition, peer: home }, clock.now());
+    }
+    lastHurried = hints.lastMark();
+  }
+
+  async function work(): Promise<void> {
+    followRing();
+    if (!node.digests.ready) return;
+    hurryMarked();
+    for (;;) {
+      if (stopped || !started) return;
+      const pair = queue.next(clock.now(), askable);
+      if (pair === undefined) break;
+      await compare(pair);
+    }
+    await handOverMarked();
+  }
+
+  /** How many records moved. */
+  async function compare(pair: PairState): Promise<number> {
+    const { partition, peer } = pair;
+    const task = background.begin(`exchange of partition ${partition} with ${peer}`);
+    const marked = hints.markOf(peer, partition);
+    try {
+      const { partitions } = ringOfPairs as Ring;
+      const onDifference = () => queue.differs(pair, clock.now());
+      const done = await exchange(node, peer, partition, partitions, { admit: task.admit, onDifference });
+      const moved = done.pulled + done.pushed;
+      measures.done(done.compared ? (moved > 0 ? 'mended' : 'equal') : 'unready', done);
+      if (!done.compared) {
+        queue.failed(pair, clock.now());
+        return 0;
+      }
+      queue.compared(pair, clock.now());
+      if (marked !== undefined) await hints.unmark(peer, partition, marked);
+      return moved;
+    } catch (error) {
+      queue.failed(pair, clock.now());
+      measures.done('failed');
+      node.metrics.replicaFailed(peer, 'exchange', error);
+      return 0;
+    } finally {
+      task.end();
+    }
+  }
+
+  /** Of partitions that are none of this node's: what it keeps for their homes beyond its hints. */
+  async function handOverMarked(): Promise<number> {
+    const ring = ringOfPairs;
+    const self = ring && nodeById(ring, node.id);
+    let moved = 0;
+    if (ring === undefined || self === undefined) return moved;
+    for (const { home, partition, mark } of hints.marks()) {
+      if (stopped || isHome(ring, partition, self.index) || !peers.reachable(home)) continue;
+      const task = background.begin(`hand-over of partition ${partition} to ${home}`);
+      try {
+        const { given, left } = await handOver(node, ring, partition, home, task);
+        measures.handedOver(given);
+        moved += given;
+        if (left === 0) await hints.unmark(home, partition, mark);
+      } catch (error) {
+        node.metrics.replicaFailed(home, 'handoff', error);
+      } finally {
+        task.end();
+      }
+    }
+    return moved;
+  }
+
+  function status(): RepairStatus {
+    const now = clock.now();
+    const all = [...queue.pairs];
+    const compared = all.flatMap(({ comparedAt }) => comparedAt ?? []);
+    const since = all.flatMap(({ differsSince }) => differsSince ?? []);
+    return {
+      pairs: all.length,
+      compared: compared.length,
+      oldestMs: compared.length < all.length || all.length === 0 ? undefined : now - Math.min(...compared),
+      differing: since.length,
+      lagMs: since.length === 0 ? 0 : now - Math.min(...since),
+      digestsBuilt: node.digests.built,
+    };
+  }
+
+  peers.onReachable((peer) => queue.back(peer, clock.now()));
+
+  return {
+    start() {
+      started = true;
+      later();
+    },
+    async compareAll() {
+      followRing();
+      let moved = 0;
+      if (!node.digests.ready) return moved;
+      for (const pair of [...queue.pairs]) if (!stopped && peers.reachable(pair.peer)) moved += await compare(pair);
+      return moved + (await handOverMarked());
+    },
+    status,
+    pause() {
+      started = false;
+      timer?.();
+      timer = undefined;
+    },
+    stop() {
+      stopped = true;
+      timer?.();
+    },
+  };
+}
+
+/** Each partition that the node owns, with each of its other owners. */
+function pairsOf(ring: Ring, id: string): ExchangePair[] {
+  const self = nodeById(ring, id)?.index;
+  if (self === undefined) return [];
+  const pairs: ExchangePair[] = [];
+  for (let partition = 0; partition < ring.partitions; partition++) {
+    if (!isHome(ring, partition, self)) continue;
+    for (let i = 0; i < ring.replicas; i++) {
+      const owner = ring.owners[partition * ring.replicas + i] as number;
+      if (owner !== self) pairs.push({ partition, peer: (ring.nodes[owner] as RingNode).id });
+    }
+  }
+  return pairs;
+}
+
+type Outcome = 'equal' | 'mended' | 'unready' | 'failed';
+
+function exchangeMetrics(metrics: Metrics, status: () => RepairStatus) {
+  const ended = (result: Outcome) =>
+    metrics.counter('cartwheel_exchanges_total', 'Comparisons of a partition with another home', { result });
+  const results = {
+    equal: ended('equal'),
+    mended: ended('mended'),
+    unready: ended('unready'),
+    failed: ended('failed'),
+  };
+  const moved = (direction: 'pulled' | 'pushed') =>
+    metrics.counter('cartwheel_exchanged_records_total', 'Records that an exchange has mended', { direction });
+  const pulled = moved('pulled');
+  const pushed = moved('pushed');
+  const listed = metrics.counter('cartwheel_exchange_keys_total', 'Keys whose digests an exchange has read');
+  const handedOver = metrics.counter('cartwheel_handed_over_records_total', 'Records given to a home without a hint');
+  metrics.gauge('cartwheel_exchange_pairs_differing', 'Partitions known to differ from another home', () => {
+    return status().differing;
+  });
+  metrics.gauge('cartwheel_convergence_lag_seconds', 'Age of the oldest difference that is known', () => {
+    return status().lagMs / 1_000;
+  });
+  return {
+    done(outcome: Outcome, done?: { readonly keysListed: number; readonly pulled: number; readonly pushed: number }) {
+      results[outcome].add(1);
+      listed.add(done?.keysListed ?? 0);
+      pulled.add(done?.pulled ?? 0);
+      pushed.add(done?.pushed ?? 0);
+    },
+    handedOver: (records: number) => handedOver.add(records),
+  };
+}

@@ -1,0 +1,63 @@
+/**
+ * Records of a partition that this node keeps for another, given to it one by one, without hints: those that hints had no
+ * room for (hints.ts, marks). Where this node is no home of the partition, each goes once its home has it.
+ *
+ * I1 A record is given up only when every node that it is kept for has synced it, and only if it is still what was sent.
+ * I2 When it ends, what was given up is gone from the engine: whoever then forgets why it was kept leaves nothing behind.
+ */
+import { decodeStored } from '../core/codec/record.ts';
+import { rangeOfPartition } from '../core/ring/partition.ts';
+import { isHome, nodeById, type Ring } from '../core/ring/ring.ts';
+import { sameBytes } from '../core/versioning/record.ts';
+import type { BackgroundTask } from './background.ts';
+import type { StorageNode } from './node.ts';
+import { type Held, nothingHeld } from './record-store.ts';
+
+const pageRecords = 64;
+const writeTimeoutMs = 10_000;
+
+export interface HandedOver {
+  readonly given: number;
+  /** Records that changed while they were given, and are kept for the home still. */
+  readonly left: number;
+}
+
+/** Throws what a write to the home throws. */
+export async function handOver(
+  node: StorageNode,
+  ring: Ring,
+  partition: number,
+  home: string,
+  { admit }: Pick<BackgroundTask, 'admit'>,
+): Promise<HandedOver> {
+  const { start, end } = rangeOfPartition(partition, ring.partitions);
+  const self = nodeById(ring, node.id);
+  const belongsHere = self !== undefined && isHome(ring, partition, self.index);
+  const keptForOthers = () => node.hints.isMarked(partition, home);
+  let given = 0;
+  let left = 0;
+  await node.store.flush();
+  for (let from: Uint8Array | undefined = start; from !== undefined; ) {
+    const page = await node.store.scan(from, end, pageRecords);
+    await admit(
+      page.entries.length,
+      page.entries.reduce((sum, [, stored]) => sum + stored.length, 0),
+    );
+    await Promise.all(
+      page.entries.map(async ([key, stored]) => {
+        const { bytes } = decodeStored(stored);
+        const deadline = node.clock.now() + writeTimeoutMs;
+        await node.peers.replica(home).write({ key, record: bytes, sync: true, hintedFor: '', deadline });
+        given++;
+        if (belongsHere || keptForOthers()) return;
+        const unlessChanged = (now: Held) =>
+          now.owed.length === 0 && now.bytes !== undefined && sameBytes(now.bytes, bytes) ? nothingHeld : undefined;
+        const { held, committed } = await node.store.change(key, unlessChanged, false);
+        if (held.bytes !== undefined) left++;
+        await committed; // before the mark goes (I2)
+      }),
+    );
+    from = page.next;
+  }
+  return { given, left };
+}

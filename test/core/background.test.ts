@@ -1,0 +1,60 @@
+/** How much the background may do, and how slow the foreground is. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createGovernor } from '../../services/core/background/governor.ts';
+import { createRecentLatencies } from '../../services/core/background/recent-latencies.ts';
+
+const limits = { targetMs: 100, operationsMax: 1_000, bytesMax: 10_000, floor: 0.1 };
+
+test('what is taken has to be waited for, by operations or by bytes, whichever is more', () => {
+  const governor = createGovernor(limits);
+  assert.equal(governor.share, 0.5);
+  assert.equal(governor.take(50, 0, 0), 0, 'a tenth of a second ahead');
+  assert.equal(governor.take(50, 0, 0), 100);
+  assert.equal(governor.take(0, 1_000, 0), 300);
+  assert.equal(governor.take(0, 0, 250), 50);
+  assert.equal(governor.take(50, 0, 100_000), 0, 'a rest saves up no more than that');
+  assert.equal(governor.take(50, 0, 100_000), 100);
+});
+
+test('in any time no more is let on than the shares of that time allow', () => {
+  const governor = createGovernor(limits);
+  let now = 0;
+  let done = 0;
+  while (now < 10_000) {
+    now += governor.take(7, 0, now);
+    done += 7;
+  }
+  assert.ok(done <= 5_000 + 100, `${done} operations in ten seconds at a half of 1,000`);
+  assert.ok(done >= 4_900);
+});
+
+test('the share is halved while the foreground is slow, down to a floor, and rises slowly while it is not', () => {
+  const governor = createGovernor(limits);
+  const shares = Array.from({ length: 4 }, () => {
+    governor.foreground(101);
+    return governor.share;
+  });
+  assert.deepEqual(shares, [0.25, 0.125, 0.1, 0.1]);
+  assert.equal(governor.backsOff, true);
+  governor.foreground(100);
+  assert.deepEqual([governor.share.toFixed(2), governor.backsOff], ['0.15', false]);
+  for (let i = 0; i < 30; i++) governor.foreground(undefined);
+  assert.equal(governor.share, 1);
+});
+
+test('a percentile is of the last minute, and unknown where little was observed', () => {
+  const latencies = createRecentLatencies();
+  assert.equal(latencies.percentile(0.999, 0), undefined);
+  for (let i = 0; i < 10_000; i++) latencies.observe(i < 9_980 ? 1 : 500, 1_000);
+  const about = (ms: number, at: number, fraction = 0.999) => {
+    const seen = latencies.percentile(fraction, at) ?? 0;
+    assert.ok(seen >= ms && seen <= ms * 1.09, `${seen} for ${ms}`);
+  };
+  about(500, 1_000);
+  about(1, 1_000, 0.99);
+  about(500, 59_000);
+  assert.equal(latencies.percentile(0.999, 61_000), undefined);
+  for (let i = 0; i < 10_000; i++) latencies.observe(2, 200_000);
+  about(2, 205_000);
+});

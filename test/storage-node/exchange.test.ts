@@ -1,0 +1,171 @@
+/** P6 on assembled nodes: replicas that missed writes become equal by comparing digests, without a read and without hints. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { answerExchange } from '../../services/storage-node/exchange.ts';
+import { type Cluster, createCluster, type TestNode } from './cluster.ts';
+import { failureOf, get, gotten, put, remove, removed, stored } from './requests.ts';
+
+async function turns(n = 20): Promise<void> {
+  for (let i = 0; i < n; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function setup(nodes = 3, hintsPerNodeMax = 0): Promise<Cluster> {
+  const cluster = createCluster({ nodes, hintsPerNodeMax, partitions: 4 });
+  for (const { node } of cluster.nodes) await node.open();
+  await turns();
+  return cluster;
+}
+
+const keys = Array.from({ length: 40 }, (_, i) => `key ${i}`);
+
+/** Runs while the node hears of nothing. */
+async function without(cluster: Cluster, away: TestNode, work: () => Promise<void>): Promise<void> {
+  cluster.setReachable(away, false);
+  await work();
+  cluster.setReachable(away, true);
+}
+
+async function compareAll(cluster: Cluster): Promise<number> {
+  let moved = 0;
+  for (const { node } of cluster.nodes) {
+    const comparing = node.exchanges.compareAll();
+    // What is admitted may have to be waited for.
+    let done = false;
+    void comparing.finally(() => {
+      done = true;
+    });
+    for (let i = 0; !done && i < 5_000; i++) {
+      await turns(2);
+      cluster.clock.advance(50);
+    }
+    moved += await comparing;
+  }
+  return moved;
+}
+
+async function assertEqualReplicas(cluster: Cluster, names: readonly string[] = keys): Promise<void> {
+  for (const name of names) {
+    const dots = await Promise.all(
+      cluster.homes(name).map(async (home) => (await cluster.held(home, name))?.siblings.map(({ dot }) => dot) ?? []),
+    );
+    for (const each of dots) assert.deepEqual(each, dots[0], name);
+  }
+}
+
+const metric = ({ metrics }: TestNode, name: string) => metrics.valueOf(name);
+
+test('a node that missed writes, replacements and deletes gets them, and equal replicas then cost one call a pair', async () => {
+  const cluster = await setup();
+  const [first, , away] = cluster.nodes as [TestNode, TestNode, TestNode];
+  for (const key of keys.slice(0, 20)) await stored(cluster.run(first, put(key, 'before', { w: 3 })));
+  await without(cluster, away, async () => {
+    for (const [i, key] of keys.entries()) {
+      const { context } = await gotten(cluster.run(first, get(key)));
+      if (i % 3 === 0 && context.length > 0) await removed(cluster.run(first, remove(key, context)));
+      else await stored(cluster.run(first, put(key, 'meanwhile', { context })));
+    }
+  });
+  assert.ok((await compareAll(cluster)) > 0);
+  await assertEqualReplicas(cluster);
+  assert.equal(await compareAll(cluster), 0);
+  const calls = () =>
+    cluster.nodes.reduce((sum, node) => sum + node.calls.filter((kind) => kind === 'exchange').length, 0);
+  const before = calls();
+  await compareAll(cluster);
+  assert.equal(calls() - before, 3 * 4 * 2, 'three nodes, four partitions, two other homes');
+  assert.deepEqual(
+    cluster.nodes.map(({ node }) => node.hints.marks()),
+    [[], [], []],
+    'nothing is owed any more',
+  );
+});
+
+test('concurrent values on both sides come together, and neither is lost', async () => {
+  const cluster = await setup();
+  const [a, b, c] = cluster.homes('cart') as [TestNode, TestNode, TestNode];
+  for (const other of [b, c]) other.answers = 'no';
+  await stored(cluster.run(a, put('cart', 'from a', { w: 1 })));
+  a.answers = 'no';
+  for (const other of [b, c]) other.answers = 'yes';
+  await stored(cluster.run(b, put('cart', 'from b', { w: 1 })));
+  a.answers = 'yes';
+  await turns();
+  await compareAll(cluster);
+  await assertEqualReplicas(cluster, ['cart']);
+  assert.equal((await cluster.held(c, 'cart'))?.siblings.length, 2);
+});
+
+test('what a fallback keeps beyond its hints goes to its home, and then away', async () => {
+  const cluster = await setup(5);
+  const [home] = cluster.homes('cart') as [TestNode, TestNode, TestNode];
+  const others = cluster.nodes.filter((node) => !cluster.homes('cart').includes(node));
+  await without(cluster, home, async () => {
+    const coordinator = cluster.homes('cart')[1] as TestNode;
+    await stored(cluster.run(coordinator, put('cart', 'v', { w: 3 })));
+  });
+  const keeping = await Promise.all(others.map((node) => cluster.held(node, 'cart')));
+  assert.equal(keeping.filter((record) => record !== undefined).length, 1);
+  await compareAll(cluster);
+  assert.equal((await cluster.held(home, 'cart'))?.siblings.length, 1);
+  for (const node of others) assert.equal(await cluster.held(node, 'cart'), undefined);
+});
+
+test('keys are read in proportion to what differs', async () => {
+  const cluster = await setup();
+  const [first, , away] = cluster.nodes as [TestNode, TestNode, TestNode];
+  const many = Array.from({ length: 600 }, (_, i) => `many ${i}`);
+  for (const key of many) await stored(cluster.run(first, put(key, 'v', { w: 3 })));
+  const changed = many.slice(0, 30);
+  await without(cluster, away, async () => {
+    for (const key of changed) await stored(cluster.run(first, put(key, 'new')));
+  });
+  const listed = () => cluster.nodes.reduce((sum, node) => sum + metric(node, 'cartwheel_exchange_keys_total'), 0);
+  const before = listed();
+  await compareAll(cluster);
+  await assertEqualReplicas(cluster, many);
+  // Each changed key is listed by both sides of at most three comparisons, with what shares its leaf of 2^12.
+  const read = listed() - before;
+  assert.ok(read <= 3 * 2 * changed.length * 1.3, `${read} keys read for ${changed.length} changed`);
+});
+
+test('a partition known to differ is told with its age, until it is mended', async () => {
+  const cluster = await setup();
+  const [first, second, away] = cluster.nodes as [TestNode, TestNode, TestNode];
+  await without(cluster, away, async () => {
+    await stored(cluster.run(first, put('cart', 'v')));
+  });
+  const { peers } = second.node;
+  assert.equal(peers.reachable(away.id), true);
+  // Its digests are compared, and what would mend it does not arrive.
+  const { replica } = away.node;
+  const write = replica.write;
+  Object.assign(replica, { write: () => Promise.reject(new Error('disk full')) });
+  await compareAll(cluster);
+  cluster.clock.advance(5_000);
+  const differing = [first, second].map(({ node }) => node.exchanges.status());
+  assert.ok(
+    differing.every((status) => status.differing >= 1 && status.lagMs >= 5_000),
+    JSON.stringify(differing),
+  );
+  Object.assign(replica, { write });
+  await compareAll(cluster);
+  for (const { node } of [first, second])
+    assert.deepEqual([node.exchanges.status().differing, node.exchanges.status().lagMs], [0, 0]);
+});
+
+test('nonsense is refused', async () => {
+  const cluster = await setup();
+  const { node } = cluster.nodes[0] as TestNode;
+  const none = { compare: undefined, list: undefined, fetch: undefined };
+  const tooMany = Array.from({ length: 257 }, (_, i) => i);
+  for (const request of [
+    none,
+    { ...none, compare: { level: 99, nodes: [] } },
+    { ...none, compare: { level: 2, nodes: [{ index: 4, digest: 0n }] } },
+    { ...none, list: { leaves: [1 << 12] } },
+    { ...none, list: { leaves: tooMany } },
+    { ...none, fetch: { keys: tooMany.map(() => Buffer.from('k')) } },
+  ]) {
+    assert.equal((await failureOf(answerExchange(node, request))).reason, 'OPERATION_INVALID');
+  }
+});
