@@ -114,7 +114,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     replica: createLocalReplica({
       ...{ id, store, records, clock, hints, requests, losers, metrics: coordinatorMetrics },
       ring: () => ports.ring(),
-      exchange: (request) => answerExchange({ digests, store, records }, request),
+      exchange: (request) => answerExchange({ digests, store }, request),
     }),
     peers,
     records,

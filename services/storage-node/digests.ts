@@ -29,6 +29,8 @@ export interface Digests {
   /** Of the hash space, 0 to 1. */
   readonly built: number;
   of(storageKey: Uint8Array, record: KeyRecord): bigint;
+  /** The same of what the engine has; counted, and 0 as if there were none, where that is not whole. */
+  ofStored(storageKey: Uint8Array, stored: Uint8Array): bigint;
   changed(storageKey: Uint8Array, before: KeyRecord, after: KeyRecord): void;
   /** Takes up what a clean stop left, or begins to build. */
   open(): Promise<void>;
@@ -74,7 +76,7 @@ export function createDigests({ engine, records, hash, log, metrics, depth, stor
       for (const [key, stored] of page.entries) {
         const name = nameOf(key);
         const newer = meanwhile.get(name);
-        tree.change(key, 0n, newer === undefined ? digestOfStored(key, stored) : newer.digest);
+        tree.change(key, 0n, newer === undefined ? ofStored(key, stored) : newer.digest);
         meanwhile.delete(name);
       }
       for (const { key, digest } of meanwhile.values()) {
@@ -87,7 +89,7 @@ export function createDigests({ engine, records, hash, log, metrics, depth, stor
     ready = !stopped;
   }
 
-  function digestOfStored(key: Uint8Array, stored: Uint8Array): bigint {
+  function ofStored(key: Uint8Array, stored: Uint8Array): bigint {
     try {
       return of(key, records.decode(decodeStored(stored).bytes));
     } catch {
@@ -120,6 +122,7 @@ export function createDigests({ engine, records, hash, log, metrics, depth, stor
       return built();
     },
     of,
+    ofStored,
 
     changed(key, before, after) {
       const digest = of(key, after);

@@ -8,13 +8,19 @@
  * write. Equal partitions cost one call. Interrupted anywhere, the next one finds what is left.
  *
  * I1 Records are merged, never overwritten, on both sides.
+ * I2 Of a key that differs the other one's record is fetched, even where it lists none: it may have a tombstone, which
+ *    is not listed, and which alone says that what is here is gone.
+ * I3 A record that cannot be read or written keeps no other from being mended; the exchange then fails at its end, and
+ *    is tried again. After `failuresMax` of them it ends at once.
+ * I4 What the other one says is checked before it is used: only keys that clients can name, of leaves that were asked
+ *    for, are taken.
  */
 import type { ExchangeRequest, ExchangeResponse, KeyDigest } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
-import { decodeStored } from '../core/codec/record.ts';
 import { Failure } from '../core/failure.ts';
-import { rangeOfLeaf } from '../core/merkle/digest-tree.ts';
-import { createWalk, differing, nodesMax } from '../core/merkle/walk.ts';
+import { leafOf, rangeOfLeaf } from '../core/merkle/digest-tree.ts';
+import { createWalk, differing, isAscending, nodesMax } from '../core/merkle/walk.ts';
 import type { Replica } from '../core/quorum/peers.ts';
+import { isStorageKey, STORAGE_KEY_BYTES } from '../core/ring/storage-key.ts';
 import type { StorageNode } from './node.ts';
 
 const keysMax = 256;
@@ -25,6 +31,8 @@ const listedKeysMax = 4_096;
 const fetchedBytesMax = 1024 * 1024;
 const scanRecords = 512;
 const writeTimeoutMs = 10_000;
+/** So many are single bad records; more are a bad disk. */
+const failuresMax = 16;
 const absent = 0n;
 
 export interface Exchanged {
@@ -56,6 +64,7 @@ export async function exchange(
   const peer = node.peers.replica(peerId);
   const walk = createWalk(tree, Math.log2(partitions), partition);
   const done = { compared: true, keysListed: 0, pulled: 0, pushed: 0 };
+  const failures: unknown[] = [];
   for (let question = walk.next(); question !== undefined; question = walk.next()) {
     await admit(1, 0);
     const { level, nodes } = question;
@@ -65,14 +74,27 @@ export async function exchange(
     const leaves = walk.take(answer.differences);
     for (let i = 0; i < leaves.length; i += leavesAtOnce) await mendLeaves(leaves.slice(i, i + leavesAtOnce));
   }
+  if (failures.length > 0) throw failures[0];
   return done;
+
+  /** I3. */
+  async function attempt(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      failures.push(error);
+      if (failures.length > failuresMax) throw error;
+    }
+  }
 
   async function mendLeaves(leaves: readonly number[]): Promise<void> {
     for (let left = leaves; left.length > 0; ) {
       await admit(left.length, 0);
       const { leavesListed, entries } = await peer.exchange(requestOf({ list: { leaves: [...left] } }));
-      if (leavesListed < 1) throw new Failure('INTERNAL', `node ${peerId} listed none of ${left.length} leaves`);
+      if (leavesListed < 1 || leavesListed > left.length)
+        throw new Failure('INTERNAL', `node ${peerId} listed ${leavesListed} of ${left.length} leaves`);
       const listed = left.slice(0, leavesListed);
+      checkListed(listed, entries);
       const ours = (await listLeaves(node, listed, Number.POSITIVE_INFINITY)).entries;
       done.keysListed += entries.length + ours.length;
       const unequal = compare(ours, entries);
@@ -83,33 +105,50 @@ export async function exchange(
 
   async function mend(keys: readonly Unequal[]): Promise<void> {
     const deadline = () => node.clock.now() + writeTimeoutMs;
-    for await (const records of fetched(
-      peer,
-      keys.filter(({ theirs }) => theirs !== absent),
-    )) {
+    for await (const records of fetched(peer, keys)) {
       await admit(
         records.length,
         records.reduce((sum, { record }) => sum + record.length, 0),
       );
       const take = (one: Fetched) => node.replica.write({ ...one, sync: true, hintedFor: '', deadline: deadline() });
-      await Promise.all(records.map(take));
-      done.pulled += records.length;
+      const mended = (one: Fetched) => take(one).then(() => void done.pulled++);
+      await Promise.all(records.map((one) => attempt(() => mended(one))));
     }
     await Promise.all(
-      keys.map(async ({ key, theirs }) => {
-        const record = await node.store.read(key);
-        if (record === undefined || node.digests.of(key, node.records.decode(record)) === theirs) return;
-        await admit(1, record.length);
-        await peer.write({ key, record, sync: true, hintedFor: '', deadline: deadline() });
-        done.pushed++;
-      }),
+      keys.map(({ key, theirs }) =>
+        attempt(async () => {
+          const record = await node.store.read(key);
+          if (record === undefined || node.digests.of(key, node.records.decode(record)) === theirs) return;
+          await admit(1, record.length);
+          await peer.write({ key, record, sync: true, hintedFor: '', deadline: deadline() });
+          done.pushed++;
+        }),
+      ),
     );
+  }
+
+  /** I4; and in storage order, each once, as `compare` takes them. */
+  function checkListed(leaves: readonly number[], entries: readonly KeyDigest[]): void {
+    const asked = new Set(leaves);
+    entries.forEach(({ key }, i) => {
+      const before = entries[i - 1]?.key;
+      if (
+        isStorageKey(key, node.validation.hash) &&
+        asked.has(leafOf(key, tree.depth)) &&
+        (before === undefined || Buffer.compare(before, key) < 0)
+      )
+        return;
+      throw new Failure(
+        'INTERNAL',
+        `node ${peerId} listed ${key.length} bytes that are no key of the leaves asked for`,
+      );
+    });
   }
 }
 
 /** Answers one step. Throws Failure OPERATION_INVALID for what makes no sense. */
 export async function answerExchange(
-  node: Pick<StorageNode, 'digests' | 'store' | 'records'>,
+  node: Pick<StorageNode, 'digests' | 'store'>,
   { compare: comparison, list, fetch }: ExchangeRequest,
 ): Promise<ExchangeResponse> {
   if (!node.digests.ready) return { ...nothing, building: true };
@@ -117,22 +156,27 @@ export async function answerExchange(
     const { tree } = node.digests;
     const { level, nodes } = comparison;
     const unknown = level > tree.depth || nodes.some(({ index }) => index >= 2 ** level);
-    if (unknown || nodes.length > nodesMax) throw invalid('compare');
+    const ordered = isAscending(nodes.map(({ index }) => index));
+    if (unknown || nodes.length > nodesMax || !ordered) throw invalid('compare');
     const differences = differing(tree, comparison);
     return { ...nothing, differences: differences.map(({ index, below }) => ({ index, below: [...below] })) };
   }
   if (list !== undefined) {
     const { leaves } = list;
-    if (leaves.length > keysMax || leaves.some((leaf) => leaf >= 2 ** node.digests.tree.depth)) throw invalid('list');
+    const unknown = leaves.some((leaf) => leaf >= 2 ** node.digests.tree.depth);
+    if (unknown || leaves.length > keysMax || !isAscending(leaves)) throw invalid('list');
     const { entries, listed } = await listLeaves(node, leaves, listedKeysMax);
     return { ...nothing, leavesListed: listed, entries };
   }
+  const { min, max } = STORAGE_KEY_BYTES;
   if (fetch === undefined || fetch.keys.length > keysMax) throw invalid('fetch');
+  if (fetch.keys.some((key) => key.length < min || key.length > max)) throw invalid('fetch');
   const records: Buffer[] = [];
   let bytes = 0;
   for (const key of fetch.keys) {
     if (bytes > fetchedBytesMax) break;
-    const record = await node.store.read(key);
+    // One that is not whole is counted by the store. Said to be none, it gets what the other one has (I3).
+    const record = await node.store.read(key).catch(() => undefined);
     bytes += record?.length ?? 0;
     records.push((record as Buffer) ?? Buffer.alloc(0));
   }
@@ -157,7 +201,7 @@ function invalid(part: string): Failure {
 
 /** The keys of whole leaves with their digests, in storage order, of as many as fit, at least one. */
 async function listLeaves(
-  { store, records, digests }: Pick<StorageNode, 'digests' | 'store' | 'records'>,
+  { store, digests }: Pick<StorageNode, 'digests' | 'store'>,
   leaves: readonly number[],
   most: number,
 ): Promise<{ entries: KeyDigest[]; listed: number }> {
@@ -170,7 +214,7 @@ async function listLeaves(
     for (let from: Uint8Array | undefined = start; from !== undefined; ) {
       const page = await store.scan(from, end, scanRecords);
       for (const [key, stored] of page.entries) {
-        const digest = digests.of(key, records.decode(decodeStored(stored).bytes));
+        const digest = digests.ofStored(key, stored);
         if (digest !== absent) entries.push({ key: key as Buffer, digest });
       }
       from = page.next;
@@ -211,7 +255,8 @@ interface Fetched {
 async function* fetched(peer: Replica, keys: readonly Unequal[]): AsyncGenerator<readonly Fetched[]> {
   for (let left = keys.map(({ key }) => Buffer.from(key)); left.length > 0; ) {
     const { records } = await peer.exchange(requestOf({ fetch: { keys: left } }));
-    if (records.length === 0) throw new Failure('INTERNAL', `none of ${left.length} records was fetched`);
+    if (records.length === 0 || records.length > left.length)
+      throw new Failure('INTERNAL', `${records.length} of ${left.length} records were fetched`);
     yield records.flatMap((record, i) => (record.length === 0 ? [] : [{ key: left[i] as Buffer, record }]));
     left = left.slice(records.length);
   }

@@ -70,6 +70,7 @@ export interface ClusterOptions {
   readonly partitions?: number;
   readonly wallNow?: () => number;
   readonly hintsPerNodeMax?: number;
+  readonly cacheBytesMax?: number;
   readonly losersBytesMax?: number;
 }
 
@@ -129,7 +130,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       checksum: checksum32,
       log: { debug() {}, info() {}, warn() {}, error() {} },
       metrics,
-      cacheBytesMax: 100_000,
+      cacheBytesMax: options.cacheBytesMax ?? 100_000,
       hintsPerNodeMax,
       digestDepth: 12,
       exchangeEveryMs: 60_000,

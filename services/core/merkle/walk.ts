@@ -4,7 +4,9 @@
  * order. The other end is `differing`.
  *
  * I1 Where the subtrees agree there is one question, of one node.
- * I2 A question has at most `nodesMax` nodes, an answer `fanout` digests for each.
+ * I2 A question has at most `nodesMax` nodes, an answer `fanout` digests for each. Its nodes are in order, each once: so
+ *    to answer it takes at most one look at the whole tree.
+ * I3 An answer speaks of what was asked, and of nothing else.
  */
 import type { DigestTree } from './digest-tree.ts';
 
@@ -40,6 +42,7 @@ export function createWalk(tree: Pick<DigestTree, 'depth' | 'digest'>, level: nu
   /** Nodes to ask about; the last ones first. */
   const open: { level: number; index: number }[] = [{ level, index }];
   let asked = level;
+  let askedNodes = new Set<number>();
   return {
     next() {
       const last = open.at(-1);
@@ -50,9 +53,14 @@ export function createWalk(tree: Pick<DigestTree, 'depth' | 'digest'>, level: nu
         const { index: next } = open.pop() as { index: number };
         nodes.push({ index: next, digest: tree.digest(asked, next) });
       }
+      askedNodes = new Set(nodes.map((node) => node.index));
       return { level: asked, nodes };
     },
     take(differences) {
+      for (const { index: answered } of differences) {
+        if (!askedNodes.delete(answered))
+          throw new Error(`node ${answered} of level ${asked} was not asked for, or twice`);
+      }
       if (asked === tree.depth) return differences.map(({ index: leaf }) => leaf);
       const below = levelBelow(asked, tree.depth);
       const children = 2 ** (below - asked);
@@ -72,9 +80,10 @@ export function createWalk(tree: Pick<DigestTree, 'depth' | 'digest'>, level: nu
   };
 }
 
-/** Answers a question. Throws where it names no nodes of the tree. */
+/** Answers a question. Throws where it names no nodes of the tree, or breaks I2. */
 export function differing(tree: Pick<DigestTree, 'depth' | 'digest'>, { level, nodes }: Question): Difference[] {
   if (nodes.length > nodesMax) throw new Error(`a question has at most ${nodesMax} nodes, not ${nodes.length}`);
+  if (!isAscending(nodes.map(({ index }) => index))) throw new Error('the nodes of a question are in order, each once');
   const below = levelBelow(level, tree.depth);
   const children = below === level ? 0 : 2 ** (below - level);
   return nodes
@@ -83,6 +92,11 @@ export function differing(tree: Pick<DigestTree, 'depth' | 'digest'>, { level, n
       index,
       below: Array.from({ length: children }, (_, i) => tree.digest(below, index * children + i)),
     }));
+}
+
+/** In order, each once. */
+export function isAscending(numbers: readonly number[]): boolean {
+  return numbers.every((number, i) => i === 0 || number > (numbers[i - 1] as number));
 }
 
 function levelBelow(level: number, depth: number): number {

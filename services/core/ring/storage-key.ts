@@ -48,6 +48,8 @@ export function parseStorageKey(bytes: Uint8Array): ParsedStorageKey {
 
 const NAMESPACE_BYTES_MAX = 63;
 const KEY_BYTES_MAX = 4_096;
+/** Of a storage key. */
+export const STORAGE_KEY_BYTES = { min: HASH_BYTES + 3, max: HASH_BYTES + NAMESPACE_BYTES_MAX + 1 + KEY_BYTES_MAX };
 
 /** Whether `storageKey` can have made it; what comes from a peer may be any bytes. */
 export function isStorageKey(bytes: Uint8Array, hash: Hash64): boolean {
