@@ -24,6 +24,7 @@ import { createLoserLedger } from './losers.ts';
 import { type StorageNode, wallMs } from './node.ts';
 import { type BufferLimits, createRecordStore, type RecordStore } from './record-store.ts';
 import { createRequestTable } from './request-table.ts';
+import { createVerification, type Verification } from './verification.ts';
 
 /** Extra requests that may be saved up: enough for the reads in flight when one node stops. */
 const extraSavedMax = 100;
@@ -51,6 +52,8 @@ export interface StorageNodePorts {
   readonly background?: GovernorLimits;
   /** Each replica of a partition is compared with each other about so often. */
   readonly exchangeEveryMs: number;
+  /** The digests are compared with all records about so often; 0: never. */
+  readonly verifyEveryMs: number;
   /** How many request ids are remembered, see request-table.ts. */
   readonly requestsMax: number;
   /** For what is acknowledged from memory; the usual ones where it is not given. */
@@ -65,6 +68,7 @@ export interface StorageNodePorts {
 export interface AssembledNode extends StorageNode {
   readonly handoff: Handoff;
   readonly exchanges: Exchanges;
+  readonly verification: Verification;
   /** Takes up what the last run left. Before it resolves nothing may be asked of the node. */
   open(): Promise<void>;
   /** Nothing is begun any more; resolves when everything that was changed is written. */
@@ -127,10 +131,15 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   };
   const handoff = createHandoff(node);
   const exchanges = createExchanges(node, background, metrics, ports.exchangeEveryMs);
+  const verification = createVerification({
+    ...{ digests, store, background, clock, metrics },
+    everyMs: ports.verifyEveryMs,
+  });
   return {
     ...node,
     handoff,
     exchanges,
+    verification,
     async open() {
       await requests.open();
       await losers.open();
@@ -139,6 +148,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     },
     async close() {
       exchanges.stop();
+      verification.stop();
       handoff.stop();
       losers.stop();
       background.stop();

@@ -42,6 +42,11 @@ const schema = {
       about: 'each replica of a partition is compared with each other about so often',
       default: '10m',
     }),
+    // A round of a million records of 1 KB is 12 KB/s.
+    'verify-every': duration({
+      about: 'all records are read and compared with what the node knows of them about so often; 0s: never',
+      default: '24h',
+    }),
     'background-target': duration({
       about: "background work backs off while the 99.9th percentile of clients' operations here is above this",
       default: '100ms',

@@ -9,7 +9,7 @@
  */
 import { ByteReader, ByteWriter } from '../core/codec/bytes.ts';
 import { decodeStored, type RecordCodec } from '../core/codec/record.ts';
-import { createDigestTree, type DigestTree } from '../core/merkle/digest-tree.ts';
+import { createDigestTree, type DigestTree, leafOf } from '../core/merkle/digest-tree.ts';
 import { recordDigest } from '../core/merkle/record-digest.ts';
 import type { Hash64, Log, Metrics, Mutation, StorageEngine } from '../core/ports.ts';
 import type { KeyRecord } from '../core/versioning/record.ts';
@@ -32,10 +32,17 @@ export interface Digests {
   /** The same of what the engine has; counted, and 0 as if there were none, where that is not whole. */
   ofStored(storageKey: Uint8Array, stored: Uint8Array): bigint;
   changed(storageKey: Uint8Array, before: KeyRecord, after: KeyRecord): void;
+  /** Whether a record of these leaves changes from now on; `end` ends it. */
+  watch(firstLeaf: number, endLeaf: number): Watch;
   /** Takes up what a clean stop left, or begins to build. */
   open(): Promise<void>;
   /** Keeps the tree, if it is whole. Nothing may change any more. */
   close(): Promise<void>;
+}
+
+export interface Watch {
+  readonly touched: boolean;
+  end(): void;
 }
 
 export interface DigestsOptions {
@@ -56,6 +63,7 @@ export function createDigests({ engine, records, hash, log, metrics, depth, stor
   let builtTo: Uint8Array | undefined;
   /** Changes since the page being read was asked for, by name of the key. */
   const meanwhile = new Map<string, { readonly key: Uint8Array; readonly digest: bigint }>();
+  const watches = new Set<{ first: number; end: number; touched: boolean }>();
   const skipped = metrics.counter('cartwheel_digests_corrupt_total', 'Records left out of the digests: not whole');
   metrics.gauge('cartwheel_digests_built', 'How much of the digests is complete, 0 to 1', () => built());
 
@@ -125,10 +133,25 @@ export function createDigests({ engine, records, hash, log, metrics, depth, stor
     ofStored,
 
     changed(key, before, after) {
+      for (const watch of watches) {
+        const leaf = leafOf(key, tree.depth);
+        if (leaf >= watch.first && leaf < watch.end) watch.touched = true;
+      }
       const digest = of(key, after);
       if (ready || (builtTo !== undefined && Buffer.compare(key, builtTo) < 0))
         tree.change(key, of(key, before), digest);
       else meanwhile.set(nameOf(key), { key, digest });
+    },
+
+    watch(first, end) {
+      const watch = { first, end, touched: false };
+      watches.add(watch);
+      return {
+        get touched() {
+          return watch.touched;
+        },
+        end: () => void watches.delete(watch),
+      };
     },
 
     async open() {

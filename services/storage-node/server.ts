@@ -92,6 +92,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     losersBytesMax: config['losers-mib'] * 1024 * 1024,
     requestsMax: config['requests-max'],
     exchangeEveryMs: config['exchange-every'],
+    verifyEveryMs: config['verify-every'],
     background: {
       ...backgroundLimits,
       targetMs: config['background-target'],
@@ -172,6 +173,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
   });
   server.setServing(true);
   node.exchanges.start();
+  node.verification.start();
   const probes: Probes = {
     startup: () => ({ ok: true }),
     live: () => ({ ok: true }),

@@ -50,6 +50,7 @@ export interface LivenessOptions {
 
 export async function converge(options: LivenessOptions): Promise<void> {
   await checkHintsDelivered(options);
+  await checkDigests(options);
   await exchangeAll(options);
   await checkHandedOver(options);
   await compareReplicas(options);
@@ -62,6 +63,13 @@ async function checkHintsDelivered({ cluster }: LivenessOptions): Promise<void> 
   for (const { name, owes } of cluster.nodes) {
     if (owes.length > 0) throw new Violation('P6', `${name} still owes records to ${owes.join(', ')}`);
   }
+}
+
+/** Whatever happened, and whether the tree was kept or built anew, it says what the records are. */
+async function checkDigests({ cluster, metrics, runUntilDone }: LivenessOptions): Promise<void> {
+  for (const node of cluster.nodes) await runUntilDone(node.verifyDigests());
+  const wrong = metrics.count('cartwheel_digests_wrong_total');
+  if (wrong > 0) throw new Violation('P6', `${wrong} leaves of a digest tree were not what the records are`);
 }
 
 /** Exchanges, and nothing else, until a round of them finds nothing to mend. */

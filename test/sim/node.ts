@@ -63,10 +63,12 @@ export interface SimulatedNode {
   touchDirectory(): void;
   /** Nodes that it owes something to; only while it is up. */
   readonly owes: readonly string[];
-  /** It compares nothing by itself any more. */
+  /** It compares and verifies nothing by itself any more. */
   pauseExchanges(): void;
   /** Compares all that it can, once; how many records moved. */
   compareAll(): Promise<number>;
+  /** Compares its digests with its records; how many leaves are wrong. */
+  verifyDigests(): Promise<number>;
   /** As a node that learns that it was restored. */
   renewBirths(): void;
   /** What it holds now; only while it is up. */
@@ -156,6 +158,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       hintsPerNodeMax: profile.hintsPerNodeMax,
       digestDepth: 8,
       exchangeEveryMs: profile.exchangeEveryMs,
+      verifyEveryMs: profile.exchangeEveryMs,
       losersBytesMax: 1024 * 1024,
       requestsMax: profile.requestsMax,
       buffer: { ...bufferLimits, recordsMax: profile.bufferRecordsMax },
@@ -215,6 +218,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
         return serveReplica(watchedReplica(assembled.replica, life), clock, message);
       });
       if (profile.exchangeEveryMs > 0 && options.exchanging()) assembled.exchanges.start();
+      if (options.exchanging()) assembled.verification.start();
     }
 
     history.note('started', name, `after ${endedBy}, lineage ${engine.lineage.toString(16)}`);
@@ -389,7 +393,10 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
 
     pauseExchanges() {
       running?.assembled.exchanges.pause();
+      running?.assembled.verification.pause();
     },
+
+    verifyDigests: async () => running?.assembled.verification.verifyAll() ?? 0,
 
     compareAll: async () => running?.assembled.exchanges.compareAll() ?? 0,
 

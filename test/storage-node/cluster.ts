@@ -134,6 +134,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       hintsPerNodeMax,
       digestDepth: 12,
       exchangeEveryMs: 60_000,
+      verifyEveryMs: 60_000,
       losersBytesMax: options.losersBytesMax ?? 1_000_000,
       requestsMax: 1_000,
       ring: () => ring,

@@ -1,0 +1,153 @@
+/**
+ * The digest tree compared with the data it speaks of, block after block, for as long as the node runs: so that a bit
+ * that turned on the disk, or a mistake in keeping the tree up, is found although nobody reads the record.
+ *
+ *   watch a block of leaves → wait until earlier changes are in the engine → read it → untouched? then what was read
+ *   is what the tree must say; where it does not, it is set right
+ *
+ * A record that is not whole is read as none: the tree then differs from that of the other homes, which is where
+ * exchanges find it, and say so until it is mended.
+ *
+ * I1 A block is judged only if none of its records changed since before it was read. Equal sums before and after would
+ *    not show that: a record may have gone and come back.
+ * I2 It reads at the pace of `everyMs` a round, as the background governor admits; nothing waits for it.
+ */
+import { leafOf, rangeOfLeaf } from '../core/merkle/digest-tree.ts';
+import type { Clock, Metrics } from '../core/ports.ts';
+import type { Background, BackgroundTask } from './background.ts';
+import type { Digests } from './digests.ts';
+import type { RecordStore } from './record-store.ts';
+
+/** A block is 2^8 leaves, so a node of 2^20 has 4,096 blocks, of 2,500 records each where there are ten million. */
+const blockLevels = 8;
+const pageRecords = 512;
+/** A block that changes all the time is left to the next round. */
+const attemptsMax = 3;
+
+export interface Verification {
+  /** Begins, and goes on until `pause` or `stop`. */
+  start(): void;
+  /** One round, now; resolves with how many leaves were wrong. */
+  verifyAll(): Promise<number>;
+  pause(): void;
+  stop(): void;
+}
+
+export interface VerificationOptions {
+  readonly digests: Digests;
+  readonly store: Pick<RecordStore, 'flush' | 'scan'>;
+  readonly background: Background;
+  readonly clock: Pick<Clock, 'after'>;
+  readonly metrics: Metrics;
+  /** A round; 0: never by itself. */
+  readonly everyMs: number;
+}
+
+export function createVerification(options: VerificationOptions): Verification {
+  const { digests, store, background, clock, metrics, everyMs } = options;
+  const { tree } = digests;
+  const level = Math.max(0, tree.depth - blockLevels);
+  const blocks = 2 ** level;
+  const leavesOfBlock = 2 ** (tree.depth - level);
+  let block = 0;
+  let timer: (() => void) | undefined;
+  let started = false;
+  let stopped = false;
+  const verified = metrics.counter('cartwheel_verified_records_total', 'Records read to verify the digests');
+  const wrong = metrics.counter(
+    'cartwheel_digests_wrong_total',
+    'Leaves of the digests that were not what the data is',
+  );
+  const unreadable = metrics.counter('cartwheel_verification_failed_total', 'Blocks of records that could not be read');
+  const changing = metrics.counter('cartwheel_verification_skipped_total', 'Blocks that changed while they were read');
+  metrics.gauge('cartwheel_verification_progress', 'Of the round under way, 0 to 1', () => block / blocks);
+
+  /** How many leaves were wrong; undefined: it changed meanwhile (I1). */
+  async function look(index: number, { admit }: Pick<BackgroundTask, 'admit'>): Promise<number | undefined> {
+    const first = index * leavesOfBlock;
+    const watch = digests.watch(first, first + leavesOfBlock);
+    const found = new Map<number, bigint>();
+    try {
+      await store.flush();
+      const { end } = rangeOfLeaf(first + leavesOfBlock - 1, tree.depth);
+      for (let from: Uint8Array | undefined = rangeOfLeaf(first, tree.depth).start; from !== undefined; ) {
+        const page = await store.scan(from, end, pageRecords);
+        let bytes = 0;
+        for (const [key, stored] of page.entries) {
+          const leaf = leafOf(key, tree.depth);
+          found.set(leaf, BigInt.asUintN(64, (found.get(leaf) ?? 0n) + digests.ofStored(key, stored)));
+          bytes += stored.length;
+        }
+        verified.add(page.entries.length);
+        await admit(page.entries.length, bytes);
+        if (watch.touched || stopped) return undefined;
+        from = page.next;
+      }
+      // In one turn with the look at `touched`.
+      if (watch.touched || !digests.ready) return undefined;
+      let differing = 0;
+      for (let leaf = first; leaf < first + leavesOfBlock; leaf++) {
+        const read = found.get(leaf) ?? 0n;
+        if (tree.digest(tree.depth, leaf) === read) continue;
+        tree.restore(leaf, read);
+        differing++;
+      }
+      return differing;
+    } finally {
+      watch.end();
+    }
+  }
+
+  async function verify(index: number): Promise<number> {
+    if (!digests.ready) return 0;
+    const task = background.begin(`verification of block ${index} of ${blocks}`);
+    try {
+      for (let attempt = 0; attempt < attemptsMax && !stopped; attempt++) {
+        const differing = await look(index, task);
+        if (differing === undefined) continue;
+        wrong.add(differing);
+        return differing;
+      }
+      if (!stopped) changing.add(1);
+    } catch {
+      if (!stopped) unreadable.add(1); // the next round tries again; who reads one of these records says more
+    } finally {
+      task.end();
+    }
+    return 0;
+  }
+
+  function later(): void {
+    if (started && !stopped) timer ??= clock.after(everyMs / blocks, step);
+  }
+
+  function step(): void {
+    const index = block;
+    void verify(index).finally(() => {
+      timer = undefined;
+      block = (index + 1) % blocks;
+      later();
+    });
+  }
+
+  return {
+    start() {
+      started = everyMs > 0;
+      later();
+    },
+    async verifyAll() {
+      let differing = 0;
+      for (let index = 0; index < blocks && !stopped; index++) differing += await verify(index);
+      return differing;
+    },
+    pause() {
+      started = false;
+      timer?.();
+      timer = undefined;
+    },
+    stop() {
+      stopped = true;
+      timer?.();
+    },
+  };
+}
