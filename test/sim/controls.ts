@@ -214,12 +214,42 @@ export const controls: readonly Control[] = [
   },
   {
     name: 'exchange-that-only-pulls',
-    fault: 'an exchange sends nothing to the other replica, and counts it as mended',
+    fault: 'an exchange asks only for what the other replica lists, and sends nothing: neither ever hears of a delete',
     edits: [
       {
         file: 'services/storage-node/exchange.ts',
         snippet: "        await peer.write({ key, record, sync: true, hintedFor: '', deadline: deadline() });",
         replacement: '        void deadline;',
+      },
+      {
+        file: 'services/storage-node/exchange.ts',
+        snippet: 'of fetched(peer, keys)) {',
+        replacement: 'of fetched(peer, keys.filter(({ theirs }) => theirs !== absent))) {',
+      },
+    ],
+  },
+  {
+    name: 'exchange-that-overwrites',
+    fault: 'an exchange puts the record of the other replica in the place of its own, instead of merging it',
+    edits: [
+      {
+        file: 'services/storage-node/exchange.ts',
+        snippet: "node.replica.write({ ...one, sync: true, hintedFor: '', deadline: deadline() });",
+        replacement:
+          '(void deadline, node.store.change(one.key, (own) => {\n' +
+          '        return { ...own, record: node.records.decode(one.record), bytes: one.record };\n' +
+          '      }, true).then(({ committed }) => committed));',
+      },
+    ],
+  },
+  {
+    name: 'tree-kept-over-a-crash',
+    fault: 'a node takes up the tree of an earlier clean stop, whatever has happened since',
+    edits: [
+      {
+        file: 'services/storage-node/digests.ts',
+        snippet: 'reader.u64() !== engine.lineage) return false;',
+        replacement: 'reader.u64() < 0n) return false;',
       },
     ],
   },
