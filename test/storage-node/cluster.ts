@@ -71,6 +71,7 @@ export interface ClusterOptions {
   readonly wallNow?: () => number;
   readonly hintsPerNodeMax?: number;
   readonly cacheBytesMax?: number;
+  readonly exchangeEveryMs?: number;
   readonly losersBytesMax?: number;
 }
 
@@ -133,7 +134,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       cacheBytesMax: options.cacheBytesMax ?? 100_000,
       hintsPerNodeMax,
       digestDepth: 12,
-      exchangeEveryMs: 60_000,
+      exchangeEveryMs: options.exchangeEveryMs ?? 60_000,
       verifyEveryMs: 60_000,
       losersBytesMax: options.losersBytesMax ?? 1_000_000,
       requestsMax: 1_000,
