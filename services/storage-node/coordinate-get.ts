@@ -139,9 +139,10 @@ async function readFrom(
   };
   const patience = saysEnough && Promise.withResolvers<'late'>();
   let alarm: Alarm | undefined;
-  /** Asks whoever has not been asked; false where nobody is left to wait for. */
+  /** Asks the homes, and as many of the others, that have not been asked; false where nobody is left to wait for. */
   const askAll = (): boolean => {
-    for (let more = askInstead(); more !== undefined; more = askInstead()) quorum.ask(...more);
+    while (asked < Math.min(readers.length, 2 * place.homes.length))
+      quorum.ask(...(askInstead() as ReturnType<typeof ask>));
     alarm ??= node.deadlines.set(node.clock.now() + morePatienceMs, () => patience?.resolve('late'));
     return quorum.tally.outstanding > 0;
   };
