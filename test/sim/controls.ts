@@ -197,7 +197,7 @@ export const controls: readonly Control[] = [
         file: 'services/storage-node/local-replica.ts',
         snippet: 'remembering(merged(key, own, incoming, bytes), key, request)',
         replacement:
-          'remembering(sync ? merged(own, incoming, bytes) : { ...own, record: incoming, bytes }, key, request)',
+          'remembering(sync ? merged(key, own, incoming, bytes) : { ...own, record: incoming, bytes }, key, request)',
       },
     ],
   },
