@@ -86,6 +86,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   });
   const digests = createDigests({
     ...{ engine, records, hash, log, metrics, depth: ports.digestDepth },
+    after: (ms, run) => void clock.after(ms, run),
     store: () => store,
   });
   const store: RecordStore = createRecordStore({

@@ -16,6 +16,8 @@ import type { KeyRecord } from '../core/versioning/record.ts';
 import type { RecordStore } from './record-store.ts';
 
 const pageRecords = 512;
+/** A block that cannot be read now may be repaired by then. */
+const againMs = 60_000;
 /** Of a piece of the tree as it is kept: 12 bytes a leaf. */
 const pieceLeaves = 32_768;
 const keptPrefix = Buffer.from('digest tree\0');
@@ -52,10 +54,11 @@ export interface DigestsOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly depth?: number | undefined;
+  after(ms: number, run: () => void): void;
   store(): Pick<RecordStore, 'flush'>;
 }
 
-export function createDigests({ engine, records, hash, log, metrics, depth, store }: DigestsOptions): Digests {
+export function createDigests({ engine, records, hash, log, metrics, depth, after, store }: DigestsOptions): Digests {
   const tree = createDigestTree(depth);
   let ready = false;
   let stopped = false;
@@ -72,6 +75,16 @@ export function createDigests({ engine, records, hash, log, metrics, depth, stor
   function built(): number {
     if (ready) return 1;
     return builtTo === undefined ? 0 : ((builtTo[0] as number) * 256 + (builtTo[1] as number)) / 65_536;
+  }
+
+  function begin(): void {
+    tree.clear(0, 0);
+    builtTo = undefined;
+    build().catch((error: unknown) => {
+      if (stopped) return;
+      log.error({ err: error }, 'the digests could not be built, so this node compares no replicas; it is tried again');
+      after(againMs, begin);
+    });
   }
 
   async function build(): Promise<void> {
@@ -159,10 +172,7 @@ export function createDigests({ engine, records, hash, log, metrics, depth, stor
         ready = true;
         return;
       }
-      tree.clear(0, 0);
-      build().catch((error: unknown) => {
-        if (!stopped) log.error({ err: error }, 'the digests could not be built: this node does not compare replicas');
-      });
+      begin();
     },
 
     async close() {

@@ -12,6 +12,7 @@ import { handOver } from './hand-over.ts';
 import type { StorageNode } from './node.ts';
 
 const lookEveryMs = 250;
+const refusedMs = 5_000;
 
 export interface RepairStatus {
   /** Pairs of a partition of this node and another home of it. */
@@ -52,6 +53,8 @@ export function createExchanges(
   let ringOfPairs: Ring | undefined;
   /** The newest mark whose pair has been made due. */
   let lastHurried = 0;
+  /** By home: a hand-over to it has failed, and is not tried again before then. */
+  const refusedUntil = new Map<string, number>();
   let timer: (() => void) | undefined;
   let working = false;
   let started = false;
@@ -137,7 +140,8 @@ export function createExchanges(
     let moved = 0;
     if (ring === undefined || self === undefined) return moved;
     for (const { home, partition, mark } of hints.marks()) {
-      if (stopped || isHome(ring, partition, self.index) || !peers.reachable(home)) continue;
+      const refused = (refusedUntil.get(home) ?? 0) > clock.now();
+      if (stopped || refused || isHome(ring, partition, self.index) || !peers.reachable(home)) continue;
       const task = background.begin(`hand-over of partition ${partition} to ${home}`);
       try {
         const { given, left } = await handOver(node, ring, partition, home, task);
@@ -145,6 +149,7 @@ export function createExchanges(
         moved += given;
         if (left === 0) await hints.unmark(home, partition, mark);
       } catch (error) {
+        refusedUntil.set(home, clock.now() + refusedMs);
         node.metrics.replicaFailed(home, 'handoff', error);
       } finally {
         task.end();

@@ -31,7 +31,16 @@ function openNode(disk: MemoryDisk, seed: number) {
     schedule: (_, run) => void setTimeout(run, random.below(3)),
   });
   const metrics = createReadableMetrics();
-  const digests = createDigests({ engine, records: codec, hash: xxh64, log, metrics, depth: 8, store: () => store });
+  const digests = createDigests({
+    engine,
+    records: codec,
+    hash: xxh64,
+    log,
+    metrics,
+    depth: 8,
+    after: () => {},
+    store: () => store,
+  });
   const store: RecordStore = createRecordStore({
     engine,
     codec,
