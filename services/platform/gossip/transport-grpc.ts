@@ -13,15 +13,13 @@ import {
 } from '../../../proto/gen/cartwheel/membership/v1/membership.ts';
 import { GossipRefused } from '../../core/membership/exchange.ts';
 import type { Log } from '../../core/ports.ts';
+import { channelOptions } from '../channel-options.ts';
 import { asFailure, toServiceError } from '../errors.ts';
 import type { GrpcService } from '../grpc-server.ts';
 import type { Gossip, GossipTransport } from './gossip.ts';
 
 /** A round goes to a random peer, so more would mostly be idle sockets; a new connection costs about 2 ms. */
 const CLIENTS_MAX = 32;
-
-/** A pool of its own: the shared one would keep the backoff of a connection that is given up here. */
-const OPTIONS = { 'grpc.use_local_subchannel_pool': 1 };
 
 export interface GrpcGossipTransport extends GossipTransport {
   close(): void;
@@ -37,7 +35,8 @@ export function createGrpcGossipTransport(): GrpcGossipTransport {
   }
 
   function clientOf(address: string): MembershipServiceClient {
-    const client = clients.get(address) ?? new MembershipServiceClient(address, credentials.createInsecure(), OPTIONS);
+    const client =
+      clients.get(address) ?? new MembershipServiceClient(address, credentials.createInsecure(), channelOptions);
     clients.delete(address);
     clients.set(address, client);
     for (const [oldest, idle] of clients) {

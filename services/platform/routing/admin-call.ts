@@ -2,6 +2,7 @@
 import { credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { AdminServiceClient } from '../../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { Failure } from '../../core/failure.ts';
+import { channelOptions } from '../channel-options.ts';
 import { fromServiceError } from '../errors.ts';
 
 /** A change of a namespace waits for every node twice, each for up to two calls of gossip. */
@@ -19,7 +20,7 @@ export type AdminCall<T> = (
 
 /** Rejects with a Failure: NOT_ENOUGH_REPLICAS, not applied, where nobody is there. */
 export function callAdmin<T>(address: string, timeoutMs: number, call: AdminCall<T>): Promise<T> {
-  const client = new AdminServiceClient(address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+  const client = new AdminServiceClient(address, credentials.createInsecure(), channelOptions);
   const answered = new Promise<T>((resolve, reject) => {
     client.waitForReady(Date.now() + connectTimeoutMs, (unready) => {
       if (unready) return reject(new Failure('NOT_ENOUGH_REPLICAS', `no answer from ${address}`));

@@ -9,6 +9,7 @@ import {
 } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock } from '../../core/ports.ts';
+import { channelOptions } from '../channel-options.ts';
 import { ERROR_TRAILER, fromServiceError, servesNoKeys } from '../errors.ts';
 
 export interface UnaryChannels {
@@ -21,12 +22,12 @@ export interface UnaryChannels {
   close(): void;
 }
 
-const channelOptions: ClientOptions = {
+const options: ClientOptions = {
+  ...channelOptions,
   'grpc.max_receive_message_length': 16 * 1024 * 1024,
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 10_000,
   'grpc.enable_channelz': 0,
-  'grpc.use_local_subchannel_pool': 1,
 };
 
 export function createUnaryChannels(clock: Pick<Clock, 'wallNow'>): UnaryChannels {
@@ -35,7 +36,7 @@ export function createUnaryChannels(clock: Pick<Clock, 'wallNow'>): UnaryChannel
   function channel(address: string): KeyValueServiceClient {
     let known = channels.get(address);
     if (known === undefined) {
-      known = new KeyValueServiceClient(address, credentials.createInsecure(), channelOptions);
+      known = new KeyValueServiceClient(address, credentials.createInsecure(), options);
       channels.set(address, known);
     }
     return known;

@@ -26,6 +26,7 @@ import {
   type SessionResponse,
 } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../core/failure.ts';
+import { channelOptions } from '../channel-options.ts';
 import { servesNoKeys } from '../errors.ts';
 import { createFrameGate, type FrameGate } from './frame-gate.ts';
 
@@ -47,6 +48,7 @@ export const forwardedMetadata = 'cartwheel-forwarded';
  * peer that is stopped, or a connection that is half open.
  */
 export const streamChannelOptions: ClientOptions = {
+  ...channelOptions,
   'grpc.max_receive_message_length': 64 * 1024 * 1024,
   'grpc.max_send_message_length': -1,
   'grpc.keepalive_time_ms': 5_000,
@@ -54,7 +56,6 @@ export const streamChannelOptions: ClientOptions = {
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 2_000,
   'grpc.enable_channelz': 0,
-  'grpc.use_local_subchannel_pool': 1,
   'grpc-node.flow_control_window': 4 * 1024 * 1024,
 };
 

@@ -1,0 +1,149 @@
+{{- define "cartwheel.name" -}}
+{{- $name := ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
+{{ $name | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "cartwheel.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{/* Of one component: (dict "root" $ "component" "storage"). */}}
+{{- define "cartwheel.selector" -}}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "cartwheel.labels" -}}
+{{ include "cartwheel.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- end }}
+
+{{/* What everybody gossips with first: membership, and the first storage nodes for when that is away. */}}
+{{- define "cartwheel.seeds" -}}
+{{- $name := include "cartwheel.name" . -}}
+{{ $name }}-membership-0.{{ $name }}-membership:7441,{{ $name }}-storage-0.{{ $name }}-storage:7411,{{ $name }}-storage-1.{{ $name }}-storage:7411
+{{- end }}
+
+{{/* Flags from a map of settings, in the order of their names. A whole number from YAML is a float, printed as 1e+06. */}}
+{{- define "cartwheel.flags" -}}
+{{- range $flag, $value := . }}
+{{- $text := ternary (int64 $value | toString) (toString $value) (and (kindIs "float64" $value) (eq (toString (float64 (int64 $value))) (toString $value))) }}
+- {{ printf "--%s=%s" $flag $text | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "cartwheel.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 1000
+runAsGroup: 1000
+fsGroup: 1000
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: { type: RuntimeDefault }
+{{- end }}
+
+{{- define "cartwheel.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: { drop: [ALL] }
+{{- end }}
+
+{{/*
+Startup waits for the process, ready for a ring; live asks only whether the process answers: it never depends on others.
+*/}}
+{{- define "cartwheel.probes" -}}
+startupProbe:
+  httpGet: { path: /startupz, port: admin }
+  periodSeconds: 1
+  failureThreshold: 300
+readinessProbe:
+  httpGet: { path: /readyz, port: admin }
+  periodSeconds: 2
+  timeoutSeconds: 3
+livenessProbe:
+  httpGet: { path: /livez, port: admin }
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+{{- end }}
+
+{{/* Where pods may run: (dict "root" $ "component" … "values" …). */}}
+{{- define "cartwheel.scheduling" -}}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.topologySpreadConstraints }}
+topologySpreadConstraints: {{- toYaml . | nindent 2 }}
+{{- else }}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: topology.kubernetes.io/zone
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "cartwheel.selector" . | nindent 8 }}
+{{- end }}
+{{- if .values.affinity }}
+affinity: {{- toYaml .values.affinity | nindent 2 }}
+{{- else }}
+affinity:
+  podAntiAffinity:
+    {{- if eq (dig "hostAntiAffinity" "preferred" .values) "required" }}
+    requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels: {{- include "cartwheel.selector" . | nindent 12 }}
+    {{- else }}
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector:
+            matchLabels: {{- include "cartwheel.selector" . | nindent 14 }}
+    {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "cartwheel.podMetadata" -}}
+labels:
+  {{- include "cartwheel.labels" . | nindent 2 }}
+  {{- with .values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+annotations:
+  prometheus.io/scrape: "true"
+  prometheus.io/port: {{ .adminPort | quote }}
+  {{- with .values.podAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{/* What no schema can say, each with the path of its key. */}}
+{{- define "cartwheel.check" -}}
+{{- $n := int .Values.ring.replicas }}
+{{- $q := int .Values.ring.partitions }}
+{{- if lt (int .Values.storage.replicas) $n }}
+{{- fail (printf "storage.replicas is %d and ring.replicas is %d: a ring of N replicas needs at least N nodes" (int .Values.storage.replicas) $n) }}
+{{- end }}
+{{- if ne (len (regexFindAll "1" (printf "%b" $q) -1)) 1 }}
+{{- fail (printf "ring.partitions is %d; it must be a power of two, for example 1024" $q) }}
+{{- end }}
+{{- if .Values.router.autoscaling.enabled }}
+{{- if lt (int .Values.router.autoscaling.maxReplicas) (int .Values.router.autoscaling.minReplicas) }}
+{{- fail (printf "router.autoscaling.maxReplicas is %d and router.autoscaling.minReplicas is %d" (int .Values.router.autoscaling.maxReplicas) (int .Values.router.autoscaling.minReplicas)) }}
+{{- end }}
+{{- end }}
+{{- $installed := lookup "apps/v1" "StatefulSet" .Release.Namespace (printf "%s-storage" (include "cartwheel.name" .)) }}
+{{- if $installed }}
+{{- if lt (int .Values.storage.replicas) (int $installed.spec.replicas) }}
+{{- fail (printf "storage.replicas is %d and %d nodes are installed: nodes cannot leave the ring yet, and those that were taken away would take their replicas with them" (int .Values.storage.replicas) (int $installed.spec.replicas)) }}
+{{- end }}
+{{- end }}
+{{- end }}

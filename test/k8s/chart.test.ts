@@ -1,0 +1,79 @@
+/** The chart without a cluster: what it makes, and what it refuses, by the path of the key. Needs helm. */
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { chart, done, isThere, run } from './tools.ts';
+
+const skip = (await isThere('helm')) ? false : 'there is no helm';
+let directory: string;
+
+before(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'cartwheel-chart-'));
+});
+after(() => rm(directory, { recursive: true, force: true }));
+
+const template = (...args: string[]) => run('helm', ['template', 'test', chart, '--kube-version', '1.30.0', ...args]);
+
+test('it passes helm lint --strict, with every values file of ci/', { skip }, async () => {
+  await done('helm', 'lint', '--strict', chart);
+  for (const file of await readdir(join(chart, 'ci'))) {
+    await done('helm', 'lint', '--strict', chart, '--values', join(chart, 'ci', file));
+    const { code, stdout, stderr } = await template('--values', join(chart, 'ci', file));
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /kind: StatefulSet/);
+  }
+});
+
+test('every container runs without rights, on a root file system that it cannot write', { skip }, async () => {
+  const { stdout } = await template('--values', join(chart, 'ci', 'strict.yaml'));
+  const count = (pattern: RegExp) => stdout.match(pattern)?.length ?? 0;
+  const containers = count(/imagePullPolicy:/g);
+  assert.equal(containers, 4);
+  assert.equal(count(/readOnlyRootFilesystem: true/g), containers);
+  assert.equal(count(/allowPrivilegeEscalation: false/g), containers);
+  assert.equal(count(/runAsNonRoot: true/g), containers);
+  assert.equal(count(/automountServiceAccountToken: false/g), 3 + containers);
+});
+
+test('whole numbers of a values file are written out', { skip }, async () => {
+  const file = join(directory, 'numbers.yaml');
+  await writeFile(file, 'storage: { config: { requests-max: 12000000, exchange-every: 5m } }\n');
+  const { stdout } = await template('--values', file);
+  assert.match(stdout, /"--exchange-every=5m"\n *- "--requests-max=12000000"/);
+});
+
+const refused: readonly (readonly [path: RegExp, values: string])[] = [
+  [/storage\.replicas is 2 and ring\.replicas is 3/, 'storage: { replicas: 2 }'],
+  [/ring\.partitions is 1000; it must be a power of two/, 'ring: { partitions: 1000 }'],
+  [/router\.autoscaling\.maxReplicas is 1/, 'router: { autoscaling: { enabled: true, maxReplicas: 1 } }'],
+  [/image[/.']*.*repositry/s, 'image: { repositry: x }'],
+  [/image[/.]pullPolicy/, 'image: { pullPolicy: Sometimes }'],
+  [/storage[/.]replicas/, 'storage: { replicas: three }'],
+  [/storage[/.]persistence[/.]size/, 'storage: { persistence: { size: plenty } }'],
+  [/storage.*hostAntiAffinity/s, 'storage: { hostAntiAffinity: always }'],
+  [/storage.*colour/s, 'storage: { colour: blue }'],
+  [/storage[/.]config/, 'storage: { config: { Bad_Flag: 1 } }'],
+  [/storage[/.]config/, 'storage: { config: { data: /elsewhere } }'],
+  [/storage[/.]podDisruptionBudget/, 'storage: { podDisruptionBudget: { minAvailable: 1 } }'],
+  [/storage[/.]terminationGracePeriodSeconds/, 'storage: { terminationGracePeriodSeconds: 0 }'],
+  [/router[/.]replicas/, 'router: { replicas: 0 }'],
+  [/router[/.]service[/.]type/, 'router: { service: { type: Public } }'],
+  [/router[/.]service[/.]port/, 'router: { service: { port: 70000 } }'],
+  [/membership[/.]replicas/, 'membership: { replicas: 2 }'],
+  [/networkPolicy[/.]enabled/, 'networkPolicy: { enabled: "yes" }'],
+  [/podMonitor[/.]interval/, 'podMonitor: { interval: often }'],
+  [/ring[/.]replicas/, 'ring: { replicas: 0 }'],
+  [/sotrage/, 'sotrage: { replicas: 3 }'],
+];
+
+for (const [path, values] of refused) {
+  test(`refused, with the path of the key: ${values}`, { skip }, async () => {
+    const file = join(directory, 'values.yaml');
+    await writeFile(file, `${values}\n`);
+    const { code, stderr } = await template('--values', file);
+    assert.notEqual(code, 0);
+    assert.match(stderr, path);
+  });
+}

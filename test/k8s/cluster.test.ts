@@ -1,0 +1,187 @@
+/**
+ * The chart on a real cluster: whatever KUBECONFIG names, with the image that CARTWHEEL_IMAGE names (REPOSITORY:TAG, where
+ * every node can get it). Clients write and read all the time; nothing they were told is written may be lost.
+ */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type CartwheelClient, connect } from '../../client/index.ts';
+import { chart, done, type Forward, forward, isThere, retried, run } from './tools.ts';
+
+const image = process.env.CARTWHEEL_IMAGE ?? '';
+const missing = process.env.KUBECONFIG === undefined || image === '';
+const skip = missing || !(await isThere('helm')) ? 'it needs KUBECONFIG, CARTWHEEL_IMAGE and helm' : false;
+const [repository = '', tag = ''] = image.split(/:(?=[^:/]*$)/);
+const namespace = 'cartwheel-test';
+const hangMs = 600_000;
+const storage = 'statefulset/cartwheel-storage';
+const settings = [
+  ...['--set', `image.repository=${repository}`, '--set', `image.tag=${tag}`, '--set', 'image.pullPolicy=Never'],
+  ...['--values', `${chart}/ci/small.yaml`, '--set', 'router.replicas=2'],
+];
+
+const kubectl = (...args: string[]) => done('kubectl', '-n', namespace, ...args);
+const helm = (command: string, ...args: string[]) => done('helm', '-n', namespace, command, 'cartwheel', ...args);
+const ready = async (what = storage) => void (await kubectl('rollout', 'status', what, '--timeout=300s'));
+const pods = async (component: string) =>
+  (await kubectl('get', 'pods', '-l', `app.kubernetes.io/component=${component}`, '-o', 'name')).trim().split('\n');
+
+let way: Forward;
+let client: CartwheelClient;
+
+before(async () => {
+  if (skip !== false) return;
+  await run('kubectl', ['delete', 'namespace', namespace, '--ignore-not-found', '--wait']);
+  await done('kubectl', 'create', 'namespace', namespace);
+  await done('kubectl', 'label', 'namespace', namespace, 'pod-security.kubernetes.io/enforce=restricted');
+});
+
+after(async () => {
+  await client?.close();
+  way?.stop();
+  if (skip === false) await run('kubectl', ['delete', 'namespace', namespace, '--wait=false']);
+});
+
+test('helm install: ready, in a namespace that enforces restricted pods', { skip, timeout: hangMs }, async (t) => {
+  const from = performance.now();
+  const notes = await helm('install', chart, ...settings);
+  await ready();
+  await ready('deployment/cartwheel-router');
+  t.diagnostic(`ready ${((performance.now() - from) / 1_000).toFixed(0)} s after helm install began`);
+  assert.match(notes, /storage nodes, 3 replicas of each key/);
+  way = await forward(namespace, 'service/cartwheel', 7400);
+  client = connect({ endpoints: [way.address] });
+});
+
+test('helm test passes, and the commands of the notes work as they are', { skip, timeout: hangMs }, async ({
+  signal,
+}) => {
+  await helm('test');
+  const notes = await done('helm', '-n', namespace, 'get', 'notes', 'cartwheel');
+  const commands = notes.split('\n').filter((line) => /^ +kubectl .* (put|get|status)\b/.test(line));
+  assert.equal(commands.length, 4);
+  for (const command of commands) {
+    const said = await retried(() => done('sh', '-c', command), signal);
+    if (command.includes('get cart-1')) assert.match(said, /1\. apple/);
+  }
+});
+
+/**
+ * Writes and reads while `work` goes on; afterwards everything that was acknowledged is there. An operation is tried
+ * again for as long as it takes, under one request id.
+ */
+async function underLoad(name: string, signal: AbortSignal, work: () => Promise<void>): Promise<number> {
+  let over = false;
+  const written: string[] = [];
+  const load = Array.from({ length: 4 }, async (_, worker) => {
+    for (let i = 0; !over; i++) {
+      const key = `${name} ${worker} ${i}`;
+      const requestId = Buffer.from(`${i} ${worker} ${name}`.slice(0, 32));
+      await retried(() => client.put(key, key, { timeoutMs: 5_000, requestId }), signal);
+      written.push(key);
+      await retried(() => client.get(key, { timeoutMs: 5_000 }), signal);
+      await pause(20);
+    }
+  });
+  try {
+    await work();
+  } finally {
+    over = true;
+    await Promise.all(load);
+  }
+  for (const key of written) {
+    const { siblings } = await retried(() => client.get(key), signal);
+    assert.deepEqual(
+      siblings.map(({ value }) => value.toString()),
+      [key],
+      `${key} was acknowledged`,
+    );
+  }
+  return written.length;
+}
+
+const events: readonly (readonly [string, () => Promise<void>])[] = [
+  [
+    'each storage pod is deleted with grace 0',
+    async () => {
+      for (const pod of await pods('storage')) {
+        await kubectl('delete', pod, '--grace-period=0', '--force');
+        await pause(1_000);
+        await ready();
+      }
+    },
+  ],
+  [
+    'the router pods are deleted',
+    async () => {
+      for (const pod of await pods('router')) {
+        await kubectl('delete', pod);
+        await ready('deployment/cartwheel-router');
+      }
+    },
+  ],
+  [
+    'membership is deleted',
+    async () => {
+      await kubectl('delete', 'pod', 'cartwheel-membership-0', '--grace-period=0', '--force');
+      await ready('statefulset/cartwheel-membership');
+    },
+  ],
+  [
+    'everything is upgraded, one after the other',
+    async () => {
+      const changed = ['storage', 'router', 'membership'].flatMap((of) => [
+        '--set',
+        `${of}.podAnnotations.upgraded=yes`,
+      ]);
+      await helm('upgrade', chart, ...settings, ...changed);
+      await ready();
+      await ready('deployment/cartwheel-router');
+      await ready('statefulset/cartwheel-membership');
+    },
+  ],
+  [
+    'all pods are killed at once',
+    async () => {
+      await kubectl('delete', 'pods', '--all', '--grace-period=0', '--force');
+      await pause(1_000);
+      await ready();
+      await ready('deployment/cartwheel-router');
+      await ready('statefulset/cartwheel-membership');
+    },
+  ],
+];
+
+for (const [name, work] of events) {
+  test(`nothing acknowledged is lost while ${name}`, { skip, timeout: hangMs }, async (t) => {
+    const written = await underLoad(name, t.signal, work);
+    t.diagnostic(`${written} writes acknowledged, 0 lost`);
+    assert.ok(written > 0);
+  });
+}
+
+test('fewer nodes are refused, with why, and nothing changes', { skip, timeout: hangMs }, async () => {
+  const before = await kubectl('get', storage, '-o', 'jsonpath={.spec.replicas} {.metadata.generation}');
+  const fewer = await run('helm', [
+    '-n',
+    namespace,
+    'upgrade',
+    'cartwheel',
+    chart,
+    ...settings,
+    '--set',
+    'storage.replicas=2',
+  ]);
+  assert.notEqual(fewer.code, 0);
+  assert.match(fewer.stderr, /storage\.replicas is 2/);
+  assert.equal(await kubectl('get', storage, '-o', 'jsonpath={.spec.replicas} {.metadata.generation}'), before);
+});
+
+test('helm uninstall leaves the volumes, and nothing else', { skip, timeout: hangMs }, async ({ signal }) => {
+  await helm('uninstall', '--wait');
+  await retried(async () => {
+    assert.equal((await kubectl('get', 'pods,services,statefulsets,deployments,pdb', '-o', 'name')).trim(), '');
+  }, signal);
+  const volumes = (await kubectl('get', 'pvc', '-o', 'name')).trim().split('\n');
+  assert.equal(volumes.length, 4);
+});

@@ -1,0 +1,84 @@
+/** kubectl and helm, as the tests of the chart use them. */
+import { execFile, spawn } from 'node:child_process';
+import { createServer } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+export const chart = fileURLToPath(new URL('../../helm/cartwheel', import.meta.url));
+
+export interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export function run(command: string, args: readonly string[]): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    execFile(command, args, { maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
+      if (error !== null && typeof error.code !== 'number') reject(error);
+      else resolve({ code: error === null ? 0 : (error.code as number), stdout, stderr });
+    });
+  });
+}
+
+/** What it prints. Throws what it says when it fails. */
+export async function done(command: string, ...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await run(command, args);
+  if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${stderr || stdout}`);
+  return stdout;
+}
+
+export async function isThere(command: string): Promise<boolean> {
+  return run(command, ['version']).then(
+    () => true,
+    () => false,
+  );
+}
+
+export interface Forward {
+  /** host:port on this machine. */
+  readonly address: string;
+  stop(): void;
+}
+
+/** A port of this machine that leads to the target for as long as there is one: begun again whenever it ends. */
+export async function forward(namespace: string, target: string, port: number): Promise<Forward> {
+  const local = await freePort();
+  let stopped = false;
+  let child: ReturnType<typeof spawn> | undefined;
+  const begin = () => {
+    if (stopped) return;
+    child = spawn('kubectl', ['-n', namespace, 'port-forward', target, `${local}:${port}`], { stdio: 'ignore' });
+    child.once('exit', () => void pause(200).then(begin));
+  };
+  begin();
+  return {
+    address: `127.0.0.1:${local}`,
+    stop() {
+      stopped = true;
+      child?.kill();
+    },
+  };
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** Until it succeeds; once the test has timed out, what it failed with last. */
+export async function retried<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (error instanceof TypeError || signal.aborted) throw error;
+      await pause(300);
+    }
+  }
+}
