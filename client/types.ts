@@ -10,7 +10,7 @@ export interface Sibling {
   readonly value: Buffer;
   /** The identity of the write; for people, and for `GetOptions.dots`. */
   readonly dot: string;
-  /** The coordinator's wall clock; never decides anything. */
+  /** The coordinator's wall clock; decides only where the last writer wins. */
   readonly writtenAt: Date;
   /** Until it expires; absent: it does not. */
   readonly ttlLeftMs?: number;

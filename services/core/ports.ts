@@ -8,7 +8,7 @@
 export interface Clock {
   /** Milliseconds, monotonic, with a fraction; the origin means nothing. */
   now(): number;
-  /** Milliseconds since 1970. Never decides anything. */
+  /** Milliseconds since 1970. Decides nothing but what has expired, and which write was last where the last writer wins. */
   wallNow(): number;
   /** Calls `run` once, about `ms` from now. Returns a function that cancels it. Not for single operations: see Deadlines. */
   after(ms: number, run: () => void): () => void;

@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type CartwheelClient, connect } from '../../client/index.ts';
-import { chart, done, type Forward, forward, isThere, retried, run } from './tools.ts';
+import { retried } from '../e2e/support.ts';
+import { chart, done, type Forward, forward, isThere, run } from './tools.ts';
 
 const image = process.env.CARTWHEEL_IMAGE ?? '';
 const missing = process.env.KUBECONFIG === undefined || image === '';

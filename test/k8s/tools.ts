@@ -70,15 +70,3 @@ function freePort(): Promise<number> {
     });
   });
 }
-
-/** Until it succeeds; once the test has timed out, what it failed with last. */
-export async function retried<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
-  for (;;) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (error instanceof TypeError || signal.aborted) throw error;
-      await pause(300);
-    }
-  }
-}

@@ -32,7 +32,7 @@ export interface Sibling {
   readonly dot: Dot;
   /** Of the put, empty where the client gave none; two attempts with one id are one write. */
   readonly requestId: Uint8Array;
-  /** The coordinator's wall clock; for people. */
+  /** The coordinator's wall clock: for people, and for last-writer.ts. */
   readonly writtenAtMs: number;
   /** From then on readers do not see it; fixed by the coordinator, by its wall clock. Absent: never. */
   readonly expiresAtMs?: number;
