@@ -129,6 +129,12 @@ test('a question about what is no node of the tree is refused', () => {
   assert.throws(() => differing(createDigestTree(12), { level: 12, nodes: many }), /at most 256/);
 });
 
+test('what is new is compared within half a minute, however rarely the rest is', () => {
+  const queue = createExchangeQueue(600_000, () => 0.99);
+  queue.setPairs([{ partition: 1, peer: 'a' }], 0);
+  assert.ok(queue.next(30_000, () => true) !== undefined);
+});
+
 test('each pair has its turn, one that is back at once, one that failed soon again', () => {
   const queue = createExchangeQueue(1_000, () => 0.5);
   queue.setPairs(

@@ -1,6 +1,6 @@
 /**
- * When this node compares which partition with whom. Every pair in turn, at random times, about once in `everyMs`; at
- * once when a node is back that was away, and again soon where a comparison failed or found a difference.
+ * When this node compares which partition with whom. Every pair in turn, at random times, about once in `everyMs`; soon
+ * where it is new to this process, or a comparison has failed; at once when a node is back that was away.
  *
  * A machine that takes `now` and random fractions; whoever runs it does the comparing.
  */
@@ -35,6 +35,8 @@ export interface ExchangeQueue {
   readonly pairs: Iterable<PairState>;
 }
 
+/** What this process has never compared is compared early: nobody else may know what this node has missed. */
+const firstMs = 30_000;
 /** What failed is tried again about this much later. */
 const againMs = 5_000;
 /** A node that is back opens its streams and gets its hints first. */
@@ -49,7 +51,8 @@ export function createExchangeQueue(everyMs: number, fraction: () => number): Ex
         pairs.map((pair) => {
           const name = nameOf(pair);
           const known = states.get(name);
-          const fresh = { ...pair, dueAt: now + fraction() * everyMs, comparedAt: undefined, differsSince: undefined };
+          const dueAt = now + fraction() * Math.min(everyMs, firstMs);
+          const fresh = { ...pair, dueAt, comparedAt: undefined, differsSince: undefined };
           return [name, known ?? fresh];
         }),
       );
