@@ -316,7 +316,9 @@ test('I3: the death of the committer thread fails the writes under way and all l
     const engine = await openRocks(directory, metrics);
     process.off('worker', note);
     await engine.write([put(text('k'), text('v'))], true);
-    const underWay = Array.from({ length: 200 }, (_, n) => engine.write([put(text(`k${n}`), bytes(n))], true));
+    // Large ones, so that no disk has them all before the thread is gone.
+    const value = new Uint8Array(512 * 1024);
+    const underWay = Array.from({ length: 200 }, (_, n) => engine.write([put(text(`k${n}`), value)], true));
     const settled = Promise.allSettled(underWay);
     assert.equal(threads.length, 1);
     await threads[0]?.terminate();
