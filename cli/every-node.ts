@@ -1,27 +1,29 @@
-/** What each storage node of the ring says of itself, asked one by one. */
+/** What each storage node of the ring says, asked one by one. */
 import type { CartwheelClient } from '../client/index.ts';
-import type { GetStatusResponse } from '../proto/gen/cartwheel/admin/v1/admin.ts';
 import { away } from './connection.ts';
 
-export interface NodeAnswer {
+export interface NodeAnswer<T> {
   readonly address: string;
-  readonly status: GetStatusResponse;
+  readonly answer: T;
 }
 
 /** In the order of their addresses; with why each of the others could not be asked. */
-export async function everyNode(client: CartwheelClient): Promise<{ statuses: NodeAnswer[]; unreachable: string[] }> {
+export async function everyNode<T>(
+  client: CartwheelClient,
+  ask: (address: string) => Promise<T>,
+): Promise<{ answers: NodeAnswer<T>[]; unreachable: string[] }> {
   const { nodes } = await client.ring();
-  const statuses: NodeAnswer[] = [];
+  const answers: NodeAnswer<T>[] = [];
   const unreachable: string[] = [];
   await Promise.all(
     nodes.map(async ({ address }) => {
       try {
-        statuses.push({ address, status: await client.status(address) });
+        answers.push({ address, answer: await ask(address) });
       } catch (error) {
         unreachable.push(away(address, error));
       }
     }),
   );
-  statuses.sort((a, b) => a.address.localeCompare(b.address, 'en', { numeric: true }));
-  return { statuses, unreachable: unreachable.sort() };
+  answers.sort((a, b) => a.address.localeCompare(b.address, 'en', { numeric: true }));
+  return { answers, unreachable: unreachable.sort() };
 }

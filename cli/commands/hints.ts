@@ -40,8 +40,8 @@ Examples:
     .action(async (_: object, command: Command) => {
       const settings = settingsOf(command);
       await withClient(settings, async (client) => {
-        const { statuses, unreachable } = await everyNode(client);
-        const rows = statuses.flatMap(({ address, status }) => status.hints.map((hint) => ({ address, hint })));
+        const { answers, unreachable } = await everyNode(client, (address) => client.status(address));
+        const rows = answers.flatMap(({ address, answer }) => answer.hints.map((hint) => ({ address, hint })));
         if (settings.output === 'json') await write(json({ hints: rows.map(asJson), unreachable }));
         else await write(rows.length === 0 ? 'nothing is owed to any node\n' : table(columns, rows.map(cells)));
         if (unreachable.length > 0)

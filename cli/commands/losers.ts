@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { CartwheelClient, Loser } from '../../client/index.ts';
-import { away, withClient } from '../connection.ts';
+import { withClient } from '../connection.ts';
+import { everyNode } from '../every-node.ts';
 import { bytesField, json, plural, preview, table, write } from '../output.ts';
 import { Problem } from '../problem.ts';
 import { type Settings, settingsOf } from '../settings.ts';
@@ -55,26 +56,18 @@ Examples:
 
 /** One loss a key and dot, as the node tells it that learned of it first. */
 async function ask(client: CartwheelClient, { namespace }: Settings, key: Buffer | undefined, limit: number) {
-  const { nodes } = await client.ring();
   const losers = new Map<string, Loser>();
-  const unreachable: string[] = [];
-  await Promise.all(
-    nodes.map(async ({ address }) => {
-      try {
-        let left = limit;
-        for await (const loser of client.losers(address, { namespace, key })) {
-          const name = `${loser.key.toString('latin1')} ${loser.dot}`;
-          const known = losers.get(name);
-          if (known === undefined || loser.lostAt < known.lostAt) losers.set(name, loser);
-          if (--left === 0) break;
-        }
-      } catch (error) {
-        unreachable.push(away(address, error));
-      }
-    }),
-  );
+  const { unreachable } = await everyNode(client, async (address) => {
+    let left = limit;
+    for await (const loser of client.losers(address, { namespace, key })) {
+      const name = `${loser.key.toString('latin1')} ${loser.dot}`;
+      const known = losers.get(name);
+      if (known === undefined || loser.lostAt < known.lostAt) losers.set(name, loser);
+      if (--left === 0) break;
+    }
+  });
   const sorted = [...losers.values()].sort((a, b) => a.lostAt.getTime() - b.lostAt.getTime());
-  return { losers: sorted.slice(0, limit), unreachable: unreachable.sort() };
+  return { losers: sorted.slice(0, limit), unreachable };
 }
 
 function cells({ lostAt, key, value, dot, lostTo }: Loser): string[] {

@@ -37,9 +37,9 @@ Examples:
     .action(async (_: object, command: Command) => {
       const settings = settingsOf(command);
       await withClient(settings, async (client) => {
-        const { statuses, unreachable } = await everyNode(client);
-        const rows = statuses.flatMap(({ address, status }) =>
-          status.repair === undefined ? [] : [{ address, repair: status.repair }],
+        const { answers, unreachable } = await everyNode(client, (address) => client.status(address));
+        const rows = answers.flatMap(({ address, answer }) =>
+          answer.repair === undefined ? [] : [{ address, repair: answer.repair }],
         );
         if (settings.output === 'json') {
           await write(json({ nodes: rows.map(({ address, repair }) => ({ address, ...repair })), unreachable }));

@@ -31,8 +31,8 @@ Asks every storage node of the ring. Exits with 1 when one cannot be asked.`,
     .action(async (_: object, command: Command) => {
       const settings = settingsOf(command);
       await withClient(settings, async (client) => {
-        const { statuses, unreachable } = await everyNode(client);
-        const rows = statuses.flatMap(({ address, status }) => status.tasks.map((task) => ({ address, task })));
+        const { answers, unreachable } = await everyNode(client, (address) => client.status(address));
+        const rows = answers.flatMap(({ address, answer }) => answer.tasks.map((task) => ({ address, task })));
         if (settings.output === 'json') {
           await write(json({ tasks: rows.map(({ address, task }) => ({ address, ...task })), unreachable }));
         } else {

@@ -87,15 +87,18 @@ async function write(
     if (hintedFor !== '') node.metrics.standIns.add(1);
     const sync = isSynced(id);
     const onSilent = () => {
-      const next = standIns.replace(id, reachable);
-      if (next === undefined) return;
-      node.extra.charge();
-      quorum.ask(next, send(next));
+      const next = replace(id);
+      if (next !== undefined) quorum.ask(next, send(next));
     };
     await node.peers.replica(id).write({ ...message, sync, buffered: !sync, hintedFor, onSilent });
     standIns.acknowledged(id);
   };
-  const reachable = (id: string) => node.peers.reachable(id);
+  /** The fallback that takes the place of one that failed or is silent; undefined where nobody is left. */
+  const replace = (id: string) => {
+    const next = standIns.replace(id, (other) => node.peers.reachable(other));
+    if (next !== undefined) node.extra.charge();
+    return next;
+  };
   const quorum: Quorum<void> = gatherQuorum({
     needed: request.w,
     deadline,
@@ -105,10 +108,8 @@ async function write(
     onFailure(nodeId, error) {
       node.metrics.replicaFailed(nodeId, 'write', error);
       if (nodeId === node.id || node.clock.now() >= deadline) return undefined;
-      const next = standIns.replace(nodeId, reachable);
-      if (next === undefined) return undefined;
-      node.extra.charge();
-      return [next, send(next)];
+      const next = replace(nodeId);
+      return next === undefined ? undefined : [next, send(next)];
     },
   });
   void quorum.over.then(() => owe(node, place, storageKey, held, standIns.unmet()));

@@ -13,7 +13,7 @@ import { createDigestTree, type DigestTree, leafOf } from '../core/merkle/digest
 import { recordDigest } from '../core/merkle/record-digest.ts';
 import type { Hash64, Log, Metrics, Mutation, StorageEngine } from '../core/ports.ts';
 import type { KeyRecord } from '../core/versioning/record.ts';
-import type { RecordStore } from './record-store.ts';
+import { nameOf, type RecordStore } from './record-store.ts';
 
 const pageRecords = 512;
 /** A block that cannot be read now may be repaired by then. */
@@ -209,8 +209,4 @@ export function createDigests({ engine, records, hash, log, metrics, depth, afte
     }
     return writer.bytes;
   }
-}
-
-function nameOf(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
 }

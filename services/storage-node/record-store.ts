@@ -512,7 +512,8 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
   };
 }
 
-function nameOf(key: Uint8Array): string {
+/** A key as the key of a map. */
+export function nameOf(key: Uint8Array): string {
   return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
 }
 

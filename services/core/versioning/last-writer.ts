@@ -10,7 +10,7 @@
  * I3 To drop a sibling here or in `merge` because a later one lives would lose values: that later one may be replaced
  *    already, elsewhere, by a write that its context made and not its time.
  */
-import { compareDots } from './causal-context.ts';
+import { compareDots, sameDot } from './causal-context.ts';
 import { type KeyRecord, type Sibling, sameBytes } from './record.ts';
 
 /** When a write of the key is to have been written (I1), milliseconds since 1970. */
@@ -31,9 +31,9 @@ export function withoutBeaten(siblings: readonly Sibling[]): readonly Sibling[] 
 export function newlyBeaten(before: KeyRecord, after: KeyRecord): readonly Beaten[] {
   const latest = latestOf(after.siblings);
   if (latest === undefined || after.siblings.length === 1) return none;
-  const known = new Set(beatenIn(before.siblings).map(({ dot }) => `${dot.actor}:${dot.counter}`));
+  const known = beatenIn(before.siblings);
   return beatenIn(after.siblings)
-    .filter(({ dot }) => !known.has(`${dot.actor}:${dot.counter}`))
+    .filter(({ dot }) => !known.some((other) => sameDot(other.dot, dot)))
     .map((loser) => ({ loser, winner: latest }));
 }
 
