@@ -17,7 +17,8 @@
  *   by row:  the places of each row that nobody in it may keep: owners that leave, and owners too many on
  *            one host or zone.
  * With a host for each node it is reached. In odd layouts, where rows and loads bind together, it may be out of
- * reach; there about one change in forty moves more than 1.1 times as much, by less than 5% of all replicas.
+ * reach; there about one change in two hundred moves more than 1.1 times as much, hardly ever by more than 5% of all
+ * replicas.
  */
 import { levelLoads, undoMoves } from './claim-chains.ts';
 import { evenLoads } from './claim-loads.ts';
