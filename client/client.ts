@@ -165,7 +165,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
         require: undefined,
       };
       const { context: next, siblings, receipt } = await run('put', put.key, { put }, options);
-      return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined } };
+      return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };
     },
 
     async delete(key, context, options = {}) {
@@ -180,7 +180,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
         attempt: 0,
       };
       const { context: next, siblings, receipt } = await run('delete', request.key, { delete: request }, options);
-      return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined } };
+      return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };
     },
 
     async update(key, merge, options = {}) {

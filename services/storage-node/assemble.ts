@@ -11,6 +11,7 @@ import type { Checksum32, Clock, Hash64, Log, Metrics, Random, StorageEngine } f
 import { createExtraBudget } from '../core/quorum/extra-budget.ts';
 import type { Peers } from '../core/quorum/peers.ts';
 import { requestLimits } from '../core/requests/limits.ts';
+import { createFences } from '../core/ring/fences.ts';
 import type { Ring } from '../core/ring/ring.ts';
 import { type Background, backgroundLimits, createBackground } from './background.ts';
 import { createCoordinatorMetrics } from './coordinator-metrics.ts';
@@ -19,11 +20,13 @@ import { answerExchange } from './exchange.ts';
 import { createExchanges, type Exchanges } from './exchanges.ts';
 import { createHandoff, type Handoff } from './handoff.ts';
 import { createHintBook } from './hints.ts';
+import { createLeftovers } from './leftovers.ts';
 import { createLocalReplica } from './local-replica.ts';
 import { createLoserLedger } from './losers.ts';
 import { type StorageNode, wallMs } from './node.ts';
 import { type BufferLimits, createRecordStore, type RecordStore } from './record-store.ts';
 import { createRequestTable } from './request-table.ts';
+import { createTransfers, type Transfers } from './transfers.ts';
 import { createVerification, type Verification } from './verification.ts';
 
 /** Extra requests that may be saved up: enough for the reads in flight when one node stops. */
@@ -59,6 +62,8 @@ export interface StorageNodePorts {
   /** For what is acknowledged from memory; the usual ones where it is not given. */
   readonly buffer?: BufferLimits;
   ring(): Ring | undefined;
+  /** See node.ts. */
+  learnRing(nodeId: string): Promise<void>;
   /** As gossip knows it now. */
   namespace(name: string): Namespace | undefined;
   /** The disk failed: what was acknowledged is in doubt, and nothing may be acknowledged any more. */
@@ -69,6 +74,9 @@ export interface AssembledNode extends StorageNode {
   readonly handoff: Handoff;
   readonly exchanges: Exchanges;
   readonly verification: Verification;
+  readonly transfers: Transfers;
+  /** To be told of each ring that this node goes over to, before an operation is placed by it. */
+  follow(ring: Ring): void;
   /** Takes up what the last run left. Before it resolves nothing may be asked of the node. */
   open(): Promise<void>;
   /** Nothing is begun any more; resolves when everything that was changed is written. */
@@ -104,11 +112,15 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     onOwed: (nodeId, by) => hints.changed(nodeId, by),
   });
   const background: Background = createBackground(clock, metrics, ports.background ?? backgroundLimits);
+  const fences = createFences();
   const coordinatorMetrics = createCoordinatorMetrics(metrics, log);
   const node: StorageNode = {
     id,
     lineage: ports.lineage ?? (() => engine.lineage),
     ring: () => ports.ring(),
+    learnRing: (nodeId) => ports.learnRing(nodeId),
+    fences,
+    leftovers: createLeftovers(),
     engine,
     store,
     hints,
@@ -117,9 +129,9 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     digests,
     background,
     replica: createLocalReplica({
-      ...{ id, store, records, clock, hints, requests, losers, metrics: coordinatorMetrics },
+      ...{ id, store, records, clock, hints, requests, losers, fences, metrics: coordinatorMetrics },
       ring: () => ports.ring(),
-      exchange: (request) => answerExchange({ digests, store }, request),
+      exchange: (request) => answerExchange(node, request),
     }),
     peers,
     records,
@@ -132,6 +144,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   };
   const handoff = createHandoff(node);
   const exchanges = createExchanges(node, background, metrics, ports.exchangeEveryMs);
+  const transfers = createTransfers(node, background, metrics);
   const verification = createVerification({
     ...{ digests, store, background, clock, metrics },
     everyMs: ports.verifyEveryMs,
@@ -141,6 +154,11 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     handoff,
     exchanges,
     verification,
+    transfers,
+    follow(ring) {
+      fences.follow(ring);
+      transfers.follow(ring);
+    },
     async open() {
       await requests.open();
       await losers.open();
@@ -149,6 +167,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     },
     async close() {
       exchanges.stop();
+      transfers.stop();
       verification.stop();
       handoff.stop();
       losers.stop();

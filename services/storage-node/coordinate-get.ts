@@ -12,7 +12,7 @@ import { encodeDuration } from '../core/codec/duration.ts';
 import type { Alarm } from '../core/deadlines.ts';
 import { Failure } from '../core/failure.ts';
 import type { ValidGet } from '../core/requests/validate.ts';
-import type { RingNode } from '../core/ring/ring.ts';
+import { epochOf, type RingNode } from '../core/ring/ring.ts';
 import { includes, join, printDot } from '../core/versioning/causal-context.ts';
 import { agree, emptyRecord, type KeyRecord, merge, type Sibling, visibleSiblings } from '../core/versioning/record.ts';
 import { notEnoughReplicas, type Place, readersOf, replicaOn, type StorageNode, wallMs } from './node.ts';
@@ -104,7 +104,7 @@ export function readHomes(
   get: Pick<ValidGet, 'storageKey' | 'r'>,
   deadline: number,
 ): Promise<Quorum<ReplicaCopy>> {
-  return readFrom(node, place, readersOf(node, place, true), get, deadline);
+  return readFrom(node, place, readersOf(node, place, true), get, deadline, get.r, undefined, undefined);
 }
 
 async function readFrom(
@@ -117,6 +117,8 @@ async function readFrom(
   atOnce = r,
   /** Whether R answers say enough; where they do not, all that can be asked are, for a while. */
   saysEnough?: (answers: readonly ReadAnswer[]) => boolean,
+  /** Undefined: whatever rings they know. */
+  epoch: number | undefined = epochOf(place.ring.version),
 ): Promise<Quorum<ReplicaCopy>> {
   if (readers.length < r) throw notEnoughReplicas(place, r, readers.length);
   const decode = decoder(node);
@@ -124,7 +126,7 @@ async function readFrom(
     const more = askInstead();
     if (more !== undefined) quorum.ask(...more);
   };
-  const message = { key: storageKey, deadline, onSilent };
+  const message = { key: storageKey, deadline, onSilent, ...(epoch !== undefined && { epoch }) };
   const read = async ({ id }: RingNode) => decode(await replicaOn(node, id).read(message));
   const ask = (reader: RingNode) => [reader.id, read(reader)] as const;
   let asked = atOnce;
@@ -167,6 +169,7 @@ async function readFrom(
   const outcome = await (patience === undefined ? quorum.outcome : Promise.race([quorum.outcome, patience.promise]));
   hedge.cancel();
   alarm?.cancel();
+  if (quorum.moved !== undefined) throw quorum.moved;
   if (quorum.answers.length >= r) return quorum;
   if (outcome === 'impossible') throw notEnoughReplicas(place, r, quorum.answers.length);
   throw new Failure('DEADLINE', `${quorum.answers.length} of ${r} replicas had answered when the deadline passed`);

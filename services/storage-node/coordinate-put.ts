@@ -4,6 +4,7 @@
  *   a second attempt: ask whether the write is known →
  *   select the first N that can be reached → change the own record, minting a dot → send the record to the others
  *   → in place of one that fails or is silent, the next fallback → answer at W → what is still under way goes on
+ *   → where a replica knows a newer ring, once more by that one, with the same dot
  *   → a home that nobody has it for is owed it by this node
  *
  * I1 The dot is in the overlay before it is sent anywhere (record-store.ts, I2).
@@ -15,15 +16,27 @@
  */
 import type { DeleteResponse, PutResponse, Receipt } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../core/failure.ts';
+import { RingMoved } from '../core/quorum/peers.ts';
 import type { RequestLimits } from '../core/requests/limits.ts';
 import type { ValidPut, ValidWrite } from '../core/requests/validate.ts';
+import { currentRing } from '../core/ring/current-ring.ts';
+import { epochOf } from '../core/ring/ring.ts';
 import { type Dot, printDot } from '../core/versioning/causal-context.ts';
 import { answerContext, visibleSiblings } from '../core/versioning/record.ts';
 import { applyDelete, applyKnown, applyPut, type Copy, type Written } from '../core/versioning/write.ts';
-import { notEnoughReplicas, type Place, type StorageNode, selectWriters, wallMs } from './node.ts';
+import {
+  learnNewerRing,
+  notEnoughReplicas,
+  type Place,
+  placeOf,
+  type StorageNode,
+  selectWriters,
+  wallMs,
+} from './node.ts';
+import { writeToPending } from './pending-owners.ts';
 import { checkPlacement, isPlaced, unmet, whoSyncs } from './placement.ts';
 import { gatherQuorum, type Quorum } from './quorum.ts';
-import { recall } from './recall.ts';
+import { type KnownWrite, recall } from './recall.ts';
 import type { Changed, Held, Next } from './record-store.ts';
 import { createStandIns, type StandIns } from './stand-ins.ts';
 
@@ -50,8 +63,31 @@ async function write(
   applyNew: (copy: Copy) => Written,
 ): Promise<PutResponse> {
   const isRetry = request.attempt > 0 && request.requestId.length > 0;
-  const known = isRetry ? await recall(node, place, request, deadline) : undefined;
-  const apply = known === undefined ? applyNew : (copy: Copy) => applyKnown(copy, known);
+  let known = isRetry ? await recall(node, place, request, deadline) : undefined;
+  let isMinted = false;
+  for (let at = place; ; at = placeOf(currentRing(node), request.storageKey)) {
+    const apply = known === undefined ? applyNew : (copy: Copy) => applyKnown(copy, known as KnownWrite);
+    try {
+      return await writeAt(node, at, request, deadline, apply, (made) => {
+        known = made;
+        isMinted = true;
+      });
+    } catch (error) {
+      if (isMinted && error instanceof RingMoved && node.clock.now() < deadline) await learnNewerRing(node, at, error);
+      else throw isMinted ? withUnknownOutcome(error) : error;
+    }
+  }
+}
+
+/** Throws RingMoved where the place is out of date; after `onMade` the write is to be tried elsewhere as one that is known. */
+async function writeAt(
+  node: StorageNode,
+  place: Place,
+  request: ValidWrite,
+  deadline: number,
+  apply: (copy: Copy) => Written,
+  onMade: (made: KnownWrite) => void,
+): Promise<PutResponse> {
   const selection = selectWriters(node, place, request);
   const { chosen, spare } = selection;
   if (chosen.length + spare.length < request.w) throw notEnoughReplicas(place, request.w, chosen.length + spare.length);
@@ -63,7 +99,9 @@ async function write(
 
   const { storageKey, requestId } = request;
   let written: Written | undefined;
+  const epoch = epochOf(place.ring.version);
   const change = (own: Held): Next | undefined => {
+    if (epoch < node.fences.of(place.partition)) throw new RingMoved(node.id);
     written = apply(own);
     if (!written.fresh) return changedOnly(own, owing(node, place, own, standIns.homeOf(node.id)));
     const { birth, record } = written.copy;
@@ -76,11 +114,13 @@ async function write(
   };
   const { held, committed } = await changeInTime(node, storageKey, deadline, change, isSynced(node.id));
   const { dot, entriesCut } = written as unknown as Written;
+  onMade({ dot, record: held.record });
   node.metrics.entriesCut.add(entriesCut);
   if (standIns.homeOf(node.id) !== undefined) node.metrics.coordinatedByFallback.add(1);
 
   const remembered = requestId.length === 0 ? undefined : { id: requestId, dot };
-  const message = { key: storageKey, record: held.bytes as Uint8Array, request: remembered, deadline };
+  const message = { key: storageKey, record: held.bytes as Uint8Array, request: remembered, deadline, epoch };
+  const pending = writeToPending(node, place, { ...message, sync: synced === 'all', buffered: synced !== 'all' });
   // Async: a node that left the ring since then has failed, and throws here.
   const send = async (id: string) => {
     const hintedFor = standIns.homeOf(id) ?? '';
@@ -112,10 +152,16 @@ async function write(
       return next === undefined ? undefined : [next, send(next)];
     },
   });
-  void quorum.over.then(() => owe(node, place, storageKey, held, standIns.unmet()));
+  void Promise.all([quorum.over, pending.over]).then(() => {
+    return owe(node, place, storageKey, held, [...standIns.unmet(), ...pending.missed()]);
+  });
 
   const outcome = await quorum.outcome;
+  if (outcome === 'moved') throw quorum.moved;
+  await pending.settled;
   const receipt = receiptOf(quorum, place, dot, standIns, isSynced);
+  receipt.acks.push(...pending.acks(synced === 'all'));
+  receipt.pendingMissed = pending.missed();
   if (outcome === 'impossible') throw unmet(place, request, receipt);
   if (outcome === 'late') {
     const message = `${quorum.answers.length} of ${request.w} replicas had acknowledged when the deadline passed`;
@@ -210,9 +256,26 @@ function receiptOf(
   const zoneOf = (nodeId: string) => preference.find(({ id }) => id === nodeId)?.zone ?? '';
   return {
     acks: quorum.answers.map(({ nodeId }) => {
-      return { nodeId, zone: zoneOf(nodeId), durable: isSynced(nodeId), hintedFor: standIns.homeOf(nodeId) ?? '' };
+      return {
+        nodeId,
+        zone: zoneOf(nodeId),
+        durable: isSynced(nodeId),
+        hintedFor: standIns.homeOf(nodeId) ?? '',
+        pending: false,
+      };
     }),
     dot: printDot(dot),
     ring: ring.version,
+    pendingMissed: [],
   };
+}
+
+/** I2. */
+function withUnknownOutcome(error: unknown): unknown {
+  if (error instanceof RingMoved) {
+    const message = 'the ring changed while it was written, and the deadline passed';
+    return new Failure('DEADLINE', message, { outcome: 'UNKNOWN' });
+  }
+  if (!(error instanceof Failure) || error.outcome === 'UNKNOWN') return error;
+  return new Failure(error.reason, error.message, { ...error.details, outcome: 'UNKNOWN' });
 }

@@ -1,5 +1,7 @@
 import type { CounterHandle, HistogramHandle, Log, Metrics } from '../core/ports.ts';
 
+export type ReplicaWork = 'read' | 'write' | 'repair' | 'handoff' | 'exchange' | 'transfer';
+
 export interface CoordinatorMetrics {
   readonly entriesCut: CounterHandle;
   readonly hedges: CounterHandle;
@@ -14,7 +16,7 @@ export interface CoordinatorMetrics {
   readonly standIns: CounterHandle;
   readonly recalled: CounterHandle;
   readonly coordinatedByFallback: CounterHandle;
-  replicaFailed(nodeId: string, what: 'read' | 'write' | 'repair' | 'handoff' | 'exchange', error: unknown): undefined;
+  replicaFailed(nodeId: string, what: ReplicaWork, error: unknown): undefined;
 }
 
 export function createCoordinatorMetrics(metrics: Metrics, log: Log): CoordinatorMetrics {
@@ -26,6 +28,7 @@ export function createCoordinatorMetrics(metrics: Metrics, log: Log): Coordinato
     repair: failed('repair'),
     handoff: failed('handoff'),
     exchange: failed('exchange'),
+    transfer: failed('transfer'),
   };
   const operation = (name: string) =>
     metrics.histogram('cartwheel_operation_seconds', 'Operations coordinated here, from their arrival to the answer', {

@@ -22,6 +22,7 @@ import { createWalk, differing, isAscending, nodesMax } from '../core/merkle/wal
 import type { Replica } from '../core/quorum/peers.ts';
 import { isStorageKey, STORAGE_KEY_BYTES } from '../core/ring/storage-key.ts';
 import type { StorageNode } from './node.ts';
+import { checkRecords, listRecords } from './record-lists.ts';
 
 const keysMax = 256;
 /** Leaves that are listed at once: at ten records each about a thousand keys. */
@@ -105,7 +106,10 @@ export async function exchange(
 
   async function mend(keys: readonly Unequal[]): Promise<void> {
     const deadline = () => node.clock.now() + writeTimeoutMs;
-    for await (const records of fetched(peer, keys)) {
+    for await (const records of fetchRecords(
+      peer,
+      keys.map(({ key }) => key),
+    )) {
       await admit(
         records.length,
         records.reduce((sum, { record }) => sum + record.length, 0),
@@ -148,9 +152,25 @@ export async function exchange(
 
 /** Answers one step. Throws Failure OPERATION_INVALID for what makes no sense. */
 export async function answerExchange(
-  node: Pick<StorageNode, 'digests' | 'store'>,
-  { compare: comparison, list, fetch }: ExchangeRequest,
+  node: Pick<StorageNode, 'digests' | 'ring' | 'store' | 'validation'>,
+  { compare: comparison, list, fetch, listRecords: listing, checkRecords: check }: ExchangeRequest,
 ): Promise<ExchangeResponse> {
+  const { min, max } = STORAGE_KEY_BYTES;
+  const areKeys = (keys: readonly Uint8Array[]) =>
+    keys.length <= keysMax && keys.every((key) => key.length >= min && key.length <= max);
+  if (listing !== undefined) {
+    const isPartition = listing.partitions > 0 && listing.partition < listing.partitions;
+    if (!isPartition || listing.from.length > max) throw invalid('list_records');
+    return { ...nothing, ...(await listRecords(node, listing)) };
+  }
+  if (check !== undefined) {
+    if (!areKeys(check.keys)) throw invalid('check_records');
+    return { ...nothing, kept: await checkRecords(node, check) };
+  }
+  if (fetch !== undefined) {
+    if (!areKeys(fetch.keys)) throw invalid('fetch');
+    return { ...nothing, records: await recordsOf(node.store, fetch.keys) };
+  }
   if (!node.digests.ready) return { ...nothing, building: true };
   if (comparison !== undefined) {
     const { tree } = node.digests;
@@ -168,19 +188,21 @@ export async function answerExchange(
     const { entries, listed } = await listLeaves(node, leaves, listedKeysMax);
     return { ...nothing, leavesListed: listed, entries };
   }
-  const { min, max } = STORAGE_KEY_BYTES;
-  if (fetch === undefined || fetch.keys.length > keysMax) throw invalid('fetch');
-  if (fetch.keys.some((key) => key.length < min || key.length > max)) throw invalid('fetch');
+  throw invalid('nothing');
+}
+
+/** As many of them as fit in one answer. */
+async function recordsOf(store: StorageNode['store'], keys: readonly Uint8Array[]): Promise<Buffer[]> {
   const records: Buffer[] = [];
   let bytes = 0;
-  for (const key of fetch.keys) {
+  for (const key of keys) {
     if (bytes > fetchedBytesMax) break;
     // One that is not whole is counted by the store. Said to be none, it gets what the other one has (I3).
-    const record = await node.store.read(key).catch(() => undefined);
+    const record = await store.read(key).catch(() => undefined);
     bytes += record?.length ?? 0;
     records.push((record as Buffer) ?? Buffer.alloc(0));
   }
-  return { ...nothing, records };
+  return records;
 }
 
 const nothing: ExchangeResponse = {
@@ -189,10 +211,14 @@ const nothing: ExchangeResponse = {
   leavesListed: 0,
   entries: [],
   records: [],
+  behind: false,
+  kept: [],
+  next: Buffer.alloc(0),
 };
 
-function requestOf(part: Partial<ExchangeRequest>): ExchangeRequest {
-  return { compare: undefined, list: undefined, fetch: undefined, ...part };
+export function requestOf(part: Partial<ExchangeRequest>): ExchangeRequest {
+  const none = { compare: undefined, list: undefined, fetch: undefined };
+  return { ...none, listRecords: undefined, checkRecords: undefined, ...part };
 }
 
 function invalid(part: string): Failure {
@@ -246,14 +272,14 @@ function compare(ours: readonly KeyDigest[], theirs: readonly KeyDigest[]): Uneq
   return unequal;
 }
 
-interface Fetched {
+export interface Fetched {
   readonly key: Uint8Array;
   readonly record: Uint8Array;
 }
 
 /** Their records, as many at a time as come in one answer. */
-async function* fetched(peer: Replica, keys: readonly Unequal[]): AsyncGenerator<readonly Fetched[]> {
-  for (let left = keys.map(({ key }) => Buffer.from(key)); left.length > 0; ) {
+export async function* fetchRecords(peer: Replica, keys: readonly Uint8Array[]): AsyncGenerator<readonly Fetched[]> {
+  for (let left = keys.map((key) => Buffer.from(key)); left.length > 0; ) {
     const { records } = await peer.exchange(requestOf({ fetch: { keys: left } }));
     if (records.length === 0 || records.length > left.length)
       throw new Failure('INTERNAL', `${records.length} of ${left.length} records were fetched`);

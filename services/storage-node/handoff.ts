@@ -10,10 +10,12 @@
  * I3 A record goes with its last hint where this node is no home of it, in the same step (record-store.ts, I1). Its
  *    birth goes with it: the next write of the key here gets a new one (core/versioning/birth.ts).
  * I4 While nothing is owed there is no timer.
+ * I5 Where the ring has given the partition to others meanwhile, the hint goes and the record stays: it is handed back to
+ *    those that own it now (transfers.ts), or compared with them (exchanges.ts) where this node is one of them.
  */
 import { hintsOf, parseHintKey } from '../core/codec/hint.ts';
 import { sameBytes } from '../core/versioning/record.ts';
-import { placeOf, type StorageNode } from './node.ts';
+import { isServedBy, type Place, placeOf, type StorageNode } from './node.ts';
 import { type Held, type Next, nothingHeld } from './record-store.ts';
 
 /** Records in flight to one node: few, because foreground writes use the same stream. */
@@ -98,6 +100,12 @@ export function createHandoff(node: StorageNode): Handoff {
   async function deliver(nodeId: string, key: Uint8Array): Promise<void> {
     const { held: sent } = await store.change(key, () => undefined, false);
     if (sent.bytes === undefined || !sent.owed.includes(nodeId)) return;
+    const place = placeNow(key);
+    if (place !== undefined && !isServedBy(place, nodeId)) {
+      if (!isServedBy(place, node.id)) node.leftovers.add(place.partition);
+      await store.change(key, (now) => withoutOwed(now, nodeId), false);
+      return;
+    }
     const deadline = clock.now() + writeTimeoutMs;
     await peers.replica(nodeId).write({ key, record: sent.bytes, sync: true, hintedFor: '', deadline });
     await store.change(key, (now) => withoutHint(now, sent, nodeId, key), false);
@@ -112,11 +120,20 @@ export function createHandoff(node: StorageNode): Handoff {
     return owed.length === 0 && !belongsHere(key) ? nothingHeld : { ...now, owed };
   }
 
-  function belongsHere(key: Uint8Array): boolean {
+  /** I5. */
+  function withoutOwed(now: Held, nodeId: string): Next | undefined {
+    return now.owed.includes(nodeId) ? { ...now, owed: now.owed.filter((id) => id !== nodeId) } : undefined;
+  }
+
+  function placeNow(key: Uint8Array): Place | undefined {
     const ring = node.ring();
-    if (ring === undefined) return true;
-    const { homes, partition } = placeOf(ring, key);
-    return homes.some(({ id }) => id === node.id) || hints.isMarked(partition);
+    return ring && placeOf(ring, key);
+  }
+
+  function belongsHere(key: Uint8Array): boolean {
+    const place = placeNow(key);
+    if (place === undefined || isServedBy(place, node.id)) return true;
+    return hints.isMarked(place.partition) || node.leftovers.has(place.partition);
   }
 
   peers.onReachable((nodeId) => {

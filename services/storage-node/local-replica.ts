@@ -3,13 +3,15 @@
  *
  * I1 A record that belongs elsewhere is stored only for a home that it is then owed to, or where one of the key is
  *    kept for a home already: what nobody would ever take away again must not come.
+ * I2 What was placed by a ring that is behind the fence of the partition is refused (core/ring/fences.ts).
  */
 import { decodeStored, type RecordCodec, recordChecksum } from '../core/codec/record.ts';
 import { Failure } from '../core/failure.ts';
 import type { Clock } from '../core/ports.ts';
-import type { RememberedRequest, Replica, ScannedKey } from '../core/quorum/peers.ts';
+import { type RememberedRequest, type Replica, RingMoved, type ScannedKey } from '../core/quorum/peers.ts';
+import type { Fences } from '../core/ring/fences.ts';
 import { partitionOfStorageKey } from '../core/ring/partition.ts';
-import { isHome, nodeById, type Ring } from '../core/ring/ring.ts';
+import { isHome, isPending, nodeById, type Ring } from '../core/ring/ring.ts';
 import { parseStorageKey } from '../core/ring/storage-key.ts';
 import {
   cut,
@@ -40,24 +42,30 @@ export interface LocalReplicaOptions {
   readonly requests: RequestTable;
   readonly losers: LoserLedger;
   readonly metrics: Pick<CoordinatorMetrics, 'entriesCut'>;
+  readonly fences: Pick<Fences, 'of'>;
   ring(): Ring | undefined;
   exchange: Replica['exchange'];
 }
 
 export function createLocalReplica(options: LocalReplicaOptions): Replica {
-  const { id, store, records, clock, hints, requests, losers, metrics, ring } = options;
+  const { id, store, records, clock, hints, requests, losers, metrics, fences, ring } = options;
   /** I1. */
   function checkOwnership(key: Uint8Array, hintedFor: string, own: Held): void {
     const known = ring();
     const self = known && nodeById(known, id);
     if (known !== undefined && self !== undefined) {
       const partition = partitionOfStorageKey(key, known.partitions);
-      if (isHome(known, partition, self.index)) return;
+      if (isServedBy(known, partition, self.index)) return;
       const home = hintedFor === '' ? undefined : nodeById(known, hintedFor);
-      if (home !== undefined && isHome(known, partition, home.index)) return;
+      if (home !== undefined && isServedBy(known, partition, home.index)) return;
       if (own.bytes !== undefined) return;
     }
     throw new Failure('NOT_ENOUGH_REPLICAS', `node ${id} does not own the partition of the key`);
+  }
+
+  /** I2. */
+  function checkFence(key: Uint8Array, epoch: number | undefined): void {
+    if (epoch !== undefined && ring() !== undefined && epoch < fences.of(partitionOf(key))) throw new RingMoved(id);
   }
 
   function merged(key: Uint8Array, own: Held, incoming: KeyRecord, bytes: Uint8Array): Next | undefined {
@@ -71,12 +79,13 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
   }
 
   return {
-    async write({ key, record: bytes, sync, buffered, hintedFor, request, deadline }) {
+    async write({ key, record: bytes, sync, buffered, hintedFor, request, deadline, epoch }) {
       if (clock.now() >= deadline) throw new Failure('DEADLINE', 'the deadline had passed when the record arrived');
       const incoming = records.decode(bytes);
       const { committed } = await store.change(
         key,
         (own) => {
+          checkFence(key, epoch);
           checkOwnership(key, hintedFor, own);
           const next = remembering(merged(key, own, incoming, bytes), key, request);
           if (hintedFor === '' || hintedFor === id) return next;
@@ -89,7 +98,10 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
       await committed;
     },
 
-    read: ({ key }) => store.read(key),
+    async read({ key, epoch }) {
+      checkFence(key, epoch);
+      return store.read(key);
+    },
 
     async inspect({ key, requestId }) {
       // Synced where a request is asked for: what was remembered with the record can be found then.
@@ -129,4 +141,8 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
   function partitionOf(key: Uint8Array): number {
     return partitionOfStorageKey(key, (ring() as Ring).partitions);
   }
+}
+
+function isServedBy(ring: Ring, partition: number, node: number): boolean {
+  return isHome(ring, partition, node) || isPending(ring, partition, node);
 }

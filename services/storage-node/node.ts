@@ -5,9 +5,10 @@ import type { Deadlines } from '../core/deadlines.ts';
 import { Failure } from '../core/failure.ts';
 import type { Clock, Random, StorageEngine } from '../core/ports.ts';
 import type { ExtraBudget } from '../core/quorum/extra-budget.ts';
-import type { Peers, Replica } from '../core/quorum/peers.ts';
+import type { Peers, Replica, RingMoved } from '../core/quorum/peers.ts';
 import { type Selection, selectReplicas } from '../core/quorum/sloppy.ts';
 import type { Validation, ValidWrite } from '../core/requests/validate.ts';
+import type { Fences } from '../core/ring/fences.ts';
 import { partitionOfStorageKey } from '../core/ring/partition.ts';
 import { preferenceList } from '../core/ring/preference-list.ts';
 import type { Ring, RingNode } from '../core/ring/ring.ts';
@@ -15,6 +16,7 @@ import type { Background } from './background.ts';
 import type { CoordinatorMetrics } from './coordinator-metrics.ts';
 import type { Digests } from './digests.ts';
 import type { HintBook } from './hints.ts';
+import type { Leftovers } from './leftovers.ts';
 import type { LoserLedger } from './losers.ts';
 import type { RecordStore } from './record-store.ts';
 import type { RequestTable } from './request-table.ts';
@@ -26,6 +28,10 @@ export interface StorageNode {
   lineage(): bigint;
   /** Undefined until the first ring is known. */
   ring(): Ring | undefined;
+  /** Asks a node that knows a newer ring for it. Resolves, whether it came or not. */
+  learnRing(nodeId: string): Promise<void>;
+  readonly fences: Fences;
+  readonly leftovers: Leftovers;
   readonly engine: StorageEngine;
   readonly store: RecordStore;
   readonly hints: HintBook;
@@ -53,12 +59,40 @@ export interface Place {
   readonly preference: readonly RingNode[];
   /** The first N of them. */
   readonly homes: readonly RingNode[];
+  /** Those that get its writes beside them. */
+  readonly pending: readonly RingNode[];
 }
 
 export function placeOf(ring: Ring, storageKey: Uint8Array): Place {
   const partition = partitionOfStorageKey(storageKey, ring.partitions);
   const preference = preferenceList(ring, partition).map((index) => ring.nodes[index] as RingNode);
-  return { ring, partition, preference, homes: preference.slice(0, ring.replicas) };
+  const pending = ring.pending.get(partition)?.map((index) => ring.nodes[index] as RingNode) ?? noNodes;
+  return { ring, partition, preference, homes: preference.slice(0, ring.replicas), pending };
+}
+
+const noNodes: readonly RingNode[] = [];
+
+/** Whether the node keeps the partition's records for good, or while it takes it over or gives it up. */
+export function isServedBy({ homes, pending }: Place, nodeId: string): boolean {
+  return homes.some(({ id }) => id === nodeId) || pending.some(({ id }) => id === nodeId);
+}
+
+/** After `error` said that the place is out of date: resolves when there is a newer one, or none came. */
+export async function learnNewerRing(node: StorageNode, { ring }: Place, error: RingMoved): Promise<void> {
+  if (node.ring() !== ring) return;
+  await node.learnRing(error.nodeId);
+  if (node.ring() !== ring) return;
+  await new Promise<void>((resolve) => {
+    node.deadlines.set(node.clock.now() + askAgainMs, resolve);
+  });
+}
+
+/** Who did not say it may be asked again then. */
+const askAgainMs = 50;
+
+export function homesOf(ring: Ring, partition: number): readonly RingNode[] {
+  const first = partition * ring.replicas;
+  return [...ring.owners.subarray(first, first + ring.replicas)].map((index) => ring.nodes[index] as RingNode);
 }
 
 /** Who runs a write of the key that this node coordinates: with those that are silent only where it needs them. */

@@ -5,12 +5,13 @@
 
 import type { Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure, type ReasonName } from '../core/failure.ts';
+import { RingMoved } from '../core/quorum/peers.ts';
 import { type Located, validateDelete, validateGet, validatePut } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
 import type { Arrival } from '../platform/streams/session-server.ts';
 import { coordinateGet } from './coordinate-get.ts';
 import { coordinateDelete, coordinatePut } from './coordinate-put.ts';
-import { notEnoughReplicas, type Place, placeOf, type StorageNode } from './node.ts';
+import { learnNewerRing, notEnoughReplicas, type Place, placeOf, type StorageNode } from './node.ts';
 
 /** Sends an operation on to another storage node. */
 export type Forward = (nodeId: string, operation: Operation, deadline: number) => Promise<Omit<Result, 'id'>>;
@@ -30,15 +31,23 @@ export async function runOperation(
     request: V,
     run: (place: Place, request: V) => Promise<Omit<Result, 'id'>>,
   ) => {
-    const place = placeOf(ring, request.storageKey);
-    const isHome = place.homes.some(({ id }) => id === node.id);
-    if (!forwarded && !isHome) {
-      const answer = await sendOn(node, forward, place, operation, deadline);
-      if (answer !== undefined) return answer;
+    for (;;) {
+      const place = placeOf(currentRing(node), request.storageKey);
+      const isHome = place.homes.some(({ id }) => id === node.id);
+      if (!forwarded && !isHome) {
+        const answer = await sendOn(node, forward, place, operation, deadline);
+        if (answer !== undefined) return answer;
+      }
+      if (request.strict && !isHome) throw notEnoughReplicas(place, 1, 0);
+      if (!place.preference.some(({ id }) => id === node.id)) throw notInList(node, place);
+      try {
+        return await run(place, request);
+      } catch (error) {
+        if (!(error instanceof RingMoved)) throw error;
+        if (node.clock.now() >= deadline) throw new Failure('DEADLINE', 'the ring changed until the deadline passed');
+        await learnNewerRing(node, place, error);
+      }
     }
-    if (request.strict && !isHome) throw notEnoughReplicas(place, 1, 0);
-    if (!place.preference.some(({ id }) => id === node.id)) throw notInList(node, place);
-    return run(place, request);
   };
   const observe = (name: keyof typeof latency) => {
     const milliseconds = node.clock.now() - startedAt;

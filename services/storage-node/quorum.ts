@@ -5,6 +5,7 @@
  *    them), and change nothing.
  */
 import type { Deadlines } from '../core/deadlines.ts';
+import { RingMoved } from '../core/quorum/peers.ts';
 import {
   openTally,
   type Tally,
@@ -14,7 +15,8 @@ import {
   withOneMoreNeeded,
 } from '../core/quorum/tally.ts';
 
-export type Outcome = 'enough' | 'impossible' | 'late';
+/** `moved`: before it was decided a replica said that it knows a newer ring. */
+export type Outcome = 'enough' | 'impossible' | 'late' | 'moved';
 
 export interface Answer<T> {
   readonly nodeId: string;
@@ -27,6 +29,8 @@ export interface Quorum<T> {
   /** Adds a replica that was asked beyond those announced at the start. */
   ask(nodeId: string, answer: Promise<T>): void;
   readonly outcome: Promise<Outcome>;
+  /** Who said so. */
+  readonly moved: RingMoved | undefined;
   /** All that were asked have answered or failed. */
   readonly over: Promise<void>;
 }
@@ -50,6 +54,7 @@ export function gatherQuorum<T>(options: QuorumOptions<T>): Quorum<T> {
   const { promise: over, resolve: end } = Promise.withResolvers<void>();
   const alarm = deadlines.set(deadline, () => resolve('late'));
   let tally = openTally(needed, asked.length);
+  let moved: RingMoved | undefined;
 
   function update(next: Tally): void {
     tally = next;
@@ -67,6 +72,11 @@ export function gatherQuorum<T>(options: QuorumOptions<T>): Quorum<T> {
         update(withAnswer(tally));
       },
       (error: unknown) => {
+        if (error instanceof RingMoved) {
+          moved ??= error;
+          resolve('moved');
+          alarm.cancel();
+        }
         const instead = onFailure?.(nodeId, error);
         if (instead !== undefined) {
           tally = withAnother(tally);
@@ -85,6 +95,9 @@ export function gatherQuorum<T>(options: QuorumOptions<T>): Quorum<T> {
     over,
     get tally() {
       return tally;
+    },
+    get moved() {
+      return moved;
     },
     ask(nodeId, answer) {
       tally = withAnother(tally);

@@ -99,6 +99,11 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
       bytesMax: config['background-mib'] * 1024 * 1024,
     },
     ring: () => rings.current(),
+    async learnRing(nodeId) {
+      const ring = rings.current();
+      const address = ring && nodeById(ring, nodeId)?.address;
+      if (address !== undefined) await gossip.askNow(address);
+    },
     namespace: (name) => findNamespace(gossip.state().namespaces, name),
     onStorageFailure(error) {
       storageFailed = true;
@@ -108,6 +113,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
   });
 
   await node.open();
+  rings.subscribe((ring) => node.follow(ring));
   const forwarding = createForwarding(rings, clock, random, id);
   const execute: Execute = (operation, arrival) => runOperation(node, forwarding.forward, operation, arrival);
   const ringVersion = () => rings.current()?.version;
@@ -174,6 +180,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
   server.setServing(true);
   node.exchanges.start();
   node.verification.start();
+  node.transfers.start();
   const probes: Probes = {
     startup: () => ({ ok: true }),
     live: () => ({ ok: true }),

@@ -69,7 +69,11 @@ class MapStore implements LoadStore {
       left.push({ value: Buffer.from(value), requestId, dot: ++this.dots });
     }
     this.kept.set(name, left);
-    return { context: Buffer.alloc(0), siblings: left.length, receipt: { acks: [], dot: '', ring: undefined } };
+    return {
+      context: Buffer.alloc(0),
+      siblings: left.length,
+      receipt: { acks: [], dot: '', ring: undefined, pendingMissed: [] },
+    };
   }
 
   values(): Record<string, string[]> {

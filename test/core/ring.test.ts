@@ -32,7 +32,7 @@ function ringOf(nodes: number, partitions: number, replicas: number, zones = rep
     status: STATUSES[index % STATUSES.length] as NodeStatusName,
   }));
   return createRing({
-    version: { term: 3n, sequence: 2n ** 60n },
+    version: { term: 3n, sequence: 2n ** 32n - 1n },
     partitions,
     replicas,
     nodes: members,

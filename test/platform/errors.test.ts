@@ -19,9 +19,10 @@ const DETAILS: FailureDetails = {
   outcome: 'UNKNOWN',
   retryAfterMs: 1_250,
   receipt: {
-    acks: [{ nodeId: 'n1', zone: 'z1', durable: true, hintedFor: '' }],
+    acks: [{ nodeId: 'n1', zone: 'z1', durable: true, hintedFor: '', pending: false }],
     dot: 'a:1',
     ring: { term: 1n, sequence: 2n },
+    pendingMissed: ['n2'],
   },
 };
 

@@ -42,6 +42,9 @@ export const marks = [
   'a record was handed over without a hint',
   'a record went with its last hint',
   'hints went beyond their limit',
+  'a replica knew a newer ring',
+  'a partition was taken over',
+  'a record was handed back',
   'an acknowledged write was overwritten by one of unknown outcome',
 ] as const;
 

@@ -11,7 +11,7 @@ import type { Marks } from './marks.ts';
 import type { SeededRandom } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
 
-export type Channel = 'replica' | 'session' | 'exchange';
+export type Channel = 'replica' | 'session' | 'exchange' | 'ring';
 
 /** Answers a message; never rejects. What never resolves was never answered. */
 export type Serve = (channel: Channel, message: Uint8Array) => Promise<Uint8Array>;

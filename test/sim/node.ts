@@ -7,16 +7,18 @@
  *    never settle, its wire carries nothing.
  * I2 The disk outlives every life. A crash, and nothing else, loses what was not synced.
  */
-import { Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Operation, Result, Ring as RingMessage } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { findNamespace } from '../../services/core/namespaces/namespace.ts';
 import type { Clock, Log, StorageEngine } from '../../services/core/ports.ts';
 import type { Peers, Replica } from '../../services/core/quorum/peers.ts';
 import { requestLimits } from '../../services/core/requests/limits.ts';
-import type { Ring } from '../../services/core/ring/ring.ts';
+import { decodeRing } from '../../services/core/ring/codec.ts';
+import { compareVersions, formatVersion, type Ring } from '../../services/core/ring/ring.ts';
 import { toOperationError } from '../../services/platform/errors.ts';
 import { checksum32, xxh64 } from '../../services/platform/hash.ts';
 import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
+import { createRingSource } from '../../services/platform/ring-source.ts';
 import { type AssembledNode, assembleStorageNode } from '../../services/storage-node/assemble.ts';
 import { type Forward, runOperation } from '../../services/storage-node/operations.ts';
 import { bufferLimits, type RecordStore } from '../../services/storage-node/record-store.ts';
@@ -33,8 +35,9 @@ import { createSimulatedPeers, serveExchange, serveReplica } from './peers.ts';
 import { createSimulatedPool, forwardedId } from './pool.ts';
 import type { Profile } from './profile.ts';
 import type { SeededRandom } from './random.ts';
+import { decodeRingReport, encodeRingReport } from './ring-report.ts';
 import type { Scheduler } from './scheduler.ts';
-import { createWire, type Wire } from './wire.ts';
+import { ConnectionLost, createWire, type Wire } from './wire.ts';
 
 /** As the real process waits for the operations in flight when it stops, and before it ends for its disk. */
 const drainMsMax = 400;
@@ -78,7 +81,10 @@ export interface SimulatedNode {
 export interface SimulatedNodeOptions {
   readonly name: string;
   readonly profile: Profile;
+  /** As it knows it before its first start. */
   readonly ring: Ring;
+  /** Of all storage nodes that there will ever be. */
+  readonly names: readonly string[];
   readonly scheduler: Scheduler;
   readonly random: SeededRandom;
   readonly network: Network;
@@ -111,8 +117,10 @@ interface Running {
 }
 
 export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNode {
-  const { name, profile, ring, scheduler, random, network, oracle, history, marks, metrics } = options;
+  const { name, profile, names, scheduler, random, network, oracle, history, marks, metrics } = options;
   const disk = createMemoryDisk();
+  /** On its disk. */
+  let keptRing = options.ring;
   const diskTimes = createDiskTimes(scheduler, random.fork('disk'), profile.disk);
   let lives = 0;
   let endedBy: NodeLife['startedAfter'] = 'nothing';
@@ -141,9 +149,10 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     diskBroken = false;
     const alive = () => life.alive;
     const clock = createNodeClock({ scheduler, random: own.fork('clock'), alive, wallSkew });
-    const others = ring.nodes.map(({ id }) => id).filter((id) => id !== name);
+    const others = names.filter((id) => id !== name);
     const wire = createWire({ from: name, others, network, scheduler, random: own.fork('wire'), alive });
     const engine = watched(opened, life);
+    const rings = createRingSource(keptRing);
     const bare = assembleStorageNode({
       id: name,
       engine,
@@ -162,7 +171,8 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       losersBytesMax: 1024 * 1024,
       requestsMax: profile.requestsMax,
       buffer: { ...bufferLimits, recordsMax: profile.bufferRecordsMax },
-      ring: () => ring,
+      ring: () => rings.current(),
+      learnRing,
       namespace: (name) => findNamespace(profile.namespaces, name),
       onStorageFailure() {
         if (!life.alive || !diskBroken)
@@ -177,6 +187,39 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       },
     });
     const assembled = watchedNode(bare, life);
+    assembled.follow(keptRing);
+    rings.subscribe((ring) => assembled.follow(ring));
+
+    /** Once it is on the disk. */
+    function goOver(ring: Ring): Promise<void> {
+      return new Promise((resolve) => {
+        diskTimes.schedule('sync', () => {
+          if (!life.alive) return;
+          if (compareVersions(ring.version, keptRing.version) > 0) {
+            keptRing = ring;
+            history.note('went over to ring', name, formatVersion(ring.version));
+            rings.set(ring);
+          }
+          resolve();
+        });
+      });
+    }
+
+    async function learnRing(nodeId: string): Promise<void> {
+      try {
+        const { ring } = decodeRingReport(await wire.call(nodeId, 'ring', noBytes));
+        await goOver(ring);
+      } catch (error) {
+        if (!(error instanceof ConnectionLost)) throw error;
+      }
+    }
+
+    /** Takes a ring in, where one is sent, and says what it knows. */
+    async function serveRing(bytes: Uint8Array): Promise<Uint8Array> {
+      if (bytes.length > 0) await goOver(decodeRing(RingMessage.decode(bytes)));
+      return encodeRingReport({ ring: keptRing, pulled: assembled.transfers.pulled() });
+    }
+
     const pool = createSimulatedPool(wire, true);
     const forward: Forward = async (nodeId, operation, deadline) => {
       marks.add('an operation was forwarded');
@@ -214,11 +257,13 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     function serve(): void {
       network.listen(name, (channel, message) => {
         if (channel === 'session') return serveOperation(message);
+        if (channel === 'ring') return serveRing(message);
         if (channel === 'exchange') return serveExchange(assembled.replica, message);
         return serveReplica(watchedReplica(assembled.replica, life), clock, message);
       });
       if (profile.exchangeEveryMs > 0 && options.exchanging()) assembled.exchanges.start();
       if (options.exchanging()) assembled.verification.start();
+      assembled.transfers.start();
     }
 
     history.note('started', name, `after ${endedBy}, lineage ${engine.lineage.toString(16)}`);

@@ -12,9 +12,16 @@ import {
 import { Failure } from '../../services/core/failure.ts';
 import type { Clock } from '../../services/core/ports.ts';
 import { createPeerHealth, lookEveryMs, type PeerHealth } from '../../services/core/quorum/peer-health.ts';
-import type { Peers, Replica, ReplicaCopyReport, ReplicaInspectMessage } from '../../services/core/quorum/peers.ts';
+import {
+  type Peers,
+  type Replica,
+  type ReplicaCopyReport,
+  type ReplicaInspectMessage,
+  RingMoved,
+} from '../../services/core/quorum/peers.ts';
+import { partsOfEpoch } from '../../services/core/ring/ring.ts';
 import { parseDot, printDot } from '../../services/core/versioning/causal-context.ts';
-import { requestOf } from '../../services/platform/streams/replica-service.ts';
+import { placedBy, requestOf } from '../../services/platform/streams/replica-service.ts';
 import type { Marks } from './marks.ts';
 import { ConnectionLost, type Wire } from './wire.ts';
 
@@ -120,19 +127,24 @@ export function createSimulatedPeers(
         knownDot: parseDot(result.knownDot),
       };
     }
+    if (result?.status === ReplicaStatus.RING_MOVED) {
+      marks.add('a replica knew a newer ring');
+      throw new RingMoved(to);
+    }
     throw new Failure('STORAGE_FAILED', `node ${to}: ${result?.message}`, { outcome: 'UNKNOWN' });
   }
 
   function replicaOn(to: string): Replica {
-    const read = ({ key, requestId, deadline, onSilent }: ReplicaInspectMessage, inspect: boolean) => {
+    const read = ({ key, requestId, deadline, onSilent, epoch }: ReplicaInspectMessage, inspect: boolean) => {
       const asked = {
         ...{ id, key: Buffer.from(key), timeoutMs: leftOf(deadline), inspect },
         requestId: Buffer.from(requestId ?? noBytes),
+        ...partsOfEpoch(epoch),
       };
       return ask(to, { reads: [asked] }, false, onSilent);
     };
     return {
-      async write({ key, record, sync, buffered = false, hintedFor, request, deadline, onSilent }) {
+      async write({ key, record, sync, buffered = false, hintedFor, request, deadline, onSilent, epoch }) {
         const write = {
           ...{ id, key: Buffer.from(key), record: Buffer.from(record), sync, buffered, hintedFor },
           timeoutMs: leftOf(deadline),
@@ -140,6 +152,7 @@ export function createSimulatedPeers(
           requestId: Buffer.from(request?.id ?? noBytes),
           dotActor: request?.dot.actor ?? 0n,
           dotCounter: BigInt(request?.dot.counter ?? 0),
+          ...partsOfEpoch(epoch),
         };
         await ask(to, { writes: [write] }, true, onSilent);
       },
@@ -187,16 +200,19 @@ export async function serveReplica(
   try {
     if (write !== undefined) {
       const request = requestOf(write.requestId, write.dotActor, write.dotCounter);
-      await replica.write({ ...write, request, deadline: clock.now() + write.timeoutMs });
+      const placed = placedBy(write.ringTerm, write.ringSequence);
+      await replica.write({ ...write, ...placed, request, deadline: clock.now() + write.timeoutMs });
     } else if (read?.inspect) {
       const { key, requestId } = read;
       const deadline = clock.now() + read.timeoutMs;
       copy = await replica.inspect({ key, deadline, ...(requestId.length > 0 && { requestId }) });
     } else if (read !== undefined) {
-      copy = { record: await replica.read({ ...read, deadline: clock.now() + read.timeoutMs }), owed: [] };
+      const placed = placedBy(read.ringTerm, read.ringSequence);
+      const record = await replica.read({ ...read, ...placed, deadline: clock.now() + read.timeoutMs });
+      copy = { record, owed: [] };
     }
   } catch (error) {
-    status = ReplicaStatus.FAILED;
+    status = error instanceof RingMoved ? ReplicaStatus.RING_MOVED : ReplicaStatus.FAILED;
     message = error instanceof Error ? error.message : String(error);
   }
   const { record = noBytes, owed, knownDot } = copy;

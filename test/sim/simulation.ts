@@ -87,6 +87,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
         name,
         profile,
         ring,
+        names,
         scheduler,
         random: root.fork(name),
         network,

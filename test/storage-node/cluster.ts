@@ -5,7 +5,7 @@ import { findNamespace, type Namespace } from '../../services/core/namespaces/na
 import type { StorageEngine } from '../../services/core/ports.ts';
 import type { Replica } from '../../services/core/quorum/peers.ts';
 import { partitionOf } from '../../services/core/ring/partition.ts';
-import { createRing, type Ring } from '../../services/core/ring/ring.ts';
+import { compareVersions, createRing, type Ring } from '../../services/core/ring/ring.ts';
 import { storageKey } from '../../services/core/ring/storage-key.ts';
 import type { KeyRecord } from '../../services/core/versioning/record.ts';
 import { checksum32, xxh64 } from '../../services/platform/hash.ts';
@@ -38,9 +38,12 @@ export interface TestNode {
   stalledDisk: (() => void)[] | undefined;
   /** Calls of others, by kind. */
   readonly calls: Call[];
+  /** As it knows it. */
+  ring: Ring;
 }
 
 export interface Cluster {
+  /** The one that all nodes know, until `goOver` tells some of another. */
   readonly ring: Ring;
   readonly clock: ManualClock;
   readonly nodes: readonly TestNode[];
@@ -58,6 +61,8 @@ export interface Cluster {
     operation: Partial<Operation>,
     options?: { timeoutMs?: number; forwarded?: boolean },
   ): Promise<Omit<Result, 'id'>>;
+  /** The nodes learn of a newer ring. */
+  goOver(targets: readonly TestNode[], ring: Ring): void;
   /** Everybody learns that the node can be reached, or cannot. */
   setReachable(target: TestNode, reachable: boolean): void;
   /** What the node's disk and overlay hold of the key. */
@@ -138,7 +143,11 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       verifyEveryMs: 60_000,
       losersBytesMax: options.losersBytesMax ?? 1_000_000,
       requestsMax: 1_000,
-      ring: () => ring,
+      ring: () => self.ring,
+      async learnRing(nodeId) {
+        const { ring: theirs } = find(nodeId);
+        if (compareVersions(theirs.version, self.ring.version) > 0) cluster.goOver([self], theirs);
+      },
       namespace: (name) => findNamespace(namespaces, name),
       onStorageFailure() {},
     });
@@ -153,7 +162,9 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       answers: 'yes',
       stalledDisk: undefined,
       calls: [],
+      ring,
     };
+    node.follow(ring);
     return self;
   }
 
@@ -214,6 +225,12 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
     setReachable(target, reachable) {
       target.reachable = reachable;
       if (reachable) for (const listener of reachableListeners) listener(target.id);
+    },
+    goOver(targets, next) {
+      for (const target of targets) {
+        target.ring = next;
+        target.node.follow(next);
+      }
     },
     async held(at, key) {
       const bytes = await at.node.store.read(keyOf(key));

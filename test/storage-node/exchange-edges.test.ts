@@ -84,7 +84,13 @@ test('a record that cannot be read keeps no other from being mended, and the exc
 test('a question that would cost more than one look at the whole tree is refused', async () => {
   const cluster = await setup();
   const { node } = cluster.nodes[0] as TestNode;
-  const none = { compare: undefined, list: undefined, fetch: undefined };
+  const none = {
+    compare: undefined,
+    list: undefined,
+    fetch: undefined,
+    listRecords: undefined,
+    checkRecords: undefined,
+  };
   for (const request of [
     { ...none, compare: { level: 0, nodes: Array.from({ length: 256 }, () => ({ index: 0, digest: 1n })) } },
     { ...none, compare: { level: 2, nodes: [1, 0].map((index) => ({ index, digest: 1n })) } },

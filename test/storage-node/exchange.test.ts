@@ -156,7 +156,13 @@ test('a partition known to differ is told with its age, until it is mended', asy
 test('nonsense is refused', async () => {
   const cluster = await setup();
   const { node } = cluster.nodes[0] as TestNode;
-  const none = { compare: undefined, list: undefined, fetch: undefined };
+  const none = {
+    compare: undefined,
+    list: undefined,
+    fetch: undefined,
+    listRecords: undefined,
+    checkRecords: undefined,
+  };
   const tooMany = Array.from({ length: 257 }, (_, i) => i);
   for (const request of [
     none,

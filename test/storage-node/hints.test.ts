@@ -53,6 +53,8 @@ test('P8: with all homes down puts and gets go on, and say what they rest on', a
 
 test('what was owed is delivered when the home is back, and fallbacks keep nothing', async () => {
   const { cluster, homes, others } = await setup();
+  for (const { node } of cluster.nodes) node.transfers.start();
+  await pass(cluster, 1_000);
   for (const home of homes) cluster.setReachable(home, false);
   await stored(cluster.run(others[0] as TestNode, put('cart', 'v')));
   await pass(cluster, 1_000);

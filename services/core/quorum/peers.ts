@@ -3,7 +3,18 @@ import type { Dot } from '../versioning/causal-context.ts';
 
 /** The port through which a coordinator reaches the other replicas. */
 
-export interface ReplicaWriteMessage extends Awaited {
+/** The node knows a ring by which others serve the partition, and has done nothing. */
+export class RingMoved extends Error {
+  readonly nodeId: string;
+
+  constructor(nodeId: string) {
+    super(`node ${nodeId} knows a newer ring`);
+    this.name = 'RingMoved';
+    this.nodeId = nodeId;
+  }
+}
+
+export interface ReplicaWriteMessage extends Awaited, Placed {
   readonly key: Uint8Array;
   /** The record's encoding. */
   readonly record: Uint8Array;
@@ -30,12 +41,17 @@ export interface ReplicaInspectMessage extends ReplicaReadMessage {
   readonly requestId?: Uint8Array;
 }
 
+/** What counts for a quorum names the epoch (ring.ts) of the ring it was placed by. Absent: any will do. */
+export interface Placed {
+  readonly epoch?: number;
+}
+
 /** Called once when the node comes to be suspected while it has not answered; it may still answer. */
 export interface Awaited {
   readonly onSilent?: (() => void) | undefined;
 }
 
-export interface ReplicaReadMessage extends Awaited {
+export interface ReplicaReadMessage extends Awaited, Placed {
   readonly key: Uint8Array;
   readonly deadline: number;
 }
@@ -71,7 +87,7 @@ export interface ReplicaCopyReport {
   readonly knownDot?: Dot | undefined;
 }
 
-/** What a replica does for others; the same on this node and, through Peers, on another. */
+/** What a replica does for others; the same on this node and, through Peers, on another. Placed calls may throw RingMoved. */
 export interface Replica {
   /** Resolves when the record is merged and, with `sync`, on disk; without, written, or `buffered` where there is room. */
   write(message: ReplicaWriteMessage): Promise<void>;

@@ -37,7 +37,7 @@ export interface Ring {
   readonly nodes: readonly RingNode[];
   /** Row by row: the owners of partition p, first the primary, are at p·replicas … p·replicas + replicas-1. */
   readonly owners: Uint16Array;
-  /** Nodes that are taking a partition over; only partitions that have some are in it. */
+  /** Nodes that take a partition over, or have just given it up; only partitions that have some are in it. */
   readonly pending: ReadonlyMap<number, readonly number[]>;
   /** Filled by preference-list.ts on demand; not part of the value, and not enumerable. */
   readonly preferenceLists: (readonly number[] | undefined)[];
@@ -49,11 +49,16 @@ export const PARTITIONS_MAX = 65_536;
 /** Owners are kept in 16 bits. */
 export const NODES_MAX = 65_535;
 export const REPLICAS_MAX = 16;
+export const termMax = 2n ** 21n - 1n;
+export const sequenceMax = 2n ** 32n - 1n;
 
 /** Freezes the fields into a ring. Throws an Error that names what breaks I1, I2 or I3. */
 export function createRing(fields: RingFields): Ring {
   const { version, partitions, replicas, nodes, owners, pending } = fields;
   assertShape(partitions, replicas, nodes.length);
+  if (version.term > termMax || version.sequence > sequenceMax) {
+    throw new Error(`a ring's version is at most ${formatVersion({ term: termMax, sequence: sequenceMax })}`);
+  }
   assertNodes(nodes);
   assertOwners(fields);
   assertPending(fields);
@@ -77,6 +82,24 @@ export function compareVersions(a: RingVersion, b: RingVersion): number {
   return 0;
 }
 
+/**
+ * The version as one number, of the same order: what travels with each replica operation. Exact, because no term is
+ * above `termMax`, and no sequence above `sequenceMax`.
+ */
+export function epochOf({ term, sequence }: RingVersion): number {
+  return Number(term) * 2 ** 32 + Number(sequence);
+}
+
+/** As replica.proto has it; both 0 for what is not placed. */
+export function partsOfEpoch(epoch = 0): { ringTerm: number; ringSequence: number } {
+  return { ringTerm: Math.floor(epoch / 2 ** 32), ringSequence: epoch % 2 ** 32 };
+}
+
+/** Undefined for what is not placed. */
+export function epochOfParts(ringTerm: number, ringSequence: number): number | undefined {
+  return ringTerm * 2 ** 32 + ringSequence || undefined;
+}
+
 /** `term.sequence`, for people. */
 export function formatVersion(version: RingVersion): string {
   return `${version.term}.${version.sequence}`;
@@ -88,6 +111,10 @@ export function isHome(ring: Ring, partition: number, node: number): boolean {
     if (ring.owners[first + i] === node) return true;
   }
   return false;
+}
+
+export function isPending(ring: Ring, partition: number, node: number): boolean {
+  return ring.pending.get(partition)?.includes(node) ?? false;
 }
 
 /** Undefined where the ring has no such node. */

@@ -8,7 +8,8 @@
  * I1 The incarnation of this start, and a ring or namespace that is issued here, are durable before anybody hears
  *    of them.
  * I2 A peer's failure is counted, never thrown; a bug (any other exception) goes to the process.
- * I3 One round of the loop and one write at a time; a write takes what is known when it begins.
+ * I3 A ring is told to this process (onRing) only once it is durable: what was done by it is not undone by a restart.
+ * I4 One round of the loop and one write at a time; a write takes what is known when it begins.
  */
 import type { GossipRequest, GossipResponse } from '../../../proto/gen/cartwheel/membership/v1/membership.ts';
 import { ask, GossipRefused, respond, take } from '../../core/membership/exchange.ts';
@@ -24,7 +25,7 @@ import {
 } from '../../core/membership/membership.ts';
 import type { Namespace } from '../../core/namespaces/namespace.ts';
 import type { Clock, Log, Metrics, Random } from '../../core/ports.ts';
-import { formatVersion, type Ring } from '../../core/ring/ring.ts';
+import { compareVersions, formatVersion, type Ring } from '../../core/ring/ring.ts';
 import { sparingly } from '../logging.ts';
 import { decodeRemembered, encodeRemembered } from './remembered.ts';
 
@@ -72,6 +73,8 @@ export interface Gossip {
   issue(ring: Ring, clusterId: string): Promise<void>;
   /** Makes a namespace durable, unless a newer one is known by then, and knows it. */
   issueNamespace(namespace: Namespace): Promise<void>;
+  /** A round with the process at this address now; resolves when what it brought is durable, or it failed. */
+  askNow(address: string): Promise<void>;
   /** A round with every other storage node at once: what is known here is then known to all that are named as reached. */
   reachAll(): Promise<Reached>;
   /** Resolves when what is known is durable; what a peer still answers is ignored. */
@@ -101,6 +104,8 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
   };
   let state = createMembership(remembered, self);
   let durable: Membership | undefined;
+  /** The ring that onRing was called with last. */
+  let announced: Ring | undefined;
   let lastWrite = Promise.resolve();
   let isStopped = false;
   /** There is news that should not wait for the next second. */
@@ -117,10 +122,9 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
       log.error({ ring: formatVersion(next.ring.version) }, 'ALARM: two different rings have one version');
     }
     if (next.ring !== undefined && next.ring !== before.ring) {
-      log.info({ ring: formatVersion(next.ring.version), clusterId: next.clusterId }, 'went over to a ring');
-      options.onRing?.(next.ring, next.clusterId);
       isUrgent = true;
       wake();
+      void settleOrCount();
     }
     if (next.namespaces !== before.namespaces) {
       log.info({ namespaces: next.namespaces.size }, 'learnt of a namespace, or of a change of one');
@@ -133,6 +137,15 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
     }
   }
 
+  /** I3. */
+  function announce({ ring, clusterId }: Membership): void {
+    if (ring === undefined || (announced !== undefined && compareVersions(ring.version, announced.version) <= 0))
+      return;
+    announced = ring;
+    log.info({ ring: formatVersion(ring.version), clusterId }, 'went over to a ring');
+    options.onRing?.(ring, clusterId);
+  }
+
   /** Waits for the write before, makes `what()` durable, and then does `after`, before the next write begins. */
   function write(what: () => Membership, after: () => void = () => {}): Promise<void> {
     const written = lastWrite.then(async () => {
@@ -140,6 +153,7 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
       await persist?.(encodeRemembered(next));
       durable = next;
       after();
+      announce(next);
     });
     lastWrite = written.catch(() => {});
     return written;
@@ -220,7 +234,6 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
   }
 
   await settle();
-  if (state.ring !== undefined) options.onRing?.(state.ring, state.clusterId);
   void loop();
 
   return {
@@ -239,6 +252,9 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
         () => learnNamespaces(state, [namespace]),
         () => change(learnNamespaces(state, [namespace])),
       );
+    },
+    async askNow(address) {
+      if (await exchangeWith(address)) await settleOrCount();
     },
     async reachAll() {
       const reached: string[] = [];

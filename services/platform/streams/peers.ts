@@ -22,8 +22,15 @@ import {
 import { Failure } from '../../core/failure.ts';
 import type { Clock, CounterHandle, HistogramHandle, Log, Metrics, Random } from '../../core/ports.ts';
 import { createPeerHealth, lookEveryMs, silenceMs } from '../../core/quorum/peer-health.ts';
-import type { Peers, Replica, ReplicaCopyReport, ReplicaInspectMessage, ScannedPage } from '../../core/quorum/peers.ts';
-import type { Ring } from '../../core/ring/ring.ts';
+import {
+  type Peers,
+  type Replica,
+  type ReplicaCopyReport,
+  type ReplicaInspectMessage,
+  RingMoved,
+  type ScannedPage,
+} from '../../core/quorum/peers.ts';
+import { partsOfEpoch, type Ring } from '../../core/ring/ring.ts';
 import { parseDot } from '../../core/versioning/causal-context.ts';
 import { fromServiceError } from '../errors.ts';
 import type { RingSource } from '../ring-source.ts';
@@ -80,7 +87,8 @@ export function createPeers(options: PeersOptions): ConnectedPeers {
   /** A stream to every other node of the ring, at the address that the ring has for it. */
   function follow(ring: Ring): void {
     if (closed) return;
-    const wanted = new Map(ring.nodes.map(({ id, address }) => [id, address]));
+    const present = ring.nodes.filter(({ status }) => status !== 'LEFT');
+    const wanted = new Map(present.map(({ id, address }) => [id, address]));
     wanted.delete(terms().nodeId);
     for (const [id, peer] of peers) {
       if (wanted.get(id) === peer.address) continue;
@@ -130,7 +138,7 @@ interface Waiting {
   readonly roundTrip: HistogramHandle;
   readonly onSilent: (() => void) | undefined;
   resolve(answer: ReplicaAnswer): void;
-  reject(failure: Failure): void;
+  reject(failure: Failure | RingMoved): void;
 }
 
 interface ReplicaAnswer {
@@ -294,20 +302,24 @@ function connectPeer(
   }
 
   async function ask(message: ReplicaInspectMessage, inspect: boolean): Promise<ReplicaAnswer> {
-    const { key, requestId, deadline, onSilent } = message;
+    const { key, requestId, deadline, onSilent, epoch } = message;
     const timeoutMs = leftOf(deadline, clock);
-    const read = { key: key as Buffer, timeoutMs, inspect, requestId: (requestId ?? noBytes) as Buffer };
+    const read = {
+      ...{ key: key as Buffer, timeoutMs, inspect, requestId: (requestId ?? noBytes) as Buffer },
+      ...partsOfEpoch(epoch),
+    };
     const itemsOf = (id: number): Item[] => [{ read: { id, ...read } }];
     return send(measures.read, key.length + 16, itemsOf, onSilent);
   }
 
   const replica: Replica = {
-    async write({ key, record, sync, buffered = false, hintedFor, request, deadline, onSilent }) {
+    async write({ key, record, sync, buffered = false, hintedFor, request, deadline, onSilent, epoch }) {
       const common = {
         ...{ key: key as Buffer, sync, buffered, hintedFor, timeoutMs: leftOf(deadline, clock) },
         requestId: (request?.id ?? noBytes) as Buffer,
         dotActor: request?.dot.actor ?? 0n,
         dotCounter: BigInt(request?.dot.counter ?? 0),
+        ...partsOfEpoch(epoch),
       };
       const itemsOf = function* (id: number) {
         for (const { piece, more } of piecesOf(record)) {
@@ -425,7 +437,7 @@ function unreachable(nodeId: string, why: string): Failure {
   return new Failure('NOT_ENOUGH_REPLICAS', `no answer from node ${nodeId}: ${why}`, { outcome: 'UNKNOWN' });
 }
 
-function refused(nodeId: string, { status, message }: ReplicaResult): Failure {
+function refused(nodeId: string, { status, message }: ReplicaResult): Failure | RingMoved {
   const text = `node ${nodeId}: ${message}`;
   switch (status) {
     case ReplicaStatus.OVERLOADED:
@@ -434,6 +446,8 @@ function refused(nodeId: string, { status, message }: ReplicaResult): Failure {
       return new Failure('DEADLINE', text, { outcome: 'UNKNOWN' });
     case ReplicaStatus.NOT_OWNER:
       return new Failure('NOT_ENOUGH_REPLICAS', text);
+    case ReplicaStatus.RING_MOVED:
+      return new RingMoved(nodeId);
     default:
       return new Failure('STORAGE_FAILED', text, { outcome: 'UNKNOWN' });
   }

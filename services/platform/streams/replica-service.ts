@@ -22,8 +22,15 @@ import {
 import { Malformed } from '../../core/codec/bytes.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, Log } from '../../core/ports.ts';
-import type { RememberedRequest, Replica, ReplicaCopyReport } from '../../core/quorum/peers.ts';
+import {
+  type Placed,
+  type RememberedRequest,
+  type Replica,
+  type ReplicaCopyReport,
+  RingMoved,
+} from '../../core/quorum/peers.ts';
 import { requestLimits } from '../../core/requests/limits.ts';
+import { epochOfParts } from '../../core/ring/ring.ts';
 import { isStorageKey } from '../../core/ring/storage-key.ts';
 import { counterMax, printDot } from '../../core/versioning/causal-context.ts';
 import { bidi, unary } from '../grpc-server.ts';
@@ -186,7 +193,7 @@ function serveStream(
       }
     } catch (error) {
       answer(refusal(id, statusOf(error), error instanceof Error ? error.message : String(error)));
-      if (!(error instanceof Failure)) {
+      if (!(error instanceof Failure || error instanceof RingMoved)) {
         strangers.warn({ err: error, peer: stream.getPeer() }, 'a replica operation failed');
       }
     }
@@ -213,7 +220,7 @@ function serveStream(
   stream.on('data', (request: ReplicateRequest) => {
     if (ended || (!greeted && !greet(request))) return;
     for (const write of request.writes) {
-      const { key, sync, buffered, hintedFor, requestId, dotActor, dotCounter } = write;
+      const { key, sync, buffered, hintedFor, requestId, dotActor, dotCounter, ringTerm, ringSequence } = write;
       const record = joiner.add(write.id, write.record, write.more);
       if (record === undefined) continue;
       enter(write, record.length, {
@@ -227,18 +234,22 @@ function serveStream(
             hintedFor,
             request: requestOf(requestId, dotActor, dotCounter),
             deadline,
+            ...placedBy(ringTerm, ringSequence),
           });
           return nothing;
         },
       });
     }
     for (const read of request.reads) {
-      const { key, inspect, requestId } = read;
+      const { key, inspect, requestId, ringTerm, ringSequence } = read;
       enter(read, 0, {
         isRead: true,
         async run(deadline) {
           if (inspect) return replica.inspect({ key, deadline, ...(requestId.length > 0 && { requestId }) });
-          return { record: await replica.read({ key, deadline }), owed: nothing.owed };
+          return {
+            record: await replica.read({ key, deadline, ...placedBy(ringTerm, ringSequence) }),
+            owed: nothing.owed,
+          };
         },
       });
     }
@@ -271,6 +282,11 @@ export function requestOf(id: Uint8Array, actor: bigint, counter: bigint): Remem
   return isOne ? { id, dot: { actor, counter: Number(counter) } } : undefined;
 }
 
+export function placedBy(ringTerm: number, ringSequence: number): Placed {
+  const epoch = epochOfParts(ringTerm, ringSequence);
+  return epoch === undefined ? {} : { epoch };
+}
+
 function overloaded(id: number): ReplicaResult {
   return refusal(id, ReplicaStatus.OVERLOADED, `${operationsMax} operations of this stream are under way, the limit`);
 }
@@ -280,6 +296,7 @@ function refusal(id: number, status: ReplicaResult['status'], message: string): 
 }
 
 function statusOf(error: unknown): ReplicaResult['status'] {
+  if (error instanceof RingMoved) return ReplicaStatus.RING_MOVED;
   if (error instanceof Malformed) return ReplicaStatus.FAILED;
   if (!(error instanceof Failure)) return ReplicaStatus.FAILED;
   if (error.reason === 'DEADLINE') return ReplicaStatus.EXPIRED;

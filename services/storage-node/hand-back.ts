@@ -1,0 +1,93 @@
+/**
+ * Records of a partition that is no more this node's: each is given to the owners that lack it, and dropped once all of
+ * them have it synced. What is owed to a home goes with its hint (handoff.ts): only the others get it here.
+ *
+ * I1 A record is dropped only if it is still what the owners have confirmed, and is owed to nobody.
+ */
+import { Failure } from '../core/failure.ts';
+import { rangeOfPartition } from '../core/ring/partition.ts';
+import type { Ring } from '../core/ring/ring.ts';
+import { sameBytes } from '../core/versioning/record.ts';
+import type { BackgroundTask } from './background.ts';
+import { requestOf } from './exchange.ts';
+import { homesOf, type StorageNode } from './node.ts';
+import { bytesDigest, openStored, pageRecords } from './record-lists.ts';
+import { type Held, nothingHeld } from './record-store.ts';
+
+const writeTimeoutMs = 10_000;
+
+export interface HandedBack {
+  readonly given: number;
+  readonly dropped: number;
+  /** Records that changed meanwhile, and are here still. */
+  readonly left: number;
+}
+
+interface Kept {
+  readonly owed: readonly string[];
+  readonly key: Uint8Array;
+  readonly bytes: Uint8Array;
+}
+
+/** Throws what a call to an owner throws. */
+export async function handBack(
+  node: StorageNode,
+  ring: Ring,
+  partition: number,
+  { admit }: Pick<BackgroundTask, 'admit'>,
+): Promise<HandedBack> {
+  const { start, end } = rangeOfPartition(partition, ring.partitions);
+  const owners = homesOf(ring, partition).map(({ id }) => id);
+  const done = { given: 0, dropped: 0, left: 0 };
+  await node.store.flush();
+  for (let from: Uint8Array | undefined = start; from !== undefined; ) {
+    const page = await node.store.scan(from, end, pageRecords);
+    const kept = page.entries.flatMap(([key, stored]): Kept[] => {
+      const record = openStored(stored);
+      return record === undefined ? [] : [{ key, ...record }];
+    });
+    if (kept.length > 0) {
+      for (const owner of owners) {
+        const records = kept.filter(({ owed }) => !owed.includes(owner));
+        if (records.length > 0) await give(owner, records);
+      }
+      await Promise.all(kept.map(drop));
+    }
+    from = page.next;
+  }
+  return done;
+
+  /** The owner has them all synced then. */
+  async function give(owner: string, records: readonly Kept[]): Promise<void> {
+    if (!node.peers.reachable(owner)) throw new Failure('NOT_ENOUGH_REPLICAS', `node ${owner} cannot be reached`);
+    await admit(records.length, 0);
+    const keys = records.map(({ key }) => Buffer.from(key));
+    const answer = await node.peers.replica(owner).exchange(requestOf({ checkRecords: { keys } }));
+    const theirs = new Map(answer.kept.map(({ key, digest }) => [key.toString('latin1'), digest]));
+    const lacking = records.filter(({ key, bytes }) => {
+      return theirs.get(Buffer.from(key).toString('latin1')) !== bytesDigest(bytes, node.validation.hash);
+    });
+    await admit(
+      lacking.length,
+      lacking.reduce((sum, { bytes }) => sum + bytes.length, 0),
+    );
+    const deadline = node.clock.now() + writeTimeoutMs;
+    await Promise.all(
+      lacking.map(({ key, bytes }) =>
+        node.peers.replica(owner).write({ key, record: bytes, sync: true, hintedFor: '', deadline }),
+      ),
+    );
+    done.given += lacking.length;
+  }
+
+  /** I1. */
+  async function drop({ key, bytes }: Kept): Promise<void> {
+    const unlessChanged = (now: Held) => {
+      if (now.bytes === undefined) return undefined;
+      return now.owed.length === 0 && sameBytes(now.bytes, bytes) ? nothingHeld : undefined;
+    };
+    const { held } = await node.store.change(key, unlessChanged, false);
+    if (held.bytes === undefined) done.dropped++;
+    else if (held.owed.length === 0) done.left++;
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * What a node tells others of all that it keeps, record by record, tombstones too (an exchange does not list those):
+ * to whoever takes a partition over, page by page, and to whoever wants to give its own copies up.
+ *
+ * I1 A page is given only by a ring at least as new as the one asked by: what is placed by an older one is refused here
+ *    from then on (core/ring/fences.ts), so nothing of it comes after the page and is missed.
+ * I2 What is said of a checked key is on the disk.
+ */
+import type {
+  CheckRecords,
+  ExchangeResponse,
+  KeyDigest,
+  ListRecords,
+} from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import { decodeStored } from '../core/codec/record.ts';
+import type { Hash64 } from '../core/ports.ts';
+import { rangeOfPartition } from '../core/ring/partition.ts';
+import { epochOf, epochOfParts } from '../core/ring/ring.ts';
+import type { StorageNode } from './node.ts';
+
+export const pageRecords = 256;
+const notKept = 0n;
+
+export type Listing = Pick<ExchangeResponse, 'behind' | 'kept' | 'next'>;
+
+/** Of a record as it is kept: equal ones have equal digests. */
+export function bytesDigest(bytes: Uint8Array | undefined, hash: Hash64): bigint {
+  return bytes === undefined ? notKept : hash(bytes);
+}
+
+export async function listRecords(
+  { ring, store, validation: { hash } }: Pick<StorageNode, 'ring' | 'store' | 'validation'>,
+  { partition, partitions, ringTerm, ringSequence, from }: ListRecords,
+): Promise<Listing> {
+  const known = ring();
+  const wanted = epochOfParts(ringTerm, ringSequence) ?? 0;
+  const isKnown = known !== undefined && epochOf(known.version) >= wanted && known.partitions === partitions;
+  if (!isKnown) return { behind: true, kept: [], next: Buffer.alloc(0) };
+  const { start, end } = rangeOfPartition(partition, partitions);
+  await store.flush();
+  const page = await store.scan(from.length === 0 ? start : from, end, pageRecords);
+  const kept = page.entries.flatMap(([key, stored]): KeyDigest[] => {
+    const record = openStored(stored);
+    return record === undefined ? [] : [{ key: key as Buffer, digest: bytesDigest(record.bytes, hash) }];
+  });
+  return { behind: false, kept, next: page.next === undefined ? Buffer.alloc(0) : Buffer.from(page.next) };
+}
+
+/** Undefined where it is not whole: whoever reads it counts it. */
+export function openStored(stored: Uint8Array): ReturnType<typeof decodeStored> | undefined {
+  try {
+    return decodeStored(stored);
+  } catch {
+    return undefined;
+  }
+}
+
+/** In the order of the keys. */
+export async function checkRecords(
+  { store, validation: { hash } }: Pick<StorageNode, 'store' | 'validation'>,
+  { keys }: CheckRecords,
+): Promise<KeyDigest[]> {
+  return Promise.all(
+    keys.map(async (key) => {
+      const { held, committed } = await store.change(key, () => undefined, true);
+      await committed;
+      return { key, digest: bytesDigest(held.bytes, hash) };
+    }),
+  );
+}

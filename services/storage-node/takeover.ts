@@ -1,0 +1,63 @@
+/**
+ * A partition that this node is to own, pulled from one of its owners: every record that is not the same here is fetched,
+ * merged and synced. In the order of the hash, so that it goes on where it was interrupted.
+ *
+ * Owners that have it all are needed, and each of them that is not DOWN is pulled from: a write that was acknowledged
+ * before may be with a single one of them.
+ */
+import { Failure } from '../core/failure.ts';
+import { partsOfEpoch } from '../core/ring/ring.ts';
+import type { BackgroundTask } from './background.ts';
+import { fetchRecords, requestOf } from './exchange.ts';
+import type { StorageNode } from './node.ts';
+import { bytesDigest } from './record-lists.ts';
+
+const keysAtOnce = 64;
+const writeTimeoutMs = 10_000;
+
+export interface Pull {
+  readonly partition: number;
+  /** Q. */
+  readonly partitions: number;
+  readonly owner: string;
+  /** Of the ring that named this node as pending. */
+  readonly epoch: number;
+  /** Where it goes on; undefined: from the beginning. */
+  from: Uint8Array | undefined;
+  records: number;
+  bytes: number;
+}
+
+/** Resolves when all is here, and false when the owner does not know the ring yet. Throws what a call, or a write, throws. */
+export async function pullRecords(
+  node: StorageNode,
+  pull: Pull,
+  { admit }: Pick<BackgroundTask, 'admit'>,
+): Promise<boolean> {
+  const owner = node.peers.replica(pull.owner);
+  const { partition, partitions } = pull;
+  for (;;) {
+    await admit(1, 0);
+    const listing = { partition, partitions, from: Buffer.from(pull.from ?? []), ...partsOfEpoch(pull.epoch) };
+    const { behind, kept, next } = await owner.exchange(requestOf({ listRecords: listing }));
+    if (behind) return false;
+    const lacking: Uint8Array[] = [];
+    for (const { key, digest } of kept) {
+      if (bytesDigest(await node.store.read(key), node.validation.hash) !== digest) lacking.push(key);
+    }
+    for (let i = 0; i < lacking.length; i += keysAtOnce) {
+      for await (const records of fetchRecords(owner, lacking.slice(i, i + keysAtOnce))) {
+        const bytes = records.reduce((sum, { record }) => sum + record.length, 0);
+        await admit(records.length, bytes);
+        const deadline = node.clock.now() + writeTimeoutMs;
+        await Promise.all(records.map((one) => node.replica.write({ ...one, sync: true, hintedFor: '', deadline })));
+        pull.records += records.length;
+        pull.bytes += bytes;
+      }
+    }
+    if (next.length === 0) return true;
+    if (pull.from !== undefined && Buffer.compare(next, pull.from) <= 0)
+      throw new Failure('INTERNAL', `node ${pull.owner} lists the same records again`);
+    pull.from = next;
+  }
+}

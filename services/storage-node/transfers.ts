@@ -1,0 +1,185 @@
+/**
+ * What a node does by itself when the ring changes (docs/ring-changes.md): it pulls the partitions that it is pending for,
+ * and hands back what is left of those that are no more its own.
+ *
+ * One partition after the other, under the governor; what fails is tried again.
+ *
+ * I1 A partition counts as pulled only from all owners that are not DOWN, since the fence of it was last moved.
+ * I2 `leftovers` names every partition of others that records may be left of: all of them after a start, and those that a
+ *    ring took away.
+ * I3 While there is nothing to do there is no timer.
+ */
+import type { Metrics } from '../core/ports.ts';
+import { epochOf, isHome, isPending, nodeById, type Ring, type RingNode } from '../core/ring/ring.ts';
+import type { Background } from './background.ts';
+import { handBack } from './hand-back.ts';
+import { homesOf, type StorageNode } from './node.ts';
+import { type Pull, pullRecords } from './takeover.ts';
+
+const lookEveryMs = 250;
+const retryMs = 2_000;
+
+export interface Transfers {
+  /** A newer ring is gone over to; the first one after a start too. */
+  follow(ring: Ring): void;
+  start(): void;
+  /** Partitions that this node is pending for and has pulled. */
+  pulled(): number[];
+  stop(): void;
+}
+
+export function createTransfers(node: StorageNode, background: Background, metrics: Metrics): Transfers {
+  const { clock, peers, fences, leftovers } = node;
+  /** By partition: of each owner that was begun with. */
+  const pulls = new Map<number, Map<string, Pull & { done: boolean }>>();
+  /** Partitions that this node is pending for because it has just given them up. */
+  const givenUp = new Set<number>();
+  let known: Ring | undefined;
+  let timer: (() => void) | undefined;
+  let working = false;
+  let failed = false;
+  let started = false;
+  let stopped = false;
+  const pulledRecords = metrics.counter('cartwheel_transfer_records_total', 'Records pulled from former owners');
+  const pulledBytes = metrics.counter('cartwheel_transfer_bytes_total', 'Bytes of records pulled from former owners');
+  const droppedRecords = metrics.counter(
+    'cartwheel_handed_back_records_total',
+    'Records dropped: they are others’ now',
+  );
+  metrics.gauge('cartwheel_transfer_partitions_waiting', 'Partitions to be pulled', () => toPull().length);
+  metrics.gauge(
+    'cartwheel_leftover_partitions',
+    'Partitions of others that records may be left of',
+    () => leftovers.size,
+  );
+
+  const selfIn = (ring: Ring) => nodeById(ring, node.id)?.index ?? -1;
+  const serves = (ring: Ring, partition: number) =>
+    isHome(ring, partition, selfIn(ring)) || isPending(ring, partition, selfIn(ring));
+
+  function follow(ring: Ring): void {
+    const before = known;
+    known = ring;
+    if (before?.partitions !== ring.partitions) leftovers.clear();
+    for (let partition = 0; partition < ring.partitions; partition++) {
+      if (serves(ring, partition)) leftovers.delete(partition);
+      else if (before?.partitions !== ring.partitions || serves(before, partition)) leftovers.add(partition);
+    }
+    for (const partition of ring.pending.keys()) {
+      if (before !== undefined && isHome(before, partition, selfIn(before))) givenUp.add(partition);
+    }
+    for (const partition of givenUp) if (!isPending(ring, partition, selfIn(ring))) givenUp.delete(partition);
+    for (const partition of pulls.keys()) if (!isPending(ring, partition, selfIn(ring))) pulls.delete(partition);
+    later();
+  }
+
+  /** Partitions that this node is to take over. */
+  function incoming(): number[] {
+    if (known === undefined) return [];
+    const self = selfIn(known);
+    return [...known.pending].flatMap(([partition, nodes]) =>
+      nodes.includes(self) && !givenUp.has(partition) ? [partition] : [],
+    );
+  }
+
+  function ownersOf(ring: Ring, partition: number): RingNode[] {
+    return homesOf(ring, partition).filter(({ status }) => status !== 'DOWN');
+  }
+
+  /** I1. */
+  function isPulled(partition: number): boolean {
+    if (known === undefined) return false;
+    const since = fences.of(partition);
+    return ownersOf(known, partition).every(({ id }) => {
+      const pull = pulls.get(partition)?.get(id);
+      return pull?.done === true && pull.epoch >= since;
+    });
+  }
+
+  const toPull = () => incoming().filter((partition) => !isPulled(partition));
+
+  function later(): void {
+    if (started && !stopped && !working && (leftovers.size > 0 || toPull().length > 0))
+      timer ??= clock.after(failed ? retryMs : lookEveryMs, look);
+  }
+
+  function look(): void {
+    timer = undefined;
+    working = true;
+    failed = false;
+    void work().finally(() => {
+      working = false;
+      later();
+    });
+  }
+
+  async function work(): Promise<void> {
+    for (const partition of toPull()) if (!stopped) await takeOver(partition);
+    for (const partition of [...leftovers]) if (!stopped) await giveBack(partition);
+  }
+
+  async function takeOver(partition: number): Promise<void> {
+    for (const { id } of known === undefined ? [] : ownersOf(known, partition)) {
+      const ring: Ring = known as Ring;
+      if (stopped || !isPending(ring, partition, selfIn(ring))) return;
+      const pull = pullOf(ring, partition, id);
+      if (pull.done || !peers.reachable(id)) continue;
+      const task = background.begin(`transfer of partition ${partition} from ${id}`);
+      const { records, bytes } = pull;
+      try {
+        pull.done = await pullRecords(node, pull, task);
+      } catch (error) {
+        node.metrics.replicaFailed(id, 'transfer', error);
+        failed = true;
+      } finally {
+        task.end();
+        pulledRecords.add(pull.records - records);
+        pulledBytes.add(pull.bytes - bytes);
+      }
+    }
+  }
+
+  /** The one that goes on, or a new one where the fence has moved since. */
+  function pullOf(ring: Ring, partition: number, owner: string): Pull & { done: boolean } {
+    const ofPartition = pulls.get(partition) ?? new Map<string, Pull & { done: boolean }>();
+    pulls.set(partition, ofPartition);
+    const begun = ofPartition.get(owner);
+    if (begun !== undefined && begun.epoch >= fences.of(partition)) return begun;
+    const fresh = { partition, partitions: ring.partitions, owner, epoch: epochOf(ring.version), from: undefined };
+    const pull = { ...fresh, records: 0, bytes: 0, done: false };
+    ofPartition.set(owner, pull);
+    return pull;
+  }
+
+  async function giveBack(partition: number): Promise<void> {
+    const ring = known;
+    if (ring === undefined || serves(ring, partition)) return;
+    const task = background.begin(`hand-back of partition ${partition}`);
+    try {
+      const { dropped, left } = await handBack(node, ring, partition, task);
+      droppedRecords.add(dropped);
+      if (left === 0 && known === ring) leftovers.delete(partition);
+    } catch (error) {
+      node.metrics.replicaFailed('of its owners', 'transfer', error);
+      failed = true;
+    } finally {
+      task.end();
+    }
+  }
+
+  peers.onReachable(later);
+  leftovers.onAdded(later);
+
+  return {
+    follow,
+    start() {
+      started = true;
+      later();
+    },
+    pulled: () => incoming().filter(isPulled),
+    stop() {
+      stopped = true;
+      timer?.();
+    },
+  };
+}

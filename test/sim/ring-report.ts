@@ -1,0 +1,19 @@
+/** What a node says of the ring it knows, and of the partitions it has pulled: in place of GetStatus. */
+import { Ring as RingMessage } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { decodeRing, encodeRing } from '../../services/core/ring/codec.ts';
+import type { Ring } from '../../services/core/ring/ring.ts';
+
+export interface RingReport {
+  readonly ring: Ring;
+  readonly pulled: readonly number[];
+}
+
+export function encodeRingReport({ ring, pulled }: RingReport): Uint8Array {
+  const bytes = Buffer.from(RingMessage.encode(encodeRing(ring)).finish());
+  return Buffer.from(JSON.stringify({ ring: bytes.toString('base64'), pulled }));
+}
+
+export function decodeRingReport(bytes: Uint8Array): RingReport {
+  const { ring, pulled } = JSON.parse(Buffer.from(bytes).toString());
+  return { ring: decodeRing(RingMessage.decode(Buffer.from(ring, 'base64'))), pulled };
+}

@@ -1,0 +1,214 @@
+/** What storage nodes do while a partition moves (docs/ring-changes.md): fences, pending owners, pulls, hand-backs. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { PutRequest, PutResponse, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { RingMoved } from '../../services/core/quorum/peers.ts';
+import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
+import { createRing, epochOf, type Ring } from '../../services/core/ring/ring.ts';
+import { type Cluster, createCluster, type TestNode } from './cluster.ts';
+
+const key = 'cart';
+
+/** The first home of `key` is replaced by a node that is none of them. */
+interface Move {
+  readonly cluster: Cluster;
+  readonly leaving: TestNode;
+  readonly staying: readonly TestNode[];
+  readonly entering: TestNode;
+  /** A node that has no part in it. */
+  readonly other: TestNode;
+  readonly staged: Ring;
+  readonly flipped: Ring;
+  readonly settled: Ring;
+}
+
+function createMove(): Move {
+  const cluster = createCluster({ nodes: 5 });
+  const [leaving, ...staying] = cluster.homes(key) as [TestNode, TestNode, TestNode];
+  const [entering, other] = cluster.nodes.filter((node) => !cluster.homes(key).includes(node)) as [TestNode, TestNode];
+  const { ring } = cluster;
+  const partition = partitionOfStorageKey(cluster.storageKey(key), ring.partitions);
+  const indexOf = (node: TestNode) => cluster.nodes.indexOf(node);
+  const version = (sequence: bigint) => ({ term: 1n, sequence: ring.version.sequence + sequence });
+  const row = ring.owners.slice();
+  row[partition * ring.replicas] = indexOf(entering);
+  const ringOf = (sequence: bigint, owners: Uint16Array, pending: readonly TestNode[]) =>
+    createRing({
+      ...ring,
+      version: version(sequence),
+      owners,
+      pending: new Map(pending.map((node) => [partition, [indexOf(node)]])),
+    });
+  return {
+    ...{ cluster, leaving, staying, entering, other },
+    staged: ringOf(1n, ring.owners, [entering]),
+    flipped: ringOf(2n, row, [leaving]),
+    settled: ringOf(3n, row, []),
+  };
+}
+
+const put = (more: Partial<PutRequest> = {}) => ({
+  put: {
+    ...{
+      namespace: '',
+      key: Buffer.from(key),
+      value: Buffer.from('v'),
+      context: Buffer.alloc(0),
+      durability: 0 as const,
+    },
+    ...{ w: 2, requestId: Buffer.alloc(0), attempt: 0, ttl: undefined, require: undefined },
+    ...more,
+  },
+});
+
+async function stored(result: Promise<Omit<Result, 'id'>>): Promise<PutResponse> {
+  const { put: response } = await result;
+  assert.ok(response);
+  return response;
+}
+
+async function pass({ clock }: Cluster, ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= 50) {
+    clock.advance(50);
+    for (let i = 0; i < 40; i++) await new Promise(setImmediate);
+  }
+}
+
+const valuesAt = async ({ cluster }: Move, node: TestNode) =>
+  ((await cluster.held(node, key))?.siblings ?? []).map(({ value }) => Buffer.from(value).toString()).sort();
+
+test('a write goes to the pending owner too, and its receipt says so', async () => {
+  const move = createMove();
+  move.cluster.goOver(move.cluster.nodes, move.staged);
+  const { receipt } = await stored(move.cluster.run(move.leaving, put({ w: 3 })));
+  assert.equal(receipt?.acks.filter(({ pending }) => !pending).length, 3);
+  assert.deepEqual(
+    receipt?.acks.filter(({ pending }) => pending).map(({ nodeId }) => nodeId),
+    [move.entering.id],
+  );
+  assert.deepEqual(receipt?.pendingMissed, []);
+  assert.deepEqual(await valuesAt(move, move.entering), ['v']);
+});
+
+test('a pending owner that cannot be reached does not hold a write up; the receipt names it, and it is owed', async () => {
+  const move = createMove();
+  move.cluster.goOver(move.cluster.nodes, move.staged);
+  move.cluster.setReachable(move.entering, false);
+  const { receipt } = await stored(move.cluster.run(move.leaving, put({ w: 3 })));
+  assert.deepEqual(receipt?.pendingMissed, [move.entering.id]);
+  await pass(move.cluster, 100);
+  assert.deepEqual(move.leaving.node.hints.nodes(), [move.entering.id]);
+  move.cluster.setReachable(move.entering, true);
+  await pass(move.cluster, 1_000);
+  assert.deepEqual(await valuesAt(move, move.entering), ['v']);
+});
+
+test('what is placed by an older ring is refused, and done by the newer one under the same dot', async () => {
+  const move = createMove();
+  const { leaving, staying, entering, cluster } = move;
+  cluster.goOver([...staying, entering], move.staged);
+  const { receipt, siblings } = await stored(cluster.run(leaving, put({ w: 3 })));
+  assert.equal(siblings, 1);
+  assert.deepEqual(receipt?.ring, move.staged.version);
+  assert.equal(leaving.ring, move.staged);
+  assert.deepEqual(await valuesAt(move, entering), ['v']);
+  const dots = new Set<string>();
+  for (const node of [leaving, ...staying, entering]) {
+    for (const { dot } of (await cluster.held(node, key))?.siblings ?? []) dots.add(`${dot.actor}:${dot.counter}`);
+  }
+  assert.equal(dots.size, 1);
+});
+
+test('a read by an older ring is done again by the newer one', async () => {
+  const move = createMove();
+  const { leaving, staying, entering, cluster } = move;
+  await stored(cluster.run(leaving, put({ w: 3 })));
+  cluster.goOver([...staying, entering], move.flipped);
+  await assert.rejects(
+    (staying[0] as TestNode).node.replica.read({
+      key: cluster.storageKey(key),
+      deadline: 1e9,
+      epoch: epochOf(cluster.ring.version),
+    }),
+    RingMoved,
+  );
+  const get = { namespace: '', key: Buffer.from(key), r: 3, sessionContext: Buffer.alloc(0), maxBytes: 0, dots: [] };
+  const answer = await cluster.run(leaving, { get }, { forwarded: true });
+  assert.deepEqual(answer.get?.certificate?.ring, move.flipped.version);
+});
+
+test('a pending owner pulls from every owner what any of them has, tombstones too, and not by an older ring', async () => {
+  const move = createMove();
+  const { leaving, staying, entering, cluster } = move;
+  // One owner alone has the value, another alone the tombstone of another key of the partition.
+  for (const node of staying) cluster.setReachable(node, false);
+  await stored(cluster.run(leaving, put({ w: 1 })));
+  for (const node of staying) node.answers = 'no';
+  for (const { node } of cluster.nodes) node.transfers.start();
+  cluster.goOver([leaving, entering], move.staged);
+  await pass(cluster, 3_000);
+  assert.deepEqual(entering.node.transfers.pulled(), [], 'two owners do not know the ring');
+  assert.deepEqual(await valuesAt(move, entering), ['v']);
+  for (const node of staying) {
+    node.answers = 'yes';
+    cluster.setReachable(node, true);
+  }
+  await pass(cluster, 3_000);
+  assert.deepEqual(entering.node.transfers.pulled(), [], 'they are reached, and know the older ring still');
+  cluster.goOver(staying, move.staged);
+  await pass(cluster, 3_000);
+  assert.equal(entering.node.transfers.pulled().length, 1);
+});
+
+test('a partition that was given up and staged again is pulled again', async () => {
+  const move = createMove();
+  const { entering, cluster } = move;
+  for (const { node } of cluster.nodes) node.transfers.start();
+  cluster.goOver(cluster.nodes, move.staged);
+  await pass(cluster, 3_000);
+  assert.equal(entering.node.transfers.pulled().length, 1);
+  const again = createRing({ ...move.staged, version: { term: 1n, sequence: move.staged.version.sequence + 2n } });
+  cluster.goOver([entering], again);
+  assert.deepEqual(entering.node.transfers.pulled(), []);
+  await pass(cluster, 3_000);
+  assert.deepEqual(entering.node.transfers.pulled(), [], 'its owners do not know of it');
+  cluster.goOver(
+    cluster.nodes.filter((node) => node !== entering),
+    again,
+  );
+  await pass(cluster, 3_000);
+  assert.equal(entering.node.transfers.pulled().length, 1);
+});
+
+test('an old owner hands back what an owner lacks, and only then drops it', async () => {
+  const move = createMove();
+  const { leaving, staying, entering, cluster } = move;
+  for (const node of staying) cluster.setReachable(node, false);
+  await stored(cluster.run(leaving, put({ w: 1 })));
+  for (const { node } of cluster.nodes) node.transfers.start();
+  for (const node of cluster.nodes) cluster.setReachable(node, true);
+  cluster.setReachable(entering, false);
+  cluster.goOver(cluster.nodes, move.settled);
+  await pass(cluster, 5_000);
+  assert.deepEqual(await valuesAt(move, leaving), ['v'], 'an owner cannot be reached');
+  cluster.setReachable(entering, true);
+  await pass(cluster, 5_000);
+  assert.equal(await cluster.held(leaving, key), undefined);
+  for (const node of [entering, ...staying]) assert.deepEqual(await valuesAt(move, node), ['v']);
+});
+
+test('what is owed to a home that has left is handed back to those that own it now', async () => {
+  const move = createMove();
+  const { leaving, staying, entering, other, cluster } = move;
+  for (const node of [leaving, ...staying]) cluster.setReachable(node, false);
+  await stored(cluster.run(other, put({ w: 1 }), { forwarded: true }));
+  for (const { node } of cluster.nodes) node.transfers.start();
+  await pass(cluster, 500);
+  cluster.goOver(cluster.nodes, move.settled);
+  for (const node of [leaving, ...staying]) cluster.setReachable(node, true);
+  await pass(cluster, 6_000);
+  for (const node of [entering, ...staying]) assert.deepEqual(await valuesAt(move, node), ['v'], node.id);
+  assert.equal(await cluster.held(other, key), undefined);
+  assert.equal(await cluster.held(leaving, key), undefined);
+  assert.deepEqual(other.node.hints.nodes(), []);
+});
