@@ -31,7 +31,11 @@ export interface StatusOptions {
   readonly clock: Clock;
   readonly log: Log;
   peers?(): readonly PeerStatus[];
-  storage?(): StorageStatus;
+  storage?(): Omit<StorageStatus, 'pulled' | 'retiringPartitions'>;
+  /** Partitions that are pending for this node by the ring of `gossip`, and that it has pulled from all owners. */
+  pulled?(): readonly number[];
+  /** How many partitions it holds records of, and is no owner of nor pending for. */
+  retiring?(): number;
   hints?(): Promise<HintStatus[]>;
   repair?(): RepairStatus;
   tasks?(): TaskStatus[];
@@ -59,7 +63,7 @@ export function statusService(options: StatusOptions): GrpcService {
           replicas: ring?.replicas ?? 0,
           members: [...members.values()].map(encodeMember),
           peers: options.peers?.() ?? [],
-          storage: options.storage?.(),
+          storage: storageStatus(options),
           claimant: options.claimant?.(),
           hints: (await options.hints?.()) ?? [],
           repair: options.repair?.(),
@@ -75,4 +79,9 @@ export function statusService(options: StatusOptions): GrpcService {
       }),
     },
   };
+}
+
+function storageStatus({ storage, pulled, retiring }: StatusOptions): StorageStatus | undefined {
+  if (storage === undefined) return undefined;
+  return { ...storage(), pulled: [...(pulled?.() ?? [])], retiringPartitions: retiring?.() ?? 0 };
 }

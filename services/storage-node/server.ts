@@ -258,7 +258,7 @@ function storageStatus(
   ring: Ring | undefined,
   id: string,
   acceptingWrites: boolean,
-): StorageStatus {
+): Omit<StorageStatus, 'pulled' | 'retiringPartitions'> {
   const { keysEstimated, diskBytes } = engine.stats();
   const index = ring && nodeById(ring, id)?.index;
   let partitions = 0;

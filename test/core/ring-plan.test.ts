@@ -2,7 +2,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Ring as RingMessage } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
-import { addNodes, flip, remaining, rollBack, setStatus, stage, turnRows } from '../../services/core/ring/change.ts';
+import {
+  addNodes,
+  flip,
+  remaining,
+  rollBack,
+  setStatus,
+  settle,
+  stage,
+  turnRows,
+} from '../../services/core/ring/change.ts';
 import { firstClaim } from '../../services/core/ring/claim.ts';
 import { changeClaim } from '../../services/core/ring/claim-change.ts';
 import { decodeRing, encodeRing } from '../../services/core/ring/codec.ts';
@@ -45,6 +54,10 @@ function busiest(ring: Ring, owners: Uint16Array): number {
   return Math.max(0, ...busy.values());
 }
 
+function rowOf({ owners }: Pick<Ring, 'owners'>, partition: number): number[] {
+  return [...owners.subarray(partition * 3, partition * 3 + 3)];
+}
+
 test('a change walked in any order of flips and rollbacks ends with the new owners, through sound rings alone', () => {
   fc.assert(
     fc.property(
@@ -69,8 +82,11 @@ test('a change walked in any order of flips and rollbacks ends with the new owne
           assert.ok(ringsEqual(received, staged));
           const choice = choices[step % choices.length] as number;
           const partition = [...staged.pending.keys()][choice % staged.pending.size] as number;
+          const isFlipped = rowOf(staged, partition).join() === rowOf({ ...staged, owners }, partition).join();
           const before = staged.version.sequence;
-          ring = step < 30 && choice % 4 === 0 ? rollBack(staged, [partition]) : flip(staged, owners, partition);
+          if (isFlipped) ring = settle(staged, [partition]);
+          else if (step < 30 && choice % 4 === 0) ring = rollBack(staged, [partition]);
+          else ring = flip(staged, owners, [partition]);
           assert.equal(ring.version.sequence, before + 1n);
         }
         assert.equal(ring.pending.size, 0);
@@ -120,9 +136,30 @@ test('with more zones than replicas no first claim is counted as unsafe', () => 
 test('a partition that is not pending cannot be flipped, nor one that is pending for others', () => {
   const { ring, owners } = changed(ringOf(5), 2, []);
   const { partition } = planOf(ring, owners, () => 0).moves[0] as { partition: number };
-  assert.throws(() => flip(ring, owners, partition), /has no pending owners/);
-  const other = createRing({ ...ring, pending: new Map([[partition, [ring.owners[partition * 3] as number]]]) });
-  assert.throws(() => flip(other, owners, partition), /is to own it/);
+  assert.throws(() => flip(ring, owners, [partition]), /are to enter, and it is pending for \[\]/);
+  const row = rowOf(ring, partition);
+  const stranger = ring.nodes.find(
+    ({ index }) => !row.includes(index) && !rowOf({ owners }, partition).includes(index),
+  );
+  const other = createRing({ ...ring, pending: new Map([[partition, [stranger?.index as number]]]) });
+  assert.throws(() => flip(other, owners, [partition]), /cannot be flipped/);
+});
+
+test('an owner of a partition cannot be pending for it', () => {
+  const ring = ringOf(5);
+  const pending = new Map([[7, [ring.owners[7 * 3 + 1] as number]]]);
+  assert.throws(() => createRing({ ...ring, pending }), /partition 7 is pending for node \d, which owns it/);
+});
+
+test('flipped partitions are pending for those that left, but for nodes that are down', () => {
+  const { ring, owners } = changed(ringOf(5), 0, [2]);
+  const all = { partitionsInFlight: 100, partitionsPerNode: 100 };
+  const leaving = flip(stage(ring, owners, all), owners, [...stage(ring, owners, all).pending.keys()]);
+  assert.deepEqual(new Set([...leaving.pending.values()].flat()), new Set([2]));
+  assert.deepEqual(leaving.owners.includes(2), false);
+  assert.equal(settle(leaving, [...leaving.pending.keys()]).pending.size, 0);
+  const staged = stage(setStatus(ring, 2, 'DOWN'), owners, all);
+  assert.equal(flip(staged, owners, [...staged.pending.keys()]).pending.size, 0);
 });
 
 test('a node goes from JOINING to UP, and from LEAVING to LEFT when it owns nothing', () => {
@@ -132,7 +169,8 @@ test('a node goes from JOINING to UP, and from LEAVING to LEFT when it owns noth
   ring = turnRows(ring, owners);
   while (remaining(ring, owners) > 0) {
     ring = stage(ring, owners, { partitionsInFlight: 4, partitionsPerNode: 4 });
-    for (const partition of ring.pending.keys()) ring = flip(ring, owners, partition);
+    const staged = [...ring.pending.keys()];
+    ring = settle(flip(ring, owners, staged), staged);
   }
   ring = setStatus(ring, 2, 'LEFT');
   assert.throws(() => setStatus(ring, 2, 'UP'), /node 2 is LEFT, and cannot become UP/);

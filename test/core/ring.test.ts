@@ -31,13 +31,15 @@ function ringOf(nodes: number, partitions: number, replicas: number, zones = rep
     zone: `zone-${index % zones}`,
     status: STATUSES[index % STATUSES.length] as NodeStatusName,
   }));
+  const owners = firstClaim({ nodes: members, partitions, replicas });
+  const stranger = members.findLastIndex(({ index }) => !owners.subarray(0, replicas).includes(index));
   return createRing({
     version: { term: 3n, sequence: 2n ** 32n - 1n },
     partitions,
     replicas,
     nodes: members,
-    owners: firstClaim({ nodes: members, partitions, replicas }),
-    pending: new Map([[0, [nodes - 1]]]),
+    owners,
+    pending: new Map(stranger === -1 ? [] : [[0, [stranger]]]),
   });
 }
 
@@ -211,6 +213,8 @@ test('versions are ordered by term, then sequence', () => {
 
 test('two rings differ when a single thing in them does', () => {
   const ring = ringOf(5, 16, 3);
+  const strangers = ring.nodes.map(({ index }) => index).filter((index) => !ring.owners.subarray(0, 3).includes(index));
+  assert.equal(strangers.length, 2);
   const changed: Partial<Ring>[] = [
     { version: { term: 3n, sequence: 1n } },
     {
@@ -220,7 +224,7 @@ test('two rings differ when a single thing in them does', () => {
       owners: ring.owners.map((owner, i) => (i < 3 ? (ring.owners[2 - i] as number) : owner)),
     },
     { pending: new Map() },
-    { pending: new Map([[0, [3]]]) },
+    { pending: new Map([[0, strangers]]) },
   ];
   for (const change of changed) assert.equal(ringsEqual(ring, createRing({ ...ring, ...change })), false);
   assert.ok(ringsEqual(ring, createRing(ring)));

@@ -1,15 +1,20 @@
 /**
- * One change of the ring, walked as ring values: nodes are added, pending owners staged, partitions flipped or
- * rolled back, statuses moved on. Nothing is fenced or transferred here; whoever calls `flip` says that it has been.
+ * One change of the ring, walked as ring values: nodes are added, pending owners staged, partitions flipped, settled or
+ * rolled back, statuses moved on. Nothing is transferred here; whoever calls `flip` or `settle` says that it may be done
+ * (core/membership/rebalance.ts decides that).
  *
- *     row [a b c]  ──stage──►  [a b c] pending d  ──flip──►  [d b c]
- *                                    └──rollBack──► [a b c]
+ *     A  row [a b c] pending d  ──flip──►  B  row [d b c] pending a  ──settle──►  C  row [d b c]
+ *        ▲ stage │ rollBack
+ *        row [a b c]
  *
- * I1 Every function gives a new ring with sequence + 1, which holds the invariants of ring.ts.
- * I2 Owners change only in `flip`, of one partition whose pending owners are all the new ones. `turnRows` changes
+ * Writes go to the row and to the pending nodes. So in B whoever still reads by A misses nothing.
+ *
+ * I1 Every function gives a new ring with sequence + 1, which holds the invariants of ring.ts; or the same ring, where
+ *    there is nothing to change.
+ * I2 Owners change only in `flip`, of partitions whose pending nodes are exactly those that enter. `turnRows` changes
  *    nothing but the order of rows.
- * I3 At most `partitionsInFlight` partitions have pending owners, and at most `partitionsPerNode` touch any one
- *    node, as giver or as taker.
+ * I3 `stage` leaves at most `partitionsInFlight` partitions with pending nodes, and at most `partitionsPerNode` that
+ *    touch any one node, as giver or as taker.
  * I4 A node is LEFT only when it owns nothing and is pending for nothing.
  */
 import { rowOf } from './plan.ts';
@@ -22,8 +27,11 @@ export interface FlightLimits {
   readonly partitionsPerNode: number;
 }
 
+export type NewNode = Omit<RingNode, 'index' | 'status'>;
+
 /** New nodes come JOINING, behind those that are there. */
-export function addNodes(ring: Ring, joining: readonly Omit<RingNode, 'index' | 'status'>[]): Ring {
+export function addNodes(ring: Ring, joining: readonly NewNode[]): Ring {
+  if (joining.length === 0) return ring;
   const nodes = joining.map((node, i): RingNode => ({ ...node, index: ring.nodes.length + i, status: 'JOINING' }));
   return next(ring, { nodes: [...ring.nodes, ...nodes] });
 }
@@ -49,8 +57,8 @@ export function setStatus(ring: Ring, index: number, status: NodeStatusName): Ri
 }
 
 /**
- * Names pending owners for as many partitions, from the lowest, as the limits allow. The same ring where none
- * can be staged now; `remaining` says how many there still are.
+ * A. Names those that enter as pending, for as many partitions, from the lowest, as the limits allow. The same ring where
+ * none can be staged now; `remaining` says how many there still are.
  */
 export function stage(ring: Ring, owners: Uint16Array, limits: FlightLimits): Ring {
   const pending = new Map(ring.pending);
@@ -58,53 +66,72 @@ export function stage(ring: Ring, owners: Uint16Array, limits: FlightLimits): Ri
   const touch = (nodes: readonly number[]) => {
     for (const node of nodes) busy[node] = (busy[node] as number) + 1;
   };
-  for (const partition of pending.keys()) touch(touchedNodes(ring, owners, partition));
+  for (const [partition, nodes] of pending) touch([...nodes, ...leavingNodes(ring, owners, partition)]);
   for (const partition of changedPartitions(ring, owners)) {
     if (pending.size >= limits.partitionsInFlight) break;
     if (pending.has(partition)) continue;
-    const touched = touchedNodes(ring, owners, partition);
-    if (touched.some((node) => (busy[node] as number) >= limits.partitionsPerNode)) continue;
     const entering = enteringNodes(ring, owners, partition);
     if (entering.length === 0) continue;
+    const touched = [...entering, ...leavingNodes(ring, owners, partition)];
+    if (touched.some((node) => (busy[node] as number) >= limits.partitionsPerNode)) continue;
     pending.set(partition, entering);
     touch(touched);
   }
   return pending.size === ring.pending.size ? ring : next(ring, { pending });
 }
 
-/** The pending owners of one partition become owners; those that they replace leave the row. */
-export function flip(ring: Ring, owners: Uint16Array, partition: number): Ring {
-  const staged = ring.pending.get(partition);
-  if (staged === undefined) throw new Error(`partition ${partition} has no pending owners, and cannot be flipped`);
+/** Whether the pending nodes of a partition are exactly those that `owners` lets enter: it is in phase A of that change. */
+export function isStaged(ring: Ring, owners: Uint16Array, partition: number): boolean {
+  const pending = ring.pending.get(partition) ?? [];
   const entering = enteringNodes(ring, owners, partition);
-  if (entering.some((node) => !staged.includes(node))) {
-    throw new Error(
-      `partition ${partition} is pending for [${staged.join(', ')}], and [${entering.join(', ')}] is to own it`,
-    );
-  }
+  return entering.length > 0 && isSameSet(pending, entering);
+}
+
+/** B. Those that enter become owners, and those that leave are pending, but for nodes that are DOWN. */
+export function flip(ring: Ring, owners: Uint16Array, partitions: readonly number[]): Ring {
+  if (partitions.length === 0) return ring;
   const flipped = ring.owners.slice();
-  flipped.set(rowOf(owners, partition, ring.replicas), partition * ring.replicas);
-  return next(ring, { owners: flipped, pending: without(ring, [partition]) });
+  const pending = new Map(ring.pending);
+  for (const partition of partitions) {
+    if (!isStaged(ring, owners, partition)) {
+      throw new Error(
+        `partition ${partition} cannot be flipped: [${enteringNodes(ring, owners, partition).join(', ')}] are to ` +
+          `enter, and it is pending for [${(ring.pending.get(partition) ?? []).join(', ')}]`,
+      );
+    }
+    const leaving = leavingNodes(ring, owners, partition).filter((node) => ring.nodes[node]?.status !== 'DOWN');
+    flipped.set(rowOf(owners, partition, ring.replicas), partition * ring.replicas);
+    if (leaving.length > 0) pending.set(partition, leaving);
+    else pending.delete(partition);
+  }
+  return next(ring, { owners: flipped, pending });
+}
+
+/** C, after `flip`. Throws where a partition has no pending nodes. */
+export function settle(ring: Ring, partitions: readonly number[]): Ring {
+  return dropPending(ring, partitions);
+}
+
+/** Back from A. Not from B: there those that left may be all that coordinators with an older ring know. */
+export function rollBack(ring: Ring, partitions: readonly number[]): Ring {
+  return dropPending(ring, partitions);
 }
 
 /** Turns every row that has its new owners in another order; nothing needs to be transferred for it. */
 export function turnRows(ring: Ring, owners: Uint16Array): Ring {
   const turned = ring.owners.slice();
+  let isTurned = false;
   for (const partition of changedPartitions(ring, owners)) {
     if (enteringNodes(ring, owners, partition).length > 0 || ring.pending.has(partition)) continue;
     turned.set(rowOf(owners, partition, ring.replicas), partition * ring.replicas);
+    isTurned = true;
   }
-  return next(ring, { owners: turned });
+  return isTurned ? next(ring, { owners: turned }) : ring;
 }
 
-/** Drops the pending owners of these partitions; undefined: of all. */
-export function rollBack(ring: Ring, partitions: readonly number[] = [...ring.pending.keys()]): Ring {
-  return next(ring, { pending: without(ring, partitions) });
-}
-
-/** Partitions whose row is not yet the new one. */
+/** Partitions whose row is not yet the new one, or that have pending nodes. */
 export function remaining(ring: Ring, owners: Uint16Array): number {
-  return changedPartitions(ring, owners).length;
+  return new Set([...changedPartitions(ring, owners), ...ring.pending.keys()]).size;
 }
 
 function changedPartitions(ring: Ring, owners: Uint16Array): number[] {
@@ -119,19 +146,27 @@ function enteringNodes(ring: Ring, owners: Uint16Array, partition: number): numb
   return rowOf(owners, partition, ring.replicas).filter((node) => !isHome(ring, partition, node));
 }
 
-/** Those that come into the row and those that go out of it. */
-function touchedNodes(ring: Ring, owners: Uint16Array, partition: number): number[] {
+function leavingNodes(ring: Ring, owners: Uint16Array, partition: number): number[] {
   const after = rowOf(owners, partition, ring.replicas);
-  const leaving = rowOf(ring.owners, partition, ring.replicas).filter((node) => !after.includes(node));
-  return [...enteringNodes(ring, owners, partition), ...leaving];
+  return rowOf(ring.owners, partition, ring.replicas).filter((node) => !after.includes(node));
 }
 
-function holdsSomething(ring: Ring, index: number): boolean {
+/** Whether a node owns partitions, or is pending for some. */
+export function holdsSomething(ring: Ring, index: number): boolean {
   return ring.owners.includes(index) || [...ring.pending.values()].some((nodes) => nodes.includes(index));
 }
 
-function without(ring: Ring, partitions: readonly number[]): Ring['pending'] {
-  return new Map([...ring.pending].filter(([partition]) => !partitions.includes(partition)));
+function dropPending(ring: Ring, partitions: readonly number[]): Ring {
+  if (partitions.length === 0) return ring;
+  const pending = new Map(ring.pending);
+  for (const partition of partitions) {
+    if (!pending.delete(partition)) throw new Error(`partition ${partition} has no pending nodes`);
+  }
+  return next(ring, { pending });
+}
+
+function isSameSet(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((node) => b.includes(node));
 }
 
 function next(ring: Ring, change: Partial<Pick<Ring, 'nodes' | 'owners' | 'pending'>>): Ring {

@@ -6,7 +6,8 @@
  *
  * I1 `partitions` is a power of two, 1..65536.
  * I2 Every partition has exactly `replicas` owners, all of them distinct.
- * I3 `nodes[i].index === i`; owners and pending owners are such indexes. A node keeps its index for ever.
+ * I3 `nodes[i].index === i`; owners and pending nodes are such indexes. A node keeps its index for ever.
+ * I4 No owner of a partition is pending for it.
  */
 
 /** (term, sequence): term = how many claimants there have been; the higher version wins. */
@@ -37,7 +38,10 @@ export interface Ring {
   readonly nodes: readonly RingNode[];
   /** Row by row: the owners of partition p, first the primary, are at p·replicas … p·replicas + replicas-1. */
   readonly owners: Uint16Array;
-  /** Nodes that take a partition over, or have just given it up; only partitions that have some are in it. */
+  /**
+   * Nodes that get the writes of a partition besides its owners: those that take it over, and after that those that gave it
+   * (change.ts). Only partitions that have some are in it.
+   */
   readonly pending: ReadonlyMap<number, readonly number[]>;
   /** Filled by preference-list.ts on demand; not part of the value, and not enumerable. */
   readonly preferenceLists: (readonly number[] | undefined)[];
@@ -52,7 +56,7 @@ export const REPLICAS_MAX = 16;
 export const termMax = 2n ** 21n - 1n;
 export const sequenceMax = 2n ** 32n - 1n;
 
-/** Freezes the fields into a ring. Throws an Error that names what breaks I1, I2 or I3. */
+/** Freezes the fields into a ring. Throws an Error that names what breaks I1 to I4. */
 export function createRing(fields: RingFields): Ring {
   const { version, partitions, replicas, nodes, owners, pending } = fields;
   assertShape(partitions, replicas, nodes.length);
@@ -199,6 +203,10 @@ function assertPending(fields: RingFields): void {
         throw new Error(
           `partition ${partition} is pending for node ${node}, and there are ${fields.nodes.length} nodes`,
         );
+      }
+      const first = partition * fields.replicas;
+      if (fields.owners.subarray(first, first + fields.replicas).includes(node)) {
+        throw new Error(`partition ${partition} is pending for node ${node}, which owns it`);
       }
     }
   }
