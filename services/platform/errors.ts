@@ -51,6 +51,8 @@ const CODES: Readonly<Record<ReasonName, status>> = {
   INTERNAL: status.INTERNAL,
   NAMESPACE_EXISTS: status.ALREADY_EXISTS,
   NAMESPACE_CONFLICT: status.FAILED_PRECONDITION,
+  CHANGE_IMPOSSIBLE: status.FAILED_PRECONDITION,
+  CHANGE_CONFLICT: status.FAILED_PRECONDITION,
 };
 
 const REASON_NAMES: ReadonlyMap<number, ReasonName> = new Map(

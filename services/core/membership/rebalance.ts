@@ -1,0 +1,236 @@
+/**
+ * A change of the ring on its way: what it is to come to (Goal), and the next ring on the way there (advance). Nodes join,
+ * leave, are replaced or marked down; partitions move as change.ts draws it, many at a time.
+ *
+ * All that is remembered is the ring and the goal, so it can be stopped after any ring and gone on with, by this process or
+ * another. It issues nothing itself (claimant.ts), and does not choose the new owners (change-request.ts).
+ *
+ * I1 A partition is flipped only when every node that enters has said, knowing this very ring, that it has pulled it.
+ * I2 A partition is settled only when every node that owns it or is pending for it, and is not DOWN, has said that it knows
+ *    this very ring. So nobody drops a copy while an owner may not have heard of the flip.
+ * I3 What nobody has said counts as not so: a report that is missing, or of another ring, lets nothing happen.
+ * I4 What is staged for one goal and unwanted by the next is rolled back (`withdrawn`); what is pending and not staged by
+ *    this goal nor withdrawn may have been flipped by an earlier one, and is settled by I2.
+ */
+import {
+  addNodes,
+  type FlightLimits,
+  flip,
+  holdsSomething,
+  isStaged,
+  type NewNode,
+  remaining,
+  rollBack,
+  setStatus,
+  settle,
+  stage,
+  turnRows,
+} from '../ring/change.ts';
+import { rowOf } from '../ring/plan.ts';
+import { compareVersions, createRing, nodeById, type Ring, type RingNode, type RingVersion } from '../ring/ring.ts';
+
+export interface Goal {
+  /** Of the plan that was committed. */
+  readonly id: string;
+  /** The rows to come to, of indexes into the ring's nodes with `joining` behind them. */
+  readonly owners: Uint16Array;
+  /** To be UP. Those that the ring does not have are added in this order. */
+  readonly joining: readonly NewNode[];
+  /** Ids of nodes to be LEFT. */
+  readonly leaving: readonly string[];
+  /** Ids of nodes to be DOWN: nobody waits for them. One that is also leaving is LEFT in the end. */
+  readonly down: readonly string[];
+  /** By partition: the nodes that an earlier goal had staged, and this one does not want. */
+  readonly withdrawn: ReadonlyMap<number, readonly number[]>;
+  /** Stages nothing more; what is staged goes on to its end. */
+  readonly paused: boolean;
+  /** Replicas to move when it was committed, and their bytes by an estimate: for people. */
+  readonly replicas: number;
+  readonly bytes: number;
+}
+
+/** What a node has just said of itself. */
+export interface Report {
+  /** Of the ring that it knew then. */
+  readonly version: RingVersion;
+  /** Partitions that are pending for it by that ring, and that it has pulled from all owners. */
+  readonly pulled: ReadonlySet<number>;
+  /** What it still has to hand to others: hints, and partitions that it does not own any more. */
+  readonly owes: number;
+}
+
+/** By id of a node. */
+export type Reports = ReadonlyMap<string, Report>;
+
+export interface Advance {
+  /** The ring to issue now; undefined: none. */
+  readonly ring: Ring | undefined;
+  /** For people; empty: nothing. */
+  readonly waitingFor: string;
+  /** The goal is reached, and need not be remembered. */
+  readonly done: boolean;
+}
+
+/** As much as can be done in one version: this ring's with sequence + 1. */
+export function advance(ring: Ring, goal: Goal, reports: Reports, limits: FlightLimits): Advance {
+  const knowing = reportsOf(ring, reports);
+  let next = addNodes(ring, missingNodes(ring, goal));
+  next = beginStatuses(next, goal);
+  next = rollBack(next, withdrawnPartitions(next, goal));
+  next = settle(next, settleable(next, goal, knowing));
+  next = flip(next, goal.owners, flippable(next, goal, knowing));
+  next = turnRows(next, goal.owners);
+  if (!goal.paused) next = stage(next, goal.owners, limits);
+  next = endStatuses(next, goal, ring, knowing);
+  if (next === ring) {
+    const done = isReached(ring, goal);
+    return { ring: undefined, waitingFor: done ? '' : waitingFor(ring, goal, knowing), done };
+  }
+  const version = { term: ring.version.term, sequence: ring.version.sequence + 1n };
+  return { ring: createRing({ ...next, version }), waitingFor: waitingFor(ring, goal, knowing), done: false };
+}
+
+/** Partitions that are not yet as the goal wants them. */
+export function partitionsLeft(ring: Ring, goal: Goal): number {
+  return remaining(addNodes(ring, missingNodes(ring, goal)), goal.owners);
+}
+
+/** The goal that leaves everything where it is: what is staged is rolled back, what was flipped stays flipped. */
+export function rolledBack(ring: Ring, goal: Goal): Goal {
+  const withdrawn = new Map(withdrawnPartitions(ring, goal).map((p) => [p, ring.pending.get(p) ?? []]));
+  for (const [partition, nodes] of ring.pending) {
+    if (isStaged(ring, goal.owners, partition)) withdrawn.set(partition, nodes);
+  }
+  const staying = ring.nodes.filter(({ id, status }) => status === 'LEAVING' && !goal.down.includes(id));
+  return {
+    ...goal,
+    id: `${goal.id}-rolled-back`,
+    owners: ring.owners,
+    joining: staying,
+    leaving: [],
+    withdrawn,
+    paused: false,
+    replicas: 0,
+    bytes: 0,
+  };
+}
+
+export function missingNodes(ring: Ring, { joining }: Pick<Goal, 'joining'>): NewNode[] {
+  return joining
+    .filter(({ id }) => nodeById(ring, id) === undefined)
+    .map(({ id, address, host, zone }) => ({ id, address, host, zone }));
+}
+
+/** Those of this very ring, for I3. One of a newer ring comes where another claimant is at work: claimant.ts looks for it. */
+function reportsOf({ version }: Ring, reports: Reports): Reports {
+  return new Map([...reports].filter(([, report]) => compareVersions(report.version, version) === 0));
+}
+
+/** What is known from the start: who goes, who is down, and who comes back. */
+function beginStatuses(ring: Ring, { joining, leaving, down }: Goal): Ring {
+  let next = ring;
+  for (const { index, id, status } of ring.nodes) {
+    if (status === 'LEFT') continue;
+    if (down.includes(id)) {
+      if (status !== 'DOWN') next = setStatus(next, index, 'DOWN');
+    } else if (leaving.includes(id)) {
+      if (status === 'UP') next = setStatus(next, index, 'LEAVING');
+    } else if (joining.some((node) => node.id === id)) {
+      if (status === 'LEAVING' || status === 'DOWN') next = setStatus(next, index, 'UP');
+    }
+  }
+  return next;
+}
+
+/**
+ * A node is UP from its first partition on, or when nothing moves any more; LEFT when it has nothing in hand, and has said
+ * by a ring in which it had nothing that it owes nothing to others.
+ */
+function endStatuses(ring: Ring, goal: Goal, known: Ring, knowing: Reports): Ring {
+  let next = ring;
+  const isSettled = remaining(ring, goal.owners) === 0;
+  for (const { index, id, status } of ring.nodes) {
+    const isLeaving = goal.leaving.includes(id);
+    if (status === 'JOINING' && !isLeaving) {
+      const isWanted = isSettled && goal.joining.some((node) => node.id === id);
+      if (isWanted || ring.owners.includes(index)) next = setStatus(next, index, 'UP');
+    } else if (isLeaving && status !== 'LEFT' && !holdsSomething(ring, index)) {
+      const owesNothing =
+        known.nodes[index] !== undefined && !holdsSomething(known, index) && knowing.get(id)?.owes === 0;
+      if (status === 'DOWN' || owesNothing) next = setStatus(next, index, 'LEFT');
+    }
+  }
+  return next;
+}
+
+function withdrawnPartitions(ring: Ring, { withdrawn }: Goal): number[] {
+  return [...withdrawn].filter(([p, nodes]) => nodes.join() === ring.pending.get(p)?.join()).map(([p]) => p);
+}
+
+function settleable(ring: Ring, goal: Goal, knowing: Reports): number[] {
+  return [...ring.pending.keys()].filter(
+    (partition) => !isStaged(ring, goal.owners, partition) && unaware(ring, partition, knowing).length === 0,
+  );
+}
+
+/** Of those that have a part in a partition, who has not said that it knows this ring. */
+function unaware(ring: Ring, partition: number, knowing: Reports): RingNode[] {
+  const nodes = [...rowOf(ring.owners, partition, ring.replicas), ...(ring.pending.get(partition) ?? [])];
+  return nodes.map((index) => nodeOf(ring, index)).filter(({ id, status }) => status !== 'DOWN' && !knowing.has(id));
+}
+
+function flippable(ring: Ring, goal: Goal, knowing: Reports): number[] {
+  return [...ring.pending.keys()].filter(
+    (partition) => isStaged(ring, goal.owners, partition) && unpulled(ring, partition, knowing).length === 0,
+  );
+}
+
+function unpulled(ring: Ring, partition: number, knowing: Reports): RingNode[] {
+  const nodes = (ring.pending.get(partition) ?? []).map((index) => nodeOf(ring, index));
+  return nodes.filter(({ id }) => knowing.get(id)?.pulled.has(partition) !== true);
+}
+
+function isReached(ring: Ring, goal: Goal): boolean {
+  const statusOf = (id: string) => nodeById(ring, id)?.status;
+  return (
+    remaining(ring, goal.owners) === 0 &&
+    goal.joining.every(({ id }) => statusOf(id) === 'UP') &&
+    goal.leaving.every((id) => statusOf(id) === 'LEFT') &&
+    goal.down.every((id) => statusOf(id) === 'DOWN' || statusOf(id) === 'LEFT')
+  );
+}
+
+function waitingFor(ring: Ring, goal: Goal, knowing: Reports): string {
+  const silent = new Set<string>();
+  const pulling = new Map<string, number>();
+  for (const partition of ring.pending.keys()) {
+    if (isStaged(ring, goal.owners, partition)) {
+      for (const node of unpulled(ring, partition, knowing)) {
+        if (knowing.has(node.id)) pulling.set(node.address, (pulling.get(node.address) ?? 0) + 1);
+        else silent.add(node.address);
+      }
+    } else {
+      for (const { address } of unaware(ring, partition, knowing)) silent.add(address);
+    }
+  }
+  const owing: string[] = [];
+  for (const { id, address, index, status } of ring.nodes) {
+    if (!goal.leaving.includes(id) || status === 'LEFT' || status === 'DOWN' || holdsSomething(ring, index)) continue;
+    const report = knowing.get(id);
+    if (report === undefined) silent.add(address);
+    else if (report.owes > 0) owing.push(`${address} to hand over what it still has (${report.owes})`);
+  }
+  const parts = [...pulling].map(([address, count]) => `${address} to pull ${count} ${plural(count, 'partition')}`);
+  if (silent.size > 0) parts.push(`${[...silent].join(', ')} to say that the present ring is known there`);
+  parts.push(...owing);
+  if (goal.paused) parts.push('somebody to resume it');
+  return parts.join('; ');
+}
+
+function nodeOf(ring: Ring, index: number): RingNode {
+  return ring.nodes[index] as RingNode;
+}
+
+function plural(count: number, noun: string): string {
+  return count === 1 ? noun : `${noun}s`;
+}
