@@ -16,8 +16,9 @@ import { handBack } from './hand-back.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { type Pull, pullRecords } from './takeover.ts';
 
-const lookEveryMs = 250;
+const lookEveryMs = 50;
 const retryMs = 2_000;
+const givenUpMs = 5_000;
 
 export interface Transfers {
   /** A newer ring is gone over to; the first one after a start too. */
@@ -32,8 +33,8 @@ export function createTransfers(node: StorageNode, background: Background, metri
   const { clock, peers, fences, leftovers } = node;
   /** By partition: of each owner that was begun with. */
   const pulls = new Map<number, Map<string, Pull & { done: boolean }>>();
-  /** Partitions that this node is pending for because it has just given them up. */
-  const givenUp = new Set<number>();
+  /** Partitions that this node is pending for because it has just given them up, and when it did. */
+  const givenUp = new Map<number, number>();
   let known: Ring | undefined;
   let timer: (() => void) | undefined;
   let working = false;
@@ -66,20 +67,28 @@ export function createTransfers(node: StorageNode, background: Background, metri
       else if (before?.partitions !== ring.partitions || serves(before, partition)) leftovers.add(partition);
     }
     for (const partition of ring.pending.keys()) {
-      if (before !== undefined && isHome(before, partition, selfIn(before))) givenUp.add(partition);
+      if (before !== undefined && isHome(before, partition, selfIn(before))) givenUp.set(partition, clock.now());
     }
-    for (const partition of givenUp) if (!isPending(ring, partition, selfIn(ring))) givenUp.delete(partition);
+    for (const partition of givenUp.keys()) if (!isPending(ring, partition, selfIn(ring))) givenUp.delete(partition);
     for (const partition of pulls.keys()) if (!isPending(ring, partition, selfIn(ring))) pulls.delete(partition);
     later();
   }
 
-  /** Partitions that this node is to take over. */
+  /**
+   * Partitions that this node is to take over. One that it has just given up is most likely not: it is pulled only where
+   * that lasts, because it was given back to it in the same ring.
+   */
   function incoming(): number[] {
     if (known === undefined) return [];
     const self = selfIn(known);
     return [...known.pending].flatMap(([partition, nodes]) =>
-      nodes.includes(self) && !givenUp.has(partition) ? [partition] : [],
+      nodes.includes(self) && !hasJustGivenUp(partition) ? [partition] : [],
     );
+  }
+
+  function hasJustGivenUp(partition: number): boolean {
+    const since = givenUp.get(partition);
+    return since !== undefined && clock.now() - since < givenUpMs;
   }
 
   function ownersOf(ring: Ring, partition: number): RingNode[] {
@@ -99,7 +108,7 @@ export function createTransfers(node: StorageNode, background: Background, metri
   const toPull = () => incoming().filter((partition) => !isPulled(partition));
 
   function later(): void {
-    if (started && !stopped && !working && (leftovers.size > 0 || toPull().length > 0))
+    if (started && !stopped && !working && (leftovers.size > 0 || givenUp.size > 0 || toPull().length > 0))
       timer ??= clock.after(failed ? retryMs : lookEveryMs, look);
   }
 

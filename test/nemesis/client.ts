@@ -113,9 +113,10 @@ export function observe(options: ObservedClientOptions): ObservedClient {
 
   function acknowledged(attempt: WriteAttempt, sent: Token, { context: bytes, receipt }: PutAnswer): Token {
     const { key, kind } = attempt;
-    const { dot, acks } = receipt;
+    const { dot, acks, pendingMissed } = receipt;
     const where = `the answer to ${kind} #${attempt.number} of ${name}`;
-    const homes = acks.filter(({ durable, hintedFor }) => durable && hintedFor === '').length;
+    const homed = acks.filter(({ durable, hintedFor, pending }) => durable && hintedFor === '' && !pending).length;
+    const homes = homed - pendingMissed.length;
     ledger.end(attempt, 'acknowledged', now(), homes);
     counts.acknowledged++;
     history.note(name, `${kind} done #${attempt.number}`, key, `${dot} on ${homes} homes of ${acks.length} replicas`);

@@ -43,6 +43,8 @@ export interface WriteAttempt {
 /** An acknowledgement of a write, and whether what it spoke of may be gone by now. */
 export interface Copy {
   readonly isHome: boolean;
+  /** It is taking the partition over, or giving it up. */
+  readonly isPending?: boolean;
   /** It was in a memory only, and that has been lost since, or may have been. */
   isLost(): boolean;
 }
@@ -151,9 +153,14 @@ export function createLedger(): Ledger {
   };
 }
 
-/** How many homes have it still, as far as was promised: what only memories had a crash may have taken. */
+/**
+ * How many homes have it still, as far as was promised: what only memories had a crash may have taken. A node that was
+ * pending for the partition and has it not takes one off.
+ */
 export function homesOf({ homes, copies }: WriteAttempt): number {
-  return copies === undefined ? homes : copies.filter(({ isHome, isLost }) => isHome && !isLost()).length;
+  if (copies === undefined) return homes;
+  const kept = copies.filter(({ isHome, isLost }) => isHome && !isLost()).length;
+  return kept - copies.filter(({ isPending, isLost }) => isPending && isLost()).length;
 }
 
 /** Whether anybody, home or fallback, has it still, as far as was promised. */

@@ -249,13 +249,16 @@ export function createClient(options: ClientOptions): Client {
     const dot = response.receipt?.dot ?? '';
     const where = `the answer to ${attempt.kind} #${attempt.number}`;
     oracle.dots.named(dot, attempt, where);
-    const acks = response.receipt?.acks ?? [];
-    const homes = acks.filter(({ hintedFor }) => hintedFor === '').length;
-    const copies = copiesOf(acks, crashesBefore);
+    const receipt = response.receipt;
+    const acks = receipt?.acks ?? [];
+    const missed = receipt?.pendingMissed.length ?? 0;
+    if (missed > 0) marks.add('a pending owner missed a write');
+    const homes = acks.filter(({ hintedFor, pending }) => hintedFor === '' && !pending).length - missed;
+    const copies = copiesOf(acks, missed, crashesBefore);
     acks.forEach(({ hintedFor: home }, i) => {
       if (home !== '') oracle.owed.push({ write: attempt, dot, home, isLost: () => copies?.[i]?.isLost() ?? false });
     });
-    if (homes === 0) marks.add('a write was acknowledged by fallbacks alone');
+    if (homes + missed === 0) marks.add('a write was acknowledged by fallbacks alone');
     ledger.end(attempt, 'acknowledged', scheduler.now(), homes, copies);
     history.note(`${attempt.kind} done`, name, `#${attempt.number} ${dot}`);
     if (attempt.kind === 'put' && dotsBefore.has(dot)) marks.add('a known request id was answered with its dot');
@@ -266,18 +269,24 @@ export function createClient(options: ClientOptions): Client {
   }
 
   /** Undefined where all of them have it on disk. */
-  function copiesOf(acks: Receipt['acks'], crashesBefore: ReadonlyMap<string, number>): readonly Copy[] | undefined {
+  function copiesOf(
+    acks: Receipt['acks'],
+    missed: number,
+    crashesBefore: ReadonlyMap<string, number>,
+  ): readonly Copy[] | undefined {
     const synced = acks.filter(({ durable }) => durable).length;
     if (synced === acks.length) return undefined;
     if (synced === 0) marks.add('a write was acknowledged from memories alone');
-    return acks.map(({ nodeId, durable, hintedFor }) => ({
-      isHome: hintedFor === '',
+    const copies = acks.map(({ nodeId, durable, hintedFor, pending }) => ({
+      isHome: hintedFor === '' && !pending,
+      isPending: pending,
       isLost() {
         const isLost = !durable && crashesOf(nodeId) !== crashesBefore.get(nodeId);
         if (isLost) marks.add('a crash lost what only a memory had');
         return isLost;
       },
     }));
+    return [...copies, ...Array<Copy>(missed).fill({ isHome: false, isPending: true, isLost: () => true })];
   }
 
   return {

@@ -93,6 +93,8 @@ async function checkHandedOver({ cluster, oracle, runUntilDone }: LivenessOption
   const { keys, nodes, records, homesOf, storageKeyOf } = cluster;
   for (const { write, dot, home, isLost } of oracle.owed) {
     if (isLost() || oracle.cuts.forgotten(write.key, parseDot(dot) as Dot)) continue;
+    // Owed to those that own it now.
+    if (!homesOf(write.key).includes(home)) continue;
     const check = async () => {
       const bytes = await nodes.find(({ name }) => name === home)?.held(storageKeyOf(write.key));
       if (bytes !== undefined && contains(records.decode(bytes).clock, parseDot(dot) as Dot)) return;

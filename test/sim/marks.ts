@@ -43,8 +43,13 @@ export const marks = [
   'a record went with its last hint',
   'hints went beyond their limit',
   'a replica knew a newer ring',
+  'a pending owner missed a write',
   'a partition was taken over',
   'a record was handed back',
+  'a change of the ring came to its end',
+  'a change of the ring was begun during another',
+  'a node took the place of another',
+  'the claimant crashed during a change',
   'an acknowledged write was overwritten by one of unknown outcome',
 ] as const;
 

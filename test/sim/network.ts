@@ -21,6 +21,8 @@ export interface NetworkConditions {
   /** Of one message in how many. */
   readonly loss: number;
   readonly duplication: number;
+  /** Of messages that take far longer than others. */
+  readonly late: number;
 }
 
 export interface Network {
@@ -64,6 +66,9 @@ export interface NetworkOptions {
   readonly marks: Marks;
   conditions(): NetworkConditions;
 }
+
+/** Longer than a partition takes to go from one owner to the next. */
+const lateMs = { min: 20, max: 2_000 };
 
 export function createNetwork({ scheduler, random, marks, conditions }: NetworkOptions): Network {
   const listeners = new Map<string, Serve>();
@@ -116,7 +121,9 @@ export function createNetwork({ scheduler, random, marks, conditions }: NetworkO
         );
         lost();
       };
-      const first = delay(from, to);
+      const first =
+        delay(from, to) +
+        (conditions().late > 0 && random.chance(conditions().late) ? random.between(lateMs.min, lateMs.max) : 0);
       scheduler.after(first, arrive);
       if (!duplicable || !random.chance(duplication)) return;
       scheduler.after(first + random.around(random.chance(0.3) ? 1_000 : 20), () => {

@@ -217,7 +217,9 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     /** Takes a ring in, where one is sent, and says what it knows. */
     async function serveRing(bytes: Uint8Array): Promise<Uint8Array> {
       if (bytes.length > 0) await goOver(decodeRing(RingMessage.decode(bytes)));
-      return encodeRingReport({ ring: keptRing, pulled: assembled.transfers.pulled() });
+      const { hints, leftovers, transfers } = assembled;
+      const owes = leftovers.size + hints.nodes().reduce((sum, id) => sum + hints.count(id), 0);
+      return encodeRingReport({ ring: keptRing, pulled: transfers.pulled(), owes });
     }
 
     const pool = createSimulatedPool(wire, true);

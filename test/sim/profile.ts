@@ -47,6 +47,13 @@ export interface Profile {
   readonly resetEveryMs: number;
   readonly clockJumpEveryMs: number;
   readonly restoredNoticeEveryMs: number;
+  /** Q. */
+  readonly partitions: number;
+  /** Nodes that come later, if the ring changes. */
+  readonly spares: number;
+  /** 0: the ring stays as it is. */
+  readonly ringChangeEveryMs: number;
+  readonly claimantCrashEveryMs: number;
   /** 0: replicas are compared only once faults are over. */
   readonly exchangeEveryMs: number;
 }
@@ -59,7 +66,8 @@ export function profileOf(seed: number): Profile {
     random.chance(probability) ? random.between(low, high) : 0;
   const clients = 3 + random.below(4);
   const oneKey = random.chance(0.25);
-  const profile = {
+  const changes = ringChanges(seededRandom(seed, 'ring changes'));
+  const usual = {
     seed,
     nodes: random.chance(0.35) ? 3 : 4 + random.below(3),
     replicas: 3,
@@ -72,6 +80,7 @@ export function profileOf(seed: number): Profile {
       delayMs: random.between(0.2, 6),
       loss: sometimes(0.4, 0.002, 0.08),
       duplication: sometimes(0.5, 0.02, 0.4),
+      late: changes.late,
     },
     disk: { readMs: random.between(0.02, 1), writeMs: random.between(0.05, 1), syncMs: random.between(0.5, 12) },
     cacheBytesMax: random.pick([0, 700, 1 << 20]),
@@ -91,10 +100,44 @@ export function profileOf(seed: number): Profile {
     clockJumpEveryMs: sometimes(0.4, 100, 600),
     restoredNoticeEveryMs: sometimes(oneKey ? 0.8 : 0.15, 0.5, 4),
     exchangeEveryMs: exchangesOf(seededRandom(seed, 'exchanges')),
+    ...changes.profile,
     ...durabilities(seededRandom(seed, 'durability')),
   };
+  const profile = changes.isAll ? withoutOtherFaults(usual, seededRandom(seed, 'ring changes alone')) : usual;
   const expires = profile.wallSkewMs <= 50 && seededRandom(seed, 'expiring').chance(0.5);
   return { ...profile, expiring: expires ? 0.3 : 0 };
+}
+
+/**
+ * Few partitions, so that a change concerns every key, and messages that are under way for longer than it takes. Half of
+ * those seeds have nothing else: what goes wrong between two rings needs many operations in few moments, on one key.
+ */
+function ringChanges(random: SeededRandom) {
+  const never = { partitions: 16, spares: 0, ringChangeEveryMs: 0, claimantCrashEveryMs: 0 };
+  if (!random.chance(0.35)) return { late: 0, isAll: false, profile: never };
+  const isAll = random.chance(0.5);
+  return {
+    late: isAll || random.chance(0.7) ? random.between(0.02, isAll ? 0.3 : 0.15) : 0,
+    isAll,
+    profile: {
+      partitions: isAll ? 1 : random.pick([1, 2, 4, 16]),
+      spares: 1 + random.below(2),
+      ringChangeEveryMs: isAll ? random.between(60, 200) : random.between(80, 600),
+      claimantCrashEveryMs: random.chance(0.4) ? random.between(150, 900) : 0,
+    },
+  };
+}
+
+/** Of a seed that has ring changes, and nothing else. */
+function withoutOtherFaults(profile: Omit<Profile, 'expiring'>, random: SeededRandom): Omit<Profile, 'expiring'> {
+  return {
+    ...profile,
+    ...{ carts: 0, registers: 8, clients: 6, operationsPerClient: 40, thinkMs: random.between(5, 40) },
+    ...{ crashEveryMs: 0, powerLossEveryMs: 0, cleanStopEveryMs: 0, diskFailureEveryMs: 0, outageEveryMs: 0 },
+    ...{ partitionEveryMs: 0, slowNodeEveryMs: 0, stoppedNodeEveryMs: 0, slowDiskEveryMs: 0, resetEveryMs: 0 },
+    ...{ restoredNoticeEveryMs: 0, clockJumpEveryMs: 0, exchangeEveryMs: 0 },
+    network: { ...profile.network, loss: random.chance(0.5) ? random.between(0.02, 0.15) : 0 },
+  };
 }
 
 function exchangesOf(random: SeededRandom): number {

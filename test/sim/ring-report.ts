@@ -6,14 +6,16 @@ import type { Ring } from '../../services/core/ring/ring.ts';
 export interface RingReport {
   readonly ring: Ring;
   readonly pulled: readonly number[];
+  /** Hints, and partitions of others that something may be left of. */
+  readonly owes: number;
 }
 
-export function encodeRingReport({ ring, pulled }: RingReport): Uint8Array {
+export function encodeRingReport({ ring, pulled, owes }: RingReport): Uint8Array {
   const bytes = Buffer.from(RingMessage.encode(encodeRing(ring)).finish());
-  return Buffer.from(JSON.stringify({ ring: bytes.toString('base64'), pulled }));
+  return Buffer.from(JSON.stringify({ ring: bytes.toString('base64'), pulled, owes }));
 }
 
 export function decodeRingReport(bytes: Uint8Array): RingReport {
-  const { ring, pulled } = JSON.parse(Buffer.from(bytes).toString());
-  return { ring: decodeRing(RingMessage.decode(Buffer.from(ring, 'base64'))), pulled };
+  const { ring, pulled, owes } = JSON.parse(Buffer.from(bytes).toString());
+  return { ring: decodeRing(RingMessage.decode(Buffer.from(ring, 'base64'))), pulled, owes };
 }

@@ -14,6 +14,7 @@ import { createRing, type Ring, type RingNode } from '../../services/core/ring/r
 import { storageKey } from '../../services/core/ring/storage-key.ts';
 import { checksum32, xxh64 } from '../../services/platform/hash.ts';
 import { Violation } from '../oracle/violation.ts';
+import { createSimulatedClaimant, isIn } from './claimant.ts';
 import { type Client, createClient } from './client.ts';
 import { cleanStops } from './faults/clean-stops.ts';
 import { clockJumps } from './faults/clock-jumps.ts';
@@ -24,6 +25,7 @@ import { partitions } from './faults/partitions.ts';
 import { powerLoss } from './faults/power-loss.ts';
 import { resets } from './faults/resets.ts';
 import { restoredNotices } from './faults/restored-notices.ts';
+import { ringChanges } from './faults/ring-changes.ts';
 import { slowDisks } from './faults/slow-disks.ts';
 import { slowNodes } from './faults/slow-nodes.ts';
 import { stoppedNodes } from './faults/stopped-nodes.ts';
@@ -35,12 +37,13 @@ import { createCountingMetrics } from './metrics.ts';
 import { createNetwork } from './network.ts';
 import { createSimulatedNode } from './node.ts';
 import { createOracle } from './oracle.ts';
-import { profileOf } from './profile.ts';
+import { type Profile, profileOf } from './profile.ts';
 import { seededRandom } from './random.ts';
 import { createScheduler } from './scheduler.ts';
 import { cartsOf, registersOf, runWorkload } from './workload.ts';
 
 const faults = [
+  ringChanges,
   ...[crashes, outages, powerLoss, cleanStops, diskFailures, partitions],
   ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps, restoredNotices],
 ];
@@ -76,11 +79,12 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   const records = createRecordCodec(checksum32);
   const oracle = createOracle({ records, replicas: profile.replicas, marks, now: () => scheduler.now() });
   let healing = false;
-  const calm = { ...profile.network, loss: 0, duplication: 0 };
+  const calm = { ...profile.network, loss: 0, duplication: 0, late: 0 };
   const conditions = () => (healing ? calm : profile.network);
   const network = createNetwork({ scheduler, random: root.fork('network'), marks, conditions });
-  const ring = ringOf(profile.nodes, profile.replicas);
-  const names = ring.nodes.map(({ id }) => id);
+  const ring = ringOf(profile);
+  const founders = ring.nodes.map(({ id }) => id);
+  const names = [...founders, ...Array.from({ length: profile.spares }, (_, i) => `node-${profile.nodes + i}`)];
   const nodes = names.map((name) =>
     createSimulatedNode({
       ...{
@@ -101,6 +105,10 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       onExit: (node) => startLater(world, node, root.fork('exits')),
     }),
   );
+  const claimant = createSimulatedClaimant({
+    ...{ ring, names, scheduler, network, history, marks, oracle, random: root.fork('claimant') },
+    isUp: (name) => nodes.find((node) => node.name === name)?.state === 'up',
+  });
   const clients = Array.from({ length: profile.clients }, (_, i) =>
     createClient({
       name: `client-${i}`,
@@ -114,12 +122,12 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   );
   const keys = [...cartsOf(profile), ...registersOf(profile)];
   const storageKeyOf = (key: string) => storageKey('default', Buffer.from(key), xxh64);
-  const preferenceOf = (key: string) => preferenceIn(ring, storageKeyOf(key));
+  const preferenceOf = (key: string) => preferenceIn(claimant.ring, storageKeyOf(key));
   const homesOf = (key: string) => preferenceOf(key).slice(0, profile.replicas);
   const world: World = {
-    ...{ profile, scheduler, network, nodes, marks, history },
+    ...{ profile, scheduler, network, nodes, claimant, marks, history },
     clients: clients.map(({ name }) => name),
-    homes: keys.map(homesOf),
+    homes: () => keys.map(homesOf),
     random: (name) => root.fork(`faults/${name}`),
     healing: () => healing,
   };
@@ -143,7 +151,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   }
 
   async function faultsAndLoad(): Promise<void> {
-    for (const node of nodes) node.start();
+    for (const node of nodes) if (founders.includes(node.name)) node.start();
     for (const fault of faults) fault(world);
     await runUntilDone(
       Promise.all(
@@ -170,8 +178,9 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
     await runUntilDone(scheduler.sleep(faultsLastMs));
     for (const node of nodes) {
       if (node.diskBroken && node.state !== 'down') node.crash(0);
-      if (node.state === 'down') node.start();
+      if (node.state === 'down' && isIn(claimant.ring, node.name)) node.start();
     }
+    await runUntilDone(claimant.settled());
     await settle();
   }
 
@@ -180,7 +189,14 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   try {
     await faultsAndLoad();
     await heal();
-    const cluster = { nodes, keys, homesOf, storageKeyOf, records, replicas: profile.replicas };
+    const cluster = {
+      nodes: nodes.filter(({ state }) => state === 'up'),
+      keys,
+      homesOf,
+      storageKeyOf,
+      records,
+      replicas: profile.replicas,
+    };
     await converge({
       cluster,
       client: clients[0] as Client,
@@ -204,6 +220,8 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   if (metrics.count('cartwheel_hints_delivered_total') > 0) marks.add('a hint was delivered');
   if (metrics.count('cartwheel_hints_beyond_limit_total') > 0) marks.add('hints went beyond their limit');
   if (metrics.count('cartwheel_exchanged_records_total') > 0) marks.add('an exchange mended a replica');
+  if (metrics.count('cartwheel_transfer_records_total') > 0) marks.add('a partition was taken over');
+  if (metrics.count('cartwheel_handed_back_records_total') > 0) marks.add('a record was handed back');
   if (metrics.count('cartwheel_handed_over_records_total') > 0) marks.add('a record was handed over without a hint');
   if (metrics.count('cartwheel_stand_ins_total') > 0) marks.add('a fallback stood in for a home');
   for (const { dots } of oracle.ledger.all()) if (dots.size > 1) marks.add('a retry met two coordinators');
@@ -217,12 +235,11 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   };
 }
 
-function ringOf(count: number, replicas: number): Ring {
+function ringOf({ nodes: count, replicas, partitions }: Profile): Ring {
   const nodes = Array.from({ length: count }, (_, index): RingNode => {
     const id = `node-${index}`;
-    return { index, id, address: id, host: `host-${index}`, zone: `zone-${index}`, status: 'UP' };
+    return { index, id, address: `${id}:1`, host: `host-${index}`, zone: `zone-${index}`, status: 'UP' };
   });
-  const partitions = 16;
   const owners = firstClaim({ nodes, partitions, replicas });
   return createRing({ version: { term: 1n, sequence: 1n }, partitions, replicas, nodes, owners, pending: new Map() });
 }

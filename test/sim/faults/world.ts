@@ -1,4 +1,5 @@
 /** What the faults may touch. Each fault is one file that makes one kind of trouble, as often as asked for. */
+import type { SimulatedClaimant } from '../claimant.ts';
 import type { History } from '../history.ts';
 import type { Marks } from '../marks.ts';
 import type { Network } from '../network.ts';
@@ -12,8 +13,9 @@ export interface World {
   readonly scheduler: Scheduler;
   readonly network: Network;
   readonly nodes: readonly SimulatedNode[];
-  /** Of each key, the names of its homes. */
-  readonly homes: readonly (readonly string[])[];
+  readonly claimant: SimulatedClaimant;
+  /** Of each key, the names of its homes now. */
+  homes(): readonly (readonly string[])[];
   /** Names of all clients. */
   readonly clients: readonly string[];
   readonly marks: Marks;
