@@ -28,6 +28,8 @@ interface ModelNode {
   readonly has: Set<number>;
   /** Pending by `known`, and pulled since. */
   readonly pulled: Set<number>;
+  /** Pending by `known` because it gave them up: it does not pull these. */
+  readonly givenUp: Set<number>;
   isDead: boolean;
   /** Those it has given, any of which may come again. */
   readonly reports: Report[];
@@ -85,14 +87,16 @@ export class ModelCluster {
   learn(id: string): void {
     const node = this.named(id);
     if (node.isDead) return;
+    for (const p of this.ring.pending.keys()) if (this.owns(node.known, p, id)) node.givenUp.add(p);
     node.known = this.ring;
+    for (const p of node.givenUp) if (!this.isPending(node.known, p, id)) node.givenUp.delete(p);
     for (const p of node.pulled) if (!this.isPending(node.known, p, id)) node.pulled.delete(p);
   }
 
   /** As a storage node does: from owners that know as much. One of them is enough here, for they all have it. */
   pull(id: string, partition: number): void {
     const node = this.named(id);
-    if (node.isDead || !this.isPending(node.known, partition, id)) return;
+    if (node.isDead || node.givenUp.has(partition) || !this.isPending(node.known, partition, id)) return;
     const owners = rowOf(node.known.owners, partition, node.known.replicas).map((index) => this.node(index));
     const knowing = owners.filter(
       (owner) => !owner.isDead && compareVersions(owner.known.version, node.known.version) >= 0,
@@ -119,7 +123,8 @@ export class ModelCluster {
   /** A step of the claimant with these reports. Whether it issued a ring. */
   step(reports: Reports): boolean {
     if (this.goal === undefined) return false;
-    const { ring, done, waitingFor } = advance(this.ring, this.goal, reports, this.limits);
+    const { goal, ring, done, waitingFor } = advance(this.ring, this.goal, reports, this.limits);
+    this.goal = goal;
     this.waitingFor = waitingFor;
     if (done) {
       assert.deepEqual(this.ring.owners, this.goal.owners);
@@ -192,7 +197,14 @@ export class ModelCluster {
 
   private addNode(id: string): void {
     if (this.nodes.has(id)) return;
-    this.nodes.set(id, { known: this.ring, has: new Set(), pulled: new Set(), isDead: false, reports: [] });
+    this.nodes.set(id, {
+      known: this.ring,
+      has: new Set(),
+      pulled: new Set(),
+      givenUp: new Set(),
+      isDead: false,
+      reports: [],
+    });
   }
 
   private node(index: number): ModelNode {
@@ -209,8 +221,10 @@ export class ModelCluster {
   }
 
   private belongs(ring: Ring, partition: number, id: string): boolean {
-    const index = nodeById(ring, id)?.index;
-    if (index === undefined) return false;
-    return rowOf(ring.owners, partition, ring.replicas).includes(index) || this.isPending(ring, partition, id);
+    return this.owns(ring, partition, id) || this.isPending(ring, partition, id);
+  }
+
+  private owns(ring: Ring, partition: number, id: string): boolean {
+    return rowOf(ring.owners, partition, ring.replicas).includes(nodeById(ring, id)?.index ?? -1);
   }
 }

@@ -11,7 +11,7 @@ import { addNodes, isStaged, type NewNode, remaining } from '../ring/change.ts';
 import { changeClaim } from '../ring/claim-change.ts';
 import { type BytesOf, type Plan, planOf, rowOf } from '../ring/plan.ts';
 import { formatVersion, nodeById, type Ring, type RingNode } from '../ring/ring.ts';
-import { type Goal, missingNodes } from './rebalance.ts';
+import { type Goal, isStagedBy, missingNodes } from './rebalance.ts';
 
 /** Nothing of all: to even what the nodes own. A replacement is the join of one and the leave of the other. */
 export interface ChangeRequest {
@@ -70,7 +70,7 @@ export function planChange(
         .toString(16)
         .padStart(16, '0'),
       owners,
-      withdrawn: withdrawnBy(ring, underWay, owners),
+      ...foundPending(ring, underWay, owners),
       paused: false,
       replicas: plan.moves.length,
       bytes: plan.bytes,
@@ -129,21 +129,28 @@ function presentRows(ring: Ring, underWay: Goal | undefined): Uint16Array {
   if (underWay === undefined) return ring.owners;
   const rows = ring.owners.slice();
   for (const partition of ring.pending.keys()) {
-    if (!isStaged(ring, underWay.owners, partition)) continue;
+    if (!isStagedBy(ring, underWay, partition)) continue;
     rows.set(rowOf(underWay.owners, partition, ring.replicas), partition * ring.replicas);
   }
   return rows;
 }
 
-function withdrawnBy(ring: Ring, underWay: Goal | undefined, owners: Uint16Array): Map<number, readonly number[]> {
+/** What is pending for a goal that nobody knows any more counts as flipped, which is the more careful. */
+function foundPending(
+  ring: Ring,
+  underWay: Goal | undefined,
+  owners: Uint16Array,
+): Pick<Goal, 'withdrawn' | 'flipped'> {
   const withdrawn = new Map<number, readonly number[]>();
+  const flipped: number[] = [];
   for (const [partition, nodes] of ring.pending) {
     const wasStaged =
       underWay !== undefined &&
-      (isStaged(ring, underWay.owners, partition) || underWay.withdrawn.get(partition)?.join() === nodes.join());
-    if (wasStaged && !isStaged(ring, owners, partition)) withdrawn.set(partition, nodes);
+      (isStagedBy(ring, underWay, partition) || underWay.withdrawn.get(partition)?.join() === nodes.join());
+    if (!wasStaged) flipped.push(partition);
+    else if (!isStaged(ring, owners, partition)) withdrawn.set(partition, nodes);
   }
-  return withdrawn;
+  return { withdrawn, flipped };
 }
 
 function wantedNodes(ring: Ring, { joining, leaving }: Pick<Goal, 'joining' | 'leaving'>): number[] {

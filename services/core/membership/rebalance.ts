@@ -2,15 +2,15 @@
  * A change of the ring on its way: what it is to come to (Goal), and the next ring on the way there (advance). Nodes join,
  * leave, are replaced or marked down; partitions move as change.ts draws it, many at a time.
  *
- * All that is remembered is the ring and the goal, so it can be stopped after any ring and gone on with, by this process or
- * another. It issues nothing itself (claimant.ts), and does not choose the new owners (change-request.ts).
+ * All that is remembered is the ring and the goal, so it can be stopped after any ring and gone on with. It issues nothing itself (claimant.ts), and does not choose the new owners (change-request.ts).
  *
  * I1 A partition is flipped only when every node that enters has said, knowing this very ring, that it has pulled it.
  * I2 A partition is settled only when every node that owns it or is pending for it, and is not DOWN, has said that it knows
  *    this very ring. So nobody drops a copy while an owner may not have heard of the flip.
  * I3 What nobody has said counts as not so: a report that is missing, or of another ring, lets nothing happen.
- * I4 What is staged for one goal and unwanted by the next is rolled back (`withdrawn`); what is pending and not staged by
- *    this goal nor withdrawn may have been flipped by an earlier one, and is settled by I2.
+ * I4 From the ring alone a staged partition and a flipped one look alike, so a goal says of what it found pending which it
+ *    is: staged and not wanted any more is rolled back (`withdrawn`), flipped is settled by I2 before anything else is done
+ *    with the partition (`flipped`): a node that has just given it up may lack what was written since, and does not pull.
  */
 import {
   addNodes,
@@ -42,6 +42,8 @@ export interface Goal {
   readonly down: readonly string[];
   /** By partition: the nodes that an earlier goal had staged, and this one does not want. */
   readonly withdrawn: ReadonlyMap<number, readonly number[]>;
+  /** Partitions that were flipped when this goal was made, and have not been settled since. */
+  readonly flipped: readonly number[];
   /** Stages nothing more; what is staged goes on to its end. */
   readonly paused: boolean;
   /** Replicas to move when it was committed, and their bytes by an estimate: for people. */
@@ -63,6 +65,8 @@ export interface Report {
 export type Reports = ReadonlyMap<string, Report>;
 
 export interface Advance {
+  /** The goal to go on with: to be durable before the ring is issued, where it is another one. */
+  readonly goal: Goal;
   /** The ring to issue now; undefined: none. */
   readonly ring: Ring | undefined;
   /** For people; empty: nothing. */
@@ -72,22 +76,25 @@ export interface Advance {
 }
 
 /** As much as can be done in one version: this ring's with sequence + 1. */
-export function advance(ring: Ring, goal: Goal, reports: Reports, limits: FlightLimits): Advance {
+export function advance(ring: Ring, before: Goal, reports: Reports, limits: FlightLimits): Advance {
   const knowing = reportsOf(ring, reports);
+  const isSettled = before.flipped.some((partition) => !ring.pending.has(partition));
+  const goal = isSettled ? { ...before, flipped: before.flipped.filter((p) => ring.pending.has(p)) } : before;
   let next = addNodes(ring, missingNodes(ring, goal));
   next = beginStatuses(next, goal);
   next = rollBack(next, withdrawnPartitions(next, goal));
-  next = settle(next, settleable(next, goal, knowing));
-  next = flip(next, goal.owners, flippable(next, goal, knowing));
-  next = turnRows(next, goal.owners);
-  if (!goal.paused) next = stage(next, goal.owners, limits);
+  const owners = rowsNow(next, goal);
+  next = settle(next, settleable(next, owners, knowing));
+  next = flip(next, owners, flippable(next, owners, knowing));
+  next = turnRows(next, owners);
+  if (!goal.paused) next = stage(next, owners, limits);
   next = endStatuses(next, goal, ring, knowing);
   if (next === ring) {
     const done = isReached(ring, goal);
-    return { ring: undefined, waitingFor: done ? '' : waitingFor(ring, goal, knowing), done };
+    return { goal, ring: undefined, waitingFor: done ? '' : waitingFor(ring, goal, knowing), done };
   }
   const version = { term: ring.version.term, sequence: ring.version.sequence + 1n };
-  return { ring: createRing({ ...next, version }), waitingFor: waitingFor(ring, goal, knowing), done: false };
+  return { goal, ring: createRing({ ...next, version }), waitingFor: waitingFor(ring, goal, knowing), done: false };
 }
 
 /** Partitions that are not yet as the goal wants them. */
@@ -99,7 +106,7 @@ export function partitionsLeft(ring: Ring, goal: Goal): number {
 export function rolledBack(ring: Ring, goal: Goal): Goal {
   const withdrawn = new Map(withdrawnPartitions(ring, goal).map((p) => [p, ring.pending.get(p) ?? []]));
   for (const [partition, nodes] of ring.pending) {
-    if (isStaged(ring, goal.owners, partition)) withdrawn.set(partition, nodes);
+    if (isStagedBy(ring, goal, partition)) withdrawn.set(partition, nodes);
   }
   const staying = ring.nodes.filter(({ id, status }) => status === 'LEAVING' && !goal.down.includes(id));
   return {
@@ -109,6 +116,7 @@ export function rolledBack(ring: Ring, goal: Goal): Goal {
     joining: staying,
     leaving: [],
     withdrawn,
+    flipped: [...ring.pending.keys()].filter((partition) => !withdrawn.has(partition)),
     paused: false,
     replicas: 0,
     bytes: 0,
@@ -167,9 +175,21 @@ function withdrawnPartitions(ring: Ring, { withdrawn }: Goal): number[] {
   return [...withdrawn].filter(([p, nodes]) => nodes.join() === ring.pending.get(p)?.join()).map(([p]) => p);
 }
 
-function settleable(ring: Ring, goal: Goal, knowing: Reports): number[] {
+/** The rows to come to as far as may be now: what is flipped stays as it is until it is settled. */
+function rowsNow(ring: Ring, { owners, flipped }: Goal): Uint16Array {
+  const rows = owners.slice();
+  for (const p of flipped) rows.set(rowOf(ring.owners, p, ring.replicas), p * ring.replicas);
+  return rows;
+}
+
+/** Whether a goal has staged it itself: it is in phase A. */
+export function isStagedBy(ring: Ring, goal: Goal, partition: number): boolean {
+  return isStaged(ring, goal.owners, partition) && !goal.flipped.includes(partition);
+}
+
+function settleable(ring: Ring, owners: Uint16Array, knowing: Reports): number[] {
   return [...ring.pending.keys()].filter(
-    (partition) => !isStaged(ring, goal.owners, partition) && unaware(ring, partition, knowing).length === 0,
+    (partition) => !isStaged(ring, owners, partition) && unaware(ring, partition, knowing).length === 0,
   );
 }
 
@@ -179,9 +199,9 @@ function unaware(ring: Ring, partition: number, knowing: Reports): RingNode[] {
   return nodes.map((index) => nodeOf(ring, index)).filter(({ id, status }) => status !== 'DOWN' && !knowing.has(id));
 }
 
-function flippable(ring: Ring, goal: Goal, knowing: Reports): number[] {
+function flippable(ring: Ring, owners: Uint16Array, knowing: Reports): number[] {
   return [...ring.pending.keys()].filter(
-    (partition) => isStaged(ring, goal.owners, partition) && unpulled(ring, partition, knowing).length === 0,
+    (partition) => isStaged(ring, owners, partition) && unpulled(ring, partition, knowing).length === 0,
   );
 }
 
@@ -204,7 +224,7 @@ function waitingFor(ring: Ring, goal: Goal, knowing: Reports): string {
   const silent = new Set<string>();
   const pulling = new Map<string, number>();
   for (const partition of ring.pending.keys()) {
-    if (isStaged(ring, goal.owners, partition)) {
+    if (isStagedBy(ring, goal, partition)) {
       for (const node of unpulled(ring, partition, knowing)) {
         if (knowing.has(node.id)) pulling.set(node.address, (pulling.get(node.address) ?? 0) + 1);
         else silent.add(node.address);
