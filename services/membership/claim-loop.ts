@@ -1,17 +1,28 @@
 /**
- * Runs the claimant: looks at what gossip knows every LOOK_INTERVAL_MS, and issues the rings that it decides
- * on. Decides nothing itself.
+ * Runs the claimant: looks at what gossip knows every LOOK_INTERVAL_MS, asks the ring's nodes what they say where the
+ * claimant wants to know, and issues the rings that it decides on. Decides nothing itself.
+ *
+ * I1 One look, or one change of the goal, at a time; each begins from what the one before has made durable.
+ * I2 A goal is durable before the first ring on the way to it is issued.
  */
 import { type ClaimantState, claimantStep, createClaimant } from '../core/membership/claimant.ts';
+import type { Membership } from '../core/membership/membership.ts';
+import type { Goal, Reports } from '../core/membership/rebalance.ts';
 import type { Clock, Log, Random } from '../core/ports.ts';
-import { formatVersion } from '../core/ring/ring.ts';
+import { formatVersion, type Ring } from '../core/ring/ring.ts';
 import type { Gossip } from '../platform/gossip/gossip.ts';
 
 export interface ClaimLoopOptions {
   readonly expectedNodes: number;
   readonly partitions: number;
   readonly replicas: number;
-  readonly gossip: Pick<Gossip, 'state' | 'issue'>;
+  readonly gossip: Pick<Gossip, 'state' | 'issue' | 'reachAll'>;
+  /** That an earlier life was on the way to. */
+  readonly goal?: Goal | undefined;
+  /** Makes it durable in place of the one before. */
+  readonly keepGoal: (goal: Goal | undefined) => Promise<void>;
+  /** What these nodes say now; those that say nothing are not in it. */
+  readonly reports: (known: Membership, ring: Ring) => Promise<Reports>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -19,51 +30,89 @@ export interface ClaimLoopOptions {
 
 export interface ClaimLoop {
   state(): ClaimantState;
+  /** Takes the goal that `decide` gives, once it is durable. What it throws is thrown, and changes nothing. */
+  setGoal(decide: (ring: Ring | undefined, goal: Goal | undefined) => Goal): Promise<void>;
   /** Resolves when an issue under way has ended. */
   stop(): Promise<void>;
 }
 
 /** A look costs microseconds, and a cluster that starts waits for it. */
 const LOOK_INTERVAL_MS = 100;
+/** With a question to every node; a partition needs three of them to move. */
+const ASKING_INTERVAL_MS = 500;
 
 export function startClaimLoop(options: ClaimLoopOptions): ClaimLoop {
   const { gossip, clock, random, log } = options;
   const freshClusterId = `${hex(random.u64())}${hex(random.u64())}`;
-  let state = createClaimant(options);
+  let state = createClaimant(options, options.goal);
   let isStopped = false;
   let cancel = () => {};
-  let looking = Promise.resolve();
+  let last: Promise<void> = Promise.resolve();
+
+  /** I1. */
+  function inTurn(run: () => Promise<void>): Promise<void> {
+    const done = last.then(run);
+    last = done.catch(() => {});
+    return done;
+  }
 
   async function look(): Promise<void> {
-    const [next, effects] = claimantStep(state, gossip.state(), freshClusterId, clock.now());
+    const { ring } = gossip.state();
+    const reports = state.needsReports && ring !== undefined ? await options.reports(gossip.state(), ring) : undefined;
+    const [next, effects] = claimantStep(state, gossip.state(), freshClusterId, clock.now(), reports);
     if (next.waitingFor !== '' && next.waitingFor !== state.waitingFor) {
       log.info({ waitingFor: next.waitingFor }, 'the claimant waits');
     }
-    for (const { ring, clusterId } of effects) {
+    for (const effect of effects) {
       try {
-        await gossip.issue(ring, clusterId);
-        log.info({ ring: formatVersion(ring.version), clusterId, nodes: ring.nodes.length }, 'issued a ring');
+        if (effect.kind === 'issue') await issue(effect.ring, effect.clusterId);
+        else await keepGoal(effect.goal);
       } catch (error) {
-        log.error({ err: error, ring: formatVersion(ring.version) }, 'a ring could not be issued; trying again');
+        log.error({ err: error, kind: effect.kind }, 'a ring or a goal could not be made durable; trying again');
         return;
       }
     }
     state = next;
   }
 
+  async function issue(ring: Ring, clusterId: string): Promise<void> {
+    await gossip.issue(ring, clusterId);
+    const { pending, nodes } = ring;
+    log.info(
+      { ring: formatVersion(ring.version), clusterId, nodes: nodes.length, pending: pending.size },
+      'issued a ring',
+    );
+    // The first ring is heard of soon enough, and nobody's next step waits for it.
+    if (state.goal !== undefined) await gossip.reachAll();
+  }
+
+  async function keepGoal(goal: Goal | undefined): Promise<void> {
+    await options.keepGoal(goal);
+    log.info(
+      { plan: goal?.id ?? 'none' },
+      goal === undefined ? 'the ring has come to its goal' : 'the ring has a goal',
+    );
+  }
+
   function lookAgain(): void {
-    looking = look().then(() => {
-      if (!isStopped) cancel = clock.after(LOOK_INTERVAL_MS, lookAgain);
+    void inTurn(look).then(() => {
+      if (!isStopped) cancel = clock.after(state.needsReports ? ASKING_INTERVAL_MS : LOOK_INTERVAL_MS, lookAgain);
     });
   }
 
   lookAgain();
   return {
     state: () => state,
+    setGoal: (decide) =>
+      inTurn(async () => {
+        const goal = decide(gossip.state().ring, state.goal);
+        await keepGoal(goal);
+        state = { ...state, goal, waitingFor: '' };
+      }),
     async stop() {
       isStopped = true;
       cancel();
-      await looking;
+      await last;
     },
   };
 }

@@ -1,10 +1,11 @@
 /**
- * The data directory of a membership process: one file that is replaced whole, and a lock.
+ * The data directory of a membership process: files that are replaced whole, and a lock.
  *
  *     state         what gossip remembers (services/platform/gossip/remembered.ts)
- *     state.new     the next one, while it is written
+ *     goal          what the claimant has the ring come to (goal-file.ts)
+ *     NAME.new      the next one, while it is written
  *
- * I1 After a crash the file is the old one or the new one, whole and on disk.
+ * I1 After a crash a file is the old one or the new one, whole and on disk.
  * I2 One process at a time; the lock goes with its process, however that ends.
  *
  * The lock is a listening local socket, named after the device and inode of the directory, since plain Node
@@ -19,26 +20,38 @@ import { join } from 'node:path';
 import { makeDirectory } from '../platform/make-directory.ts';
 
 export interface Directory {
-  /** What was kept last; undefined in a new directory. */
+  readonly state: KeptFile;
+  readonly goal: KeptFile;
+  close(): Promise<void>;
+}
+
+export interface KeptFile {
+  /** What was kept when the directory was opened; undefined: nothing yet. */
   readonly kept: Uint8Array | undefined;
   /** Resolves when the bytes are on disk in place of the ones before. One call at a time. */
   keep(bytes: Uint8Array): Promise<void>;
-  close(): Promise<void>;
 }
 
 /** Rejects with an Error that names the directory when it cannot be used, or another process uses it. */
 export async function openDirectory(path: string, platform: NodeJS.Platform = process.platform): Promise<Directory> {
   const lock = await prepare(path, platform);
-  const file = join(path, 'state');
-  const next = join(path, 'state.new');
+  return {
+    state: await openFile(path, 'state'),
+    goal: await openFile(path, 'goal'),
+    close: () => new Promise((resolve) => lock.close(() => resolve())),
+  };
+}
+
+async function openFile(directory: string, name: string): Promise<KeptFile> {
+  const file = join(directory, name);
+  const next = `${file}.new`;
   return {
     kept: await readIfThere(file),
     async keep(bytes) {
       await writeSynced(next, bytes);
       await rename(next, file);
-      await syncDirectory(path);
+      await syncDirectory(directory);
     },
-    close: () => new Promise((resolve) => lock.close(() => resolve())),
   };
 }
 

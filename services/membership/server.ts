@@ -4,7 +4,8 @@
  */
 import { type ClaimantStatus, ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { Membership } from '../core/membership/membership.ts';
-import { formatVersion } from '../core/ring/ring.ts';
+import type { Report, Reports } from '../core/membership/rebalance.ts';
+import { formatVersion, type Ring } from '../core/ring/ring.ts';
 import { startAdminServer } from '../platform/admin-http.ts';
 import { createClock } from '../platform/clock.ts';
 import { createGossip } from '../platform/gossip/gossip.ts';
@@ -15,10 +16,13 @@ import { createMetrics } from '../platform/metrics.ts';
 import { createNamespaceAdmin } from '../platform/namespaces/namespace-admin.ts';
 import type { Stop } from '../platform/process.ts';
 import { createRandom } from '../platform/random.ts';
+import { readStatuses } from '../platform/read-statuses.ts';
 import { statusService } from '../platform/status-service.ts';
 import { type ClaimLoop, startClaimLoop } from './claim-loop.ts';
 import type { MembershipConfig } from './config.ts';
 import { openDirectory } from './directory.ts';
+import { decodeGoal, encodeGoal } from './goal-file.ts';
+import { createRingChanges, reportOf } from './ring-changes.ts';
 
 /** A gossip call takes milliseconds. */
 const DRAIN_GRACE_MS = 1_000;
@@ -38,10 +42,20 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
     transport,
     log,
     metrics,
-    remembered: directory.kept,
-    persist: directory.keep,
+    remembered: directory.state.kept,
+    persist: directory.state.keep,
   });
-  const claimLoop = config.claimant === 'true' ? startClaimLoop({ ...config, gossip, clock, random, log }) : undefined;
+  const claimLoop =
+    config.claimant === 'true'
+      ? startClaimLoop({
+          ...config,
+          ...{ gossip, clock, random, log },
+          goal: decodeGoal(directory.goal.kept),
+          keepGoal: (goal) => directory.goal.keep(encodeGoal(goal)),
+          reports: askForReports,
+        })
+      : undefined;
+  const changes = claimLoop && createRingChanges({ gossip, claimLoop, statuses: readStatuses, clock });
   const server = await startGrpcServer({
     listen: config.listen,
     log,
@@ -56,7 +70,8 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
         namespaces: createNamespaceAdmin(gossip),
         clock,
         log,
-        claimant: () => claimantStatus(claimLoop, gossip.state()),
+        claimant: () => ({ ...claimantStatus(claimLoop, gossip.state()), change: changes?.status() }),
+        changes,
       }),
     ],
   });
@@ -89,7 +104,21 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
   };
 }
 
-function claimantStatus(claimLoop: ClaimLoop | undefined, { ring }: Membership): ClaimantStatus {
+/** Asked where gossip says that they are: one that has moved is not yet at its address in the ring. */
+async function askForReports({ members }: Membership, ring: Ring): Promise<Reports> {
+  const nodes = ring.nodes.filter(({ status }) => status !== 'LEFT');
+  const statuses = await readStatuses(
+    nodes.map(({ id, address }) => ({ id, address: members.get(id)?.address ?? address })),
+  );
+  const reports = new Map<string, Report>();
+  for (const [id, status] of statuses) {
+    const report = reportOf(status);
+    if (report !== undefined) reports.set(id, report);
+  }
+  return reports;
+}
+
+function claimantStatus(claimLoop: ClaimLoop | undefined, { ring }: Membership): Omit<ClaimantStatus, 'change'> {
   if (claimLoop === undefined) {
     const joined = ring?.nodes.length ?? 0;
     return { active: false, expectedNodes: 0, joinedNodes: joined, waitingFor: '' };

@@ -3,11 +3,17 @@ import {
   AdminServiceService,
   type AlterNamespaceRequest,
   type ClaimantStatus,
+  type CommitChangeRequest,
+  type CommitChangeResponse,
+  type ControlChangeRequest,
+  type ControlChangeResponse,
   type CreateNamespaceRequest,
   type HintStatus,
   type ListLosersRequest,
   type ListLosersResponse,
   type PeerStatus,
+  type PlanChangeRequest,
+  type PlanChangeResponse,
   type ProcessKind,
   type RepairStatus,
   type StorageStatus,
@@ -26,7 +32,7 @@ export interface StatusOptions {
   readonly kind: ProcessKind;
   readonly id: string;
   readonly address: string;
-  readonly gossip: Pick<Gossip, 'state'>;
+  readonly gossip: Pick<Gossip, 'state' | 'ring'>;
   readonly namespaces: NamespaceAdmin;
   readonly clock: Clock;
   readonly log: Log;
@@ -41,6 +47,15 @@ export interface StatusOptions {
   tasks?(): TaskStatus[];
   losers?(request: ListLosersRequest): Promise<ListLosersResponse>;
   claimant?(): ClaimantStatus;
+  /** Of the claimant. */
+  readonly changes?: RingChanges | undefined;
+}
+
+/** Everything may throw Failure. */
+export interface RingChanges {
+  plan(request: PlanChangeRequest): Promise<PlanChangeResponse>;
+  commit(request: CommitChangeRequest): Promise<CommitChangeResponse>;
+  control(request: ControlChangeRequest): Promise<ControlChangeResponse>;
 }
 
 export function statusService(options: StatusOptions): GrpcService {
@@ -50,7 +65,9 @@ export function statusService(options: StatusOptions): GrpcService {
     definition: AdminServiceService,
     implementation: {
       getStatus: unary(log, async () => {
-        const { clusterId, members, ring } = gossip.state();
+        const { clusterId, members } = gossip.state();
+        // Not the newest heard of: what is said of partitions below is by this one, and it outlasts a crash.
+        const ring = gossip.ring();
         return {
           kind,
           id,
@@ -77,8 +94,16 @@ export function statusService(options: StatusOptions): GrpcService {
         if (options.losers !== undefined) return options.losers(request);
         throw new Failure('NOT_IMPLEMENTED', 'only storage nodes keep values that lost; ask each of them');
       }),
+      planChange: unary(log, async (request: PlanChangeRequest) => changesOf(options).plan(request)),
+      commitChange: unary(log, async (request: CommitChangeRequest) => changesOf(options).commit(request)),
+      controlChange: unary(log, async (request: ControlChangeRequest) => changesOf(options).control(request)),
     },
   };
+}
+
+function changesOf({ changes }: StatusOptions): RingChanges {
+  if (changes !== undefined) return changes;
+  throw new Failure('NOT_IMPLEMENTED', 'only the claimant, one of the membership processes, changes the ring; ask it');
 }
 
 function storageStatus({ storage, pulled, retiring }: StatusOptions): StorageStatus | undefined {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { planChange } from '../../services/core/membership/change-request.ts';
 import {
   type ClaimantState,
   claimantStep,
@@ -15,7 +16,9 @@ import {
   learnMembers,
   type Membership,
 } from '../../services/core/membership/membership.ts';
+import type { Goal, Reports } from '../../services/core/membership/rebalance.ts';
 import type { Ring } from '../../services/core/ring/ring.ts';
+import { xxh64 } from '../../services/platform/hash.ts';
 
 const NOBODY = { clusterId: '', members: [], ring: undefined, namespaces: [] };
 const SHAPE = { expectedNodes: 3, partitions: 16, replicas: 3 };
@@ -40,12 +43,34 @@ function knowing(members: readonly Member[], at = 0, knowsRing = false): Members
 }
 
 /** Carries the effects out, as the service does. */
-function step(state: ClaimantState, known: Membership, now = 0): [ClaimantState, Membership, Ring | undefined] {
-  const [next, effects] = claimantStep(state, known, 'fresh', now);
-  assert.ok(effects.length <= 1);
-  const [effect] = effects;
+function step(
+  state: ClaimantState,
+  known: Membership,
+  now = 0,
+  reports = reportsOf(known.ring),
+): [ClaimantState, Membership, Ring | undefined] {
+  const [next, effects] = claimantStep(state, known, 'fresh', now, reports);
+  const issued = effects.filter((effect) => effect.kind === 'issue');
+  assert.ok(issued.length <= 1);
+  const [effect] = issued;
   if (effect === undefined) return [next, known, undefined];
   return [next, adoptRing(adoptClusterId(known, effect.clusterId), effect.ring), effect.ring];
+}
+
+/** All nodes of the ring, or those named, say that they know it, and have pulled all that is pending for them. */
+function reportsOf(ring: Ring | undefined, ids = ring?.nodes.map(({ id }) => id) ?? []): Reports {
+  if (ring === undefined) return new Map();
+  return new Map(ids.map((id) => [id, { version: ring.version, pulled: new Set(ring.pending.keys()), owes: 0 }]));
+}
+
+/** Six nodes with a ring, and the goal that another one joins. */
+function growing(): { known: Membership; goal: Goal; ring: Ring } {
+  const members = ['a', 'b', 'c', 'd', 'e', 'f'].map((id) => member(id));
+  const [, known, ring] = step(createClaimant({ ...SHAPE, expectedNodes: 6 }), knowing(members));
+  assert.ok(ring);
+  const { id, address, host, zone } = member('g');
+  const request = { join: [{ id, address, host, zone }], leave: [], down: [] };
+  return { known, ring, goal: planChange(ring, undefined, request, () => 1, xxh64).goal };
 }
 
 test('the first ring forms when the expected nodes have joined, and not before', () => {
@@ -151,4 +176,57 @@ test('a claimant that sees the ring of a later claimant issues nothing any more'
 
 test('more replicas than expected nodes are refused with both numbers', () => {
   assert.throws(() => createClaimant({ ...SHAPE, expectedNodes: 2 }), /3 replicas .* 2 are expected/);
+});
+
+test('a claimant walks the ring to its goal, and forgets the goal when it is there', () => {
+  const { known, goal } = growing();
+  let state = createClaimant(SHAPE, goal);
+  let now = known;
+  for (let i = 0; state.goal !== undefined; i++) {
+    assert.ok(i < 100, state.waitingFor);
+    [state, now] = step(state, now);
+  }
+  assert.deepEqual(now.ring?.owners, goal.owners);
+  assert.equal(now.ring?.version.term, 2n);
+  assert.equal(state.needsReports, false);
+  const [, effects] = claimantStep(createClaimant(SHAPE, goal), now, 'fresh', 0, reportsOf(now.ring));
+  assert.deepEqual(effects, [{ kind: 'keepGoal', goal: undefined }]);
+});
+
+test('the first change of a life waits until every node that is not down has said which ring it knows', () => {
+  const { known, goal } = growing();
+  const [waiting, , none] = step(createClaimant(SHAPE, goal), known, 0, reportsOf(known.ring, ['a', 'b', 'c', 'd']));
+  assert.equal(none, undefined);
+  assert.equal(waiting.waitingFor, 'e:7411, f:7411 to say which ring is known there');
+  const down = { ...goal, down: ['e', 'f'] };
+  assert.notEqual(
+    step(createClaimant(SHAPE, down), known, 0, reportsOf(known.ring, ['a', 'b', 'c', 'd']))[2],
+    undefined,
+  );
+  const [heard, after] = step(waiting, known);
+  assert.notEqual(
+    step(heard, after, 0, reportsOf(after.ring, ['g']))[2],
+    undefined,
+    'later ones wait for whom they need',
+  );
+});
+
+test('a claimant with an old directory waits for the newer ring that a node knows', () => {
+  const { known, goal, ring } = growing();
+  const newer = { ...ring, version: { term: 1n, sequence: 9n } };
+  const reports = new Map([...reportsOf(ring), ...reportsOf(newer, ['c'])]);
+  const [state, , none] = step(createClaimant(SHAPE, goal), known, 0, reports);
+  assert.equal(none, undefined);
+  assert.equal(state.waitingFor, 'the ring 1.9 that node c knows');
+  const moved = learnMembers(known, [member('b', { incarnation: 2n, address: 'b2:7411' })]);
+  assert.equal(step(createClaimant(SHAPE), moved, 0, reports)[2], undefined);
+});
+
+test('an address is followed with fewer than N nodes silent, and not with N', () => {
+  const { known, ring } = growing();
+  const moved = learnMembers(known, [member('b', { incarnation: 2n, address: 'b2:7411' })]);
+  const [waiting, , none] = step(createClaimant(SHAPE), moved, 0, reportsOf(ring, ['a', 'b', 'c']));
+  assert.equal(none, undefined);
+  assert.ok(waiting.needsReports);
+  assert.notEqual(step(waiting, moved, 0, reportsOf(ring, ['a', 'b', 'c', 'd']))[2], undefined);
 });

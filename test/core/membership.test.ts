@@ -325,3 +325,15 @@ for (const [name, spoil, message, code] of hostile) {
     );
   });
 }
+
+test('a status that goes back, as when a leave is taken back, reaches the others by a new incarnation of the node', () => {
+  const a = createMembership(NOBODY, member('a', { incarnation: 5n }));
+  const nodes = (status: NodeStatusName) => ringOf(1n, 1n, ['a']).nodes.map((node) => ({ ...node, status }));
+  const leaving = adoptRing(adoptClusterId(a, 'c'), ringOf(1n, 1n, ['a'], { nodes: nodes('LEAVING') }));
+  const other = exchange(leaving, createMembership(NOBODY, undefined))[1];
+  assert.equal(other.members.get('a')?.status, 'LEAVING');
+  const up = adoptRing(leaving, ringOf(1n, 2n, ['a']));
+  const [, told] = exchange(up, other);
+  assert.deepEqual([told.members.get('a')?.status, told.members.get('a')?.incarnation], ['UP', 6n]);
+  assert.equal(learnMembers(up, [member('a', { incarnation: 6n })]).self?.isRestored, false);
+});

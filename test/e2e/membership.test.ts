@@ -236,16 +236,16 @@ for (const platform of ['linux', 'darwin'] as const) {
   test(`a directory keeps what it was given, whole, for one process at a time (${platform})`, async () => {
     const path = join(await temporaryDirectory(), 'deeper');
     const directory = await openDirectory(path, platform);
-    assert.equal(directory.kept, undefined);
+    assert.equal(directory.state.kept, undefined);
     await assert.rejects(openDirectory(path, platform), /another membership process uses the directory/);
-    await directory.keep(Buffer.from('first'));
-    await directory.keep(Buffer.from('second'));
+    await directory.state.keep(Buffer.from('first'));
+    await directory.state.keep(Buffer.from('second'));
     assert.deepEqual(await readdir(path), ['state']);
     await directory.close();
     await writeFile(join(path, 'state.new'), 'torn');
     const again = await openDirectory(path, platform);
-    assert.equal(Buffer.from(again.kept ?? []).toString(), 'second');
-    await again.keep(Buffer.from('third'));
+    assert.equal(Buffer.from(again.state.kept ?? []).toString(), 'second');
+    await again.state.keep(Buffer.from('third'));
     assert.equal(await readFile(join(path, 'state'), 'utf8'), 'third');
     await again.close();
   });

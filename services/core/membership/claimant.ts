@@ -1,7 +1,7 @@
 /**
  * The claimant: the one process that issues rings. It forms the first ring when as many storage nodes have
- * joined as are expected, and issues the ring again when a node in it has moved to another address. Nodes
- * that come later stay JOINING, outside the ring.
+ * joined as are expected, issues the ring again when a node in it has moved to another address, and walks the ring to the
+ * goal that was committed (rebalance.ts). Nodes that come later stay JOINING, outside the ring, until a goal has them join.
  *
  * It decides, and does nothing: whoever runs it makes the ring durable, and only then tells others.
  *
@@ -10,11 +10,17 @@
  * I2 Every version is issued once: term = the term of the ring found at the first issue of this life + 1.
  * I3 A ring of a term above its own, after it has issued one, means that another claimant is at work; this
  *    one then stops.
+ * I4 It may have been started with an old directory. So before the first change of its life every node of the ring that is
+ *    not DOWN has said that it knows no newer ring; before an address is followed, all but fewer than N nodes have, so that
+ *    of those that any newer change had to reach first, one was asked. Where somebody knows a newer ring, gossip brings it.
  */
+
+import type { FlightLimits } from '../ring/change.ts';
 import { firstClaim } from '../ring/claim.ts';
-import { createRing, formatVersion, type Ring, type RingNode } from '../ring/ring.ts';
+import { compareVersions, createRing, formatVersion, type Ring, type RingNode } from '../ring/ring.ts';
 import type { Member } from './member.ts';
 import type { Membership } from './membership.ts';
+import { advance, type Goal, type Reports } from './rebalance.ts';
 
 export interface ClaimantState {
   readonly expectedNodes: number;
@@ -26,30 +32,58 @@ export interface ClaimantState {
   readonly joinedNodes: number;
   /** For people; empty: nothing. */
   readonly waitingFor: string;
+  /** What the ring is to come to; undefined: it is to stay as it is. */
+  readonly goal: Goal | undefined;
+  /** There is something to issue, and the next step wants to know what the nodes of the ring say. */
+  readonly needsReports: boolean;
+  /** I4, for changes. */
+  readonly hasHeardAll: boolean;
 }
 
-export type ClaimantEffect = { readonly kind: 'issue'; readonly clusterId: string; readonly ring: Ring };
+/** In this order, each durable before the next. */
+export type ClaimantEffect =
+  | { readonly kind: 'keepGoal'; readonly goal: Goal | undefined }
+  | { readonly kind: 'issue'; readonly clusterId: string; readonly ring: Ring };
+
+/**
+ * k and m of a change. A step takes about a second and a half besides the transfer, and while a partition moves its writes
+ * go to one node more: 64 of 1,024 partitions is 6% of all, and 16 at one node keep its transfers going meanwhile.
+ */
+export const FLIGHT_LIMITS: FlightLimits = { partitionsInFlight: 64, partitionsPerNode: 16 };
 
 /** A node that was not spoken to for this long is not counted: ten rounds of gossip. */
 export const HEARD_RECENTLY_MS = 10_000;
 
 export function createClaimant(
   options: Pick<ClaimantState, 'expectedNodes' | 'partitions' | 'replicas'>,
+  goal?: Goal,
 ): ClaimantState {
   if (options.expectedNodes < options.replicas) {
     throw new Error(`${options.replicas} replicas need as many nodes, and ${options.expectedNodes} are expected`);
   }
-  return { ...options, term: undefined, joinedNodes: 0, waitingFor: 'storage nodes' };
+  return {
+    ...options,
+    term: undefined,
+    joinedNodes: 0,
+    waitingFor: 'storage nodes',
+    goal,
+    needsReports: false,
+    hasHeardAll: false,
+  };
 }
 
-/** `freshClusterId` is the id of the cluster in case this step forms it. */
+/**
+ * `freshClusterId` is the id of the cluster in case this step forms it; `reports` is what nodes have just said, where
+ * `needsReports` asked for it.
+ */
 export function claimantStep(
   state: ClaimantState,
   known: Membership,
   freshClusterId: string,
   now: number,
+  reports: Reports = new Map(),
 ): [ClaimantState, ClaimantEffect[]] {
-  if (known.ring !== undefined) return followMoves(state, known, known.ring);
+  if (known.ring !== undefined) return followRing(state, known, known.ring, reports);
   const joined = joinedNodes(known, now);
   const waiting = (waitingFor: string): [ClaimantState, ClaimantEffect[]] => [
     { ...state, joinedNodes: joined.length, waitingFor },
@@ -92,18 +126,48 @@ function firstRing(state: ClaimantState, members: readonly Member[]): Ring {
   });
 }
 
-/** The ring again where gossip has another address, host or zone of a node; indexes and owners stay. */
-function followMoves(state: ClaimantState, known: Membership, ring: Ring): [ClaimantState, ClaimantEffect[]] {
-  const settled = { ...state, joinedNodes: ring.nodes.length, waitingFor: '' };
+function followRing(
+  state: ClaimantState,
+  known: Membership,
+  ring: Ring,
+  reports: Reports,
+): [ClaimantState, ClaimantEffect[]] {
+  const settled = { ...state, joinedNodes: ring.nodes.length, waitingFor: '', needsReports: false };
   if (state.term !== undefined && ring.version.term > state.term) {
     const waitingFor = `nothing any more: another claimant has issued ring ${formatVersion(ring.version)}`;
     return [{ ...settled, waitingFor }, []];
   }
   const nodes = ring.nodes.map((node) => moved(node, known.members.get(node.id)));
-  if (nodes.every((node, i) => node === ring.nodes[i])) return [settled, []];
-  const term = state.term ?? ring.version.term + 1n;
-  const issued = createRing({ ...ring, version: { term, sequence: ring.version.sequence + 1n }, nodes });
-  return [{ ...settled, term }, [{ kind: 'issue', clusterId: known.clusterId, ring: issued }]];
+  const hasMoved = nodes.some((node, i) => node !== ring.nodes[i]);
+  if (!hasMoved && state.goal === undefined) return [settled, []];
+  const { goal } = state;
+  const asking = { ...settled, needsReports: goal !== undefined || state.term === undefined };
+  const waiting = (waitingFor: string): [ClaimantState, ClaimantEffect[]] => [{ ...asking, waitingFor }, []];
+
+  const newer = [...reports].find(([, { version }]) => compareVersions(version, ring.version) > 0);
+  if (newer !== undefined) return waiting(`the ring ${formatVersion(newer[1].version)} that node ${newer[0]} knows`);
+  const silent = ring.nodes.filter(({ id, status }) => status !== 'LEFT' && !reports.has(id));
+  const version = { term: state.term ?? ring.version.term + 1n, sequence: ring.version.sequence + 1n };
+  const issue = (issued: Ring): ClaimantEffect => {
+    return { kind: 'issue', clusterId: known.clusterId, ring: createRing({ ...issued, version }) };
+  };
+  if (hasMoved) {
+    if (state.term === undefined && silent.length >= ring.replicas) return waiting(whichRing(silent));
+    return [{ ...asking, term: version.term }, [issue({ ...ring, nodes })]];
+  }
+  if (goal === undefined) return [settled, []];
+  const awaited = silent.filter(({ id, status }) => status !== 'DOWN' && !goal.down.includes(id));
+  if (!state.hasHeardAll && awaited.length > 0) return waiting(whichRing(awaited));
+  const { ring: next, goal: after, waitingFor, done } = advance(ring, goal, reports, FLIGHT_LIMITS);
+  const kept = done ? undefined : after;
+  const effects: ClaimantEffect[] = kept === goal ? [] : [{ kind: 'keepGoal', goal: kept }];
+  if (next !== undefined) effects.push(issue(next));
+  const term = next === undefined ? state.term : version.term;
+  return [{ ...asking, term, goal: kept, waitingFor, needsReports: !done, hasHeardAll: true }, effects];
+}
+
+function whichRing(silent: readonly RingNode[]): string {
+  return `${silent.map(({ address }) => address).join(', ')} to say which ring is known there`;
 }
 
 function moved(node: RingNode, member: Member | undefined): RingNode {

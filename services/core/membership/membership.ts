@@ -179,25 +179,29 @@ function answerForSelf(state: Membership, entry: Member): Membership {
   const next = learnOwnIncarnation(state, entry.incarnation);
   // At the end of the numbers there is no incarnation left that others would accept.
   if (compareMembers(own, entry) >= 0 || entry.incarnation >= INCARNATION_MAX) return next;
-  const incarnation = entry.incarnation + 1n;
-  const self = next.self as Self;
-  return count(
-    {
-      ...next,
-      members: new Map(next.members).set(own.id, { ...own, incarnation }),
-      self: { ...self, incarnations: [...self.incarnations, incarnation].slice(-INCARNATIONS_KEPT) },
-    },
-    { refutations: next.counts.refutations + 1 },
-  );
+  return count(inNewIncarnation(next, own, entry.incarnation + 1n), { refutations: next.counts.refutations + 1 });
 }
 
-/** A node's own status is the one that the ring gives it; outside the ring it stays JOINING. */
+function inNewIncarnation(state: Membership, own: Member, incarnation: bigint): Membership {
+  const self = state.self as Self;
+  return {
+    ...state,
+    members: new Map(state.members).set(own.id, { ...own, incarnation }),
+    self: { ...self, incarnations: [...self.incarnations, incarnation].slice(-INCARNATIONS_KEPT) },
+  };
+}
+
+/**
+ * A node's own status is the one that the ring gives it; outside the ring it stays JOINING. One that an incarnation cannot
+ * come to, as from LEAVING back to UP, begins a new incarnation.
+ */
 function followRing(state: Membership): Membership {
   const own = ownEntry(state);
   const node = own && state.ring && nodeById(state.ring, own.id);
   if (own === undefined || node === undefined) return state;
   const followed = { ...own, status: node.status };
-  if (compareMembers(followed, own) <= 0) return state;
+  if (followed.status === own.status) return state;
+  if (compareMembers(followed, own) < 0) return inNewIncarnation(state, followed, own.incarnation + 1n);
   return { ...state, members: new Map(state.members).set(own.id, followed) };
 }
 

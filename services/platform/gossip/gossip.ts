@@ -67,6 +67,8 @@ export interface Reached {
 
 export interface Gossip {
   state(): Membership;
+  /** The ring that this process goes by: the newest that is durable (I3). */
+  ring(): Ring | undefined;
   /** The answer to another process's call. Throws GossipRefused. */
   handle(request: GossipRequest): GossipResponse;
   /** Makes a new ring durable, goes over to it, and lets gossip spread it. For the claimant. */
@@ -238,6 +240,7 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
 
   return {
     state: () => state,
+    ring: () => announced,
     handle(request) {
       const [next, response] = respond(state, request, clock.now());
       change(next);

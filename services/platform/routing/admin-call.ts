@@ -22,7 +22,7 @@ export type AdminCall<T> = (
 export function callAdmin<T>(address: string, timeoutMs: number, call: AdminCall<T>): Promise<T> {
   const client = new AdminServiceClient(address, credentials.createInsecure(), channelOptions);
   const answered = new Promise<T>((resolve, reject) => {
-    client.waitForReady(Date.now() + connectTimeoutMs, (unready) => {
+    client.waitForReady(Date.now() + Math.min(connectTimeoutMs, timeoutMs), (unready) => {
       if (unready) return reject(new Failure('NOT_ENOUGH_REPLICAS', `no answer from ${address}`));
       call(client, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
         if (error === null) resolve(response);

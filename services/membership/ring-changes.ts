@@ -1,0 +1,244 @@
+/**
+ * What operators ask of the claimant: to plan a change of the ring, commit it, pause, resume or roll it back; and how far
+ * one has come. What a change is, and whether it may be, is core's (change-request.ts).
+ *
+ * I1 A commit carries out what its plan said: it is planned again on the ring as it is, and must come to the same id.
+ */
+import {
+  ChangeControl,
+  type ChangeStatus,
+  type GetStatusResponse,
+  type PlanChangeRequest,
+  type PlanChangeResponse,
+} from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { Failure } from '../core/failure.ts';
+import { type ChangeRequest, type PlannedChange, planChange } from '../core/membership/change-request.ts';
+import type { Member } from '../core/membership/member.ts';
+import { type Goal, missingNodes, partitionsLeft, type Report, rolledBack } from '../core/membership/rebalance.ts';
+import type { Clock } from '../core/ports.ts';
+import { addNodes } from '../core/ring/change.ts';
+import { decodeVersion, encodeStatus, encodeVersion } from '../core/ring/codec.ts';
+import { currentRing } from '../core/ring/current-ring.ts';
+import { type PlanSide, planOf } from '../core/ring/plan.ts';
+import { type NodeStatusName, nodeById, type Ring, type RingNode } from '../core/ring/ring.ts';
+import type { Gossip } from '../platform/gossip/gossip.ts';
+import { xxh64 } from '../platform/hash.ts';
+import type { StatusTarget } from '../platform/read-statuses.ts';
+import type { RingChanges } from '../platform/status-service.ts';
+import type { ClaimLoop } from './claim-loop.ts';
+
+export interface RingChangesOptions {
+  readonly gossip: Pick<Gossip, 'state'>;
+  readonly claimLoop: Pick<ClaimLoop, 'state' | 'setGoal'>;
+  readonly statuses: (targets: readonly StatusTarget[]) => Promise<ReadonlyMap<string, GetStatusResponse>>;
+  readonly clock: Clock;
+}
+
+/** Plans that can be committed: an operator looks at a few. */
+const PLANS_KEPT = 16;
+
+interface KeptPlan {
+  readonly request: ChangeRequest;
+  /** Of one replica of a partition. */
+  readonly bytes: number;
+}
+
+export function createRingChanges(options: RingChangesOptions): RingChanges & { status(): ChangeStatus | undefined } {
+  const { gossip, claimLoop, clock } = options;
+  /** By id, the newest last. */
+  const plans = new Map<string, KeptPlan>();
+  /** Where the change under way was when this process first looked at it. */
+  let begun: { readonly id: string; readonly at: number; readonly left: number } | undefined;
+
+  const ringNow = () => currentRing({ ring: () => gossip.state().ring });
+  const planned = (ring: Ring, goal: Goal | undefined, { request, bytes }: KeptPlan) =>
+    planChange(ring, goal, request, () => bytes, xxh64);
+
+  /** Storage nodes by id: those of the ring, with the address that gossip has, and all others that it knows. */
+  function candidates(ring: Ring): Map<string, Candidate> {
+    const { members } = gossip.state();
+    const inRing = ring.nodes.map((node): [string, Candidate] => [node.id, { ...node, ...members.get(node.id) }]);
+    return new Map<string, Candidate>([...members, ...inRing].filter(([id]) => !hasLeft(ring, id)));
+  }
+
+  async function plan(message: PlanChangeRequest): Promise<PlanChangeResponse> {
+    const ring = ringNow();
+    const known = candidates(ring);
+    const statuses = await options.statuses([...known.values()]);
+    const request = requestOf(message, ring, known, statuses);
+    const kept = { request, bytes: bytesOfReplica(ring, statuses) };
+    const { goal } = claimLoop.state();
+    const change = planned(ring, goal, kept);
+    plans.delete(change.goal.id);
+    plans.set(change.goal.id, kept);
+    for (const id of [...plans.keys()].slice(0, -PLANS_KEPT)) plans.delete(id);
+    return { ...encodePlan(change), ring: encodeVersion(ring.version), changeUnderWay: goal !== undefined };
+  }
+
+  return {
+    plan,
+
+    async commit({ planId }) {
+      const kept = plans.get(planId);
+      if (kept === undefined)
+        throw conflict(`there is no plan ${planId || '(empty)'} here, or it is an old one; plan again`);
+      await claimLoop.setGoal((_, underWay) => {
+        // Asked again because the answer was lost: it is done.
+        if (underWay?.id === planId) return underWay;
+        const { goal } = planned(ringNow(), underWay, kept);
+        if (goal.id !== planId) throw conflict('the ring, or the change under way, is another one by now; plan again');
+        return goal;
+      });
+      return {};
+    },
+
+    async control({ control }) {
+      await claimLoop.setGoal((ring, goal) => {
+        if (goal === undefined || ring === undefined) throw conflict('no change of the ring is under way');
+        if (control === ChangeControl.PAUSE) return { ...goal, paused: true };
+        if (control === ChangeControl.RESUME) return { ...goal, paused: false };
+        if (control === ChangeControl.ROLL_BACK) return rolledBack(ring, goal);
+        throw new Failure('OPERATION_INVALID', `control is ${control}, which is none`, { field: 'control' });
+      });
+      return {};
+    },
+
+    status() {
+      const { goal } = claimLoop.state();
+      const { ring } = gossip.state();
+      if (goal === undefined || ring === undefined) {
+        begun = undefined;
+        return undefined;
+      }
+      const left = partitionsLeft(ring, goal);
+      if (begun?.id !== goal.id) begun = { id: goal.id, at: clock.now(), left };
+      const done = begun.left - left;
+      const grown = addNodes(ring, missingNodes(ring, goal));
+      const replicasLeft = planOf(grown, goal.owners, () => 0).moves.length;
+      const share = goal.replicas === 0 ? 1 : Math.max(0, 1 - replicasLeft / goal.replicas);
+      return {
+        planId: goal.id,
+        partitionsLeft: left,
+        partitionsInFlight: ring.pending.size,
+        paused: goal.paused,
+        bytes: BigInt(Math.round(goal.bytes)),
+        bytesMoved: BigInt(Math.round(goal.bytes * share)),
+        etaMs: done > 0 && !goal.paused ? BigInt(Math.round(((clock.now() - begun.at) * left) / done)) : undefined,
+      };
+    },
+  };
+}
+
+/** What core wants to know of what a node says. Undefined: it knows no ring. */
+export function reportOf({ ring, storage, hints }: GetStatusResponse): Report | undefined {
+  if (ring === undefined) return undefined;
+  const { pulled = [], retiringPartitions = 0 } = storage ?? {};
+  const owedHints = hints.reduce(
+    (sum, { hints: count, markedPartitions }) => sum + Number(count) + markedPartitions,
+    0,
+  );
+  return { version: decodeVersion(ring), pulled: new Set(pulled), owes: retiringPartitions + owedHints };
+}
+
+type Candidate = Pick<Member, 'id' | 'address' | 'host' | 'zone'>;
+
+function requestOf(
+  message: PlanChangeRequest,
+  ring: Ring,
+  known: ReadonlyMap<string, Candidate>,
+  statuses: ReadonlyMap<string, GetStatusResponse>,
+): ChangeRequest {
+  const find = (name: string): Candidate => {
+    const found = [...known.values()].filter(({ id, address }) => id === name || address === name);
+    // After a lost disk two nodes have had one address: the one that answers is meant, where one does.
+    const answering = found.filter(({ id }) => statuses.has(id));
+    const [node] = answering.length > 0 ? answering : found;
+    if (node !== undefined) return node;
+    throw impossible(
+      `no node ${name} is known; there are ${[...known.values()].map(({ address }) => address).join(', ')}`,
+    );
+  };
+  const inRing = (name: string) => {
+    const ofRing = ring.nodes.filter(({ address, status }) => address === name && status !== 'LEFT');
+    return ofRing.length === 1 ? (ofRing[0] as RingNode).id : find(name).id;
+  };
+  const outside = [...known.values()].filter(({ id }) => {
+    const status = nodeById(ring, id)?.status;
+    return statuses.has(id) && (status === undefined || status === 'JOINING');
+  });
+  const joining = [...message.join, ...message.replace.map(({ joins }) => joins)].map(find);
+  if (message.joinAll) joining.push(...outside.filter(({ id }) => !joining.some((node) => node.id === id)));
+  if (message.joinAll && joining.length === 0) throw impossible('no node runs that is not in the ring');
+  for (const { id, address } of joining) {
+    if (!statuses.has(id)) throw impossible(`${address} does not answer: start it before it joins`);
+  }
+  return {
+    join: joining.map(({ id, address, host, zone }) => ({ id, address, host, zone })),
+    leave: [...message.leave, ...message.replace.map(({ leaves }) => leaves)].map(inRing),
+    down: message.down.map(inRing),
+  };
+}
+
+/** The mean over all nodes that say what they have. */
+function bytesOfReplica(ring: Ring, statuses: ReadonlyMap<string, GetStatusResponse>): number {
+  let bytes = 0;
+  let partitions = 0;
+  for (const { id } of ring.nodes) {
+    const { storage } = statuses.get(id) ?? {};
+    bytes += Number(storage?.diskBytes ?? 0n);
+    partitions += storage?.partitions ?? 0;
+  }
+  return partitions === 0 ? 0 : bytes / partitions;
+}
+
+function encodePlan({ goal, plan, ring, withoutSource }: PlannedChange): PlanChangeResponse {
+  const idOf = (index: number) => (ring.nodes[index] as RingNode).id;
+  return {
+    planId: goal.id,
+    ring: undefined,
+    changeUnderWay: false,
+    transfers: plan.pairs.map(({ from, to, bytes }) => ({
+      from: idOf(from),
+      to: idOf(to),
+      partitions: plan.moves.filter((move) => move.from === from && move.to === to).map(({ partition }) => partition),
+      bytes: BigInt(Math.round(bytes)),
+    })),
+    partitions: plan.partitions,
+    bytes: BigInt(Math.round(plan.bytes)),
+    nodes: ring.nodes
+      .filter(({ status }) => status !== 'LEFT')
+      .map((node) => ({
+        id: node.id,
+        address: node.address,
+        zone: node.zone,
+        status: encodeStatus(statusAfter(node, goal)),
+        partitionsBefore: plan.before.loads[node.index] ?? 0,
+        partitionsAfter: plan.after.loads[node.index] ?? 0,
+      })),
+    before: encodeSafety(plan.before),
+    after: encodeSafety(plan.after),
+    partitionsWithoutSource: [...withoutSource],
+  };
+}
+
+function statusAfter({ id, status }: RingNode, { joining, leaving, down }: Goal): NodeStatusName {
+  if (leaving.includes(id)) return 'LEFT';
+  if (down.includes(id)) return 'DOWN';
+  return joining.some((node) => node.id === id) ? 'UP' : status;
+}
+
+function encodeSafety({ unsafeHosts, unsafeZones }: PlanSide) {
+  return { partitionsShortOfHosts: unsafeHosts, partitionsShortOfZones: unsafeZones };
+}
+
+function hasLeft(ring: Ring, id: string): boolean {
+  return nodeById(ring, id)?.status === 'LEFT';
+}
+
+function impossible(message: string): Failure {
+  return new Failure('CHANGE_IMPOSSIBLE', message);
+}
+
+function conflict(message: string): Failure {
+  return new Failure('CHANGE_CONFLICT', message);
+}

@@ -1,0 +1,288 @@
+/**
+ * The claimant as a process, with storage nodes that gossip and say what they have pulled, and keep nothing: at once, or
+ * when the test lets them. What real nodes do with the same rings is in the tests of services/storage-node.
+ */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import {
+  ChangeControl,
+  type GetStatusResponse,
+  type PlanChangeRequest,
+  type PlanChangeResponse,
+  ProcessKind,
+} from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { Failure } from '../../services/core/failure.ts';
+import type { Log } from '../../services/core/ports.ts';
+import { nodeById, type Ring } from '../../services/core/ring/ring.ts';
+import { createClock } from '../../services/platform/clock.ts';
+import { createGossip, type Gossip } from '../../services/platform/gossip/gossip.ts';
+import { createGrpcGossipTransport, membershipService } from '../../services/platform/gossip/transport-grpc.ts';
+import { startGrpcServer } from '../../services/platform/grpc-server.ts';
+import { createMetrics } from '../../services/platform/metrics.ts';
+import { createNamespaceAdmin } from '../../services/platform/namespaces/namespace-admin.ts';
+import { createRandom } from '../../services/platform/random.ts';
+import { type AdminCall, callAdmin } from '../../services/platform/routing/admin-call.ts';
+import { statusService } from '../../services/platform/status-service.ts';
+import { freePorts } from './cluster.ts';
+import { hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
+
+const main = fileURLToPath(new URL('../../services/membership/main.ts', import.meta.url));
+const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
+const nothing: PlanChangeRequest = { join: [], joinAll: false, leave: [], replace: [], down: [] };
+
+const cleanUps: (() => unknown)[] = [];
+after(async () => {
+  for (const cleanUp of cleanUps.reverse()) await cleanUp();
+});
+
+interface FakeNode {
+  readonly address: string;
+  readonly gossip: Gossip;
+  /** Whether it says that it has pulled what is pending for it. */
+  pulls: boolean;
+  /** Partitions it would still have to hand back. */
+  retiring: number;
+  stop(): Promise<void>;
+}
+
+async function startFakeNode(id: string, seed: string): Promise<FakeNode> {
+  const address = `127.0.0.1:${(await freePorts(1))[0]}`;
+  const transport = createGrpcGossipTransport();
+  const clock = createClock();
+  const metrics = createMetrics({ service: 'test' });
+  const gossip = await createGossip({
+    self: { id, address, host: id, zone: `zone-${id}` },
+    seeds: [seed],
+    clock,
+    random: createRandom(),
+    transport,
+    log: silent,
+    metrics,
+  });
+  const server = await startGrpcServer({
+    listen: address,
+    services: [
+      membershipService(gossip, silent),
+      statusService({
+        ...{ kind: ProcessKind.STORAGE_NODE, id, address, gossip, clock, log: silent },
+        namespaces: createNamespaceAdmin(gossip),
+        storage: () => ({
+          keysEstimated: 0n,
+          diskBytes: 1_000n,
+          primaryPartitions: 0,
+          partitions: 10,
+          acceptingWrites: true,
+        }),
+        pulled: () => (node.pulls ? pendingFor(gossip.ring(), id) : []),
+        retiring: () => node.retiring,
+      }),
+    ],
+    log: silent,
+    metrics,
+  });
+  const node: FakeNode = {
+    address,
+    gossip,
+    pulls: true,
+    retiring: 0,
+    async stop() {
+      await gossip.stop();
+      transport.close();
+      await server.drain(0);
+    },
+  };
+  cleanUps.push(() => node.stop());
+  return node;
+}
+
+function pendingFor(ring: Ring | undefined, id: string): number[] {
+  const index = ring && nodeById(ring, id)?.index;
+  return [...(ring?.pending ?? [])].filter(([, nodes]) => nodes.includes(index ?? -1)).map(([partition]) => partition);
+}
+
+interface World {
+  readonly seed: string;
+  readonly nodes: Map<string, FakeNode>;
+  plan(request: Partial<PlanChangeRequest>): Promise<PlanChangeResponse>;
+  commit(planId: string): Promise<unknown>;
+  control(control: ChangeControl): Promise<unknown>;
+  status(): Promise<GetStatusResponse>;
+  addNode(id: string): Promise<FakeNode>;
+  restartClaimant(): Promise<void>;
+  ring(): Ring;
+  changed(): Promise<void>;
+}
+
+async function startWorld(ids: readonly string[]): Promise<World> {
+  const [port, adminPort] = await freePorts(2);
+  const seed = `127.0.0.1:${port}`;
+  const directory = await temporaryDirectory();
+  cleanUps.push(() => removeDirectory(directory));
+  const flags = ['--listen', seed, '--admin', `127.0.0.1:${adminPort}`, '--data', directory, '--partitions', '16'];
+  let child: ChildProcess;
+  const start = () => {
+    child = spawn(process.execPath, [main, ...flags, '--expected-nodes', String(ids.length)], { stdio: 'ignore' });
+  };
+  const kill = async () => {
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    if (child.kill('SIGKILL')) await exited;
+  };
+  start();
+  cleanUps.push(kill);
+  const nodes = new Map<string, FakeNode>();
+  const call = <T>(make: AdminCall<T>): Promise<T> => callAdmin(seed, 5_000, make);
+  const status = () => call<GetStatusResponse>((on, ...rest) => on.getStatus({}, ...rest));
+  const world: World = {
+    seed,
+    nodes,
+    plan: (request) => call((on, ...rest) => on.planChange({ ...nothing, ...request }, ...rest)),
+    commit: (planId) => call((on, ...rest) => on.commitChange({ planId }, ...rest)),
+    control: (control) => call((on, ...rest) => on.controlChange({ control }, ...rest)),
+    status,
+    async addNode(id) {
+      const node = await startFakeNode(id, seed);
+      nodes.set(id, node);
+      await until(`${id} is known`, async () => (await status()).members.some((member) => member.id === id));
+      return node;
+    },
+    async restartClaimant() {
+      await kill();
+      start();
+      await until('the claimant serves', () =>
+        status().then(
+          () => true,
+          () => false,
+        ),
+      );
+    },
+    ring: () => {
+      const rings = [...nodes.values()].flatMap(({ gossip }) => gossip.ring() ?? []);
+      return rings.reduce((a, b) => (a.version.sequence >= b.version.sequence ? a : b));
+    },
+    changed: () => until('the change has ended', async () => (await status()).claimant?.change === undefined),
+  };
+  await until('the claimant serves', () =>
+    status().then(
+      () => true,
+      () => false,
+    ),
+  );
+  for (const id of ids) await world.addNode(id);
+  await until('there is a ring', async () => (await status()).ring !== undefined);
+  await until('all know it', () => [...nodes.values()].every(({ gossip }) => gossip.ring() !== undefined));
+  return world;
+}
+
+function statusesIn(ring: Ring): Record<string, string> {
+  return Object.fromEntries(ring.nodes.map(({ id, status }) => [id, status]));
+}
+
+function loads(ring: Ring, id: string): number {
+  const index = nodeById(ring, id)?.index;
+  return ring.owners.filter((owner) => owner === index).length;
+}
+
+test('nodes join, leave and are replaced, and the ring is even afterwards', { timeout: hangMs }, async () => {
+  const world = await startWorld(['a', 'b', 'c', 'd', 'e']);
+  await world.addNode('f');
+  await world.addNode('g');
+  const joining = await world.plan({ joinAll: true });
+  assert.equal(joining.changeUnderWay, false);
+  assert.equal(
+    joining.bytes,
+    BigInt(joining.transfers.reduce((sum, { partitions }) => sum + partitions.length, 0) * 100),
+  );
+  assert.deepEqual(new Set(joining.transfers.map(({ to }) => to)), new Set(['f', 'g']));
+  await world.commit(joining.planId);
+  await world.changed();
+  assert.deepEqual(new Set(Object.values(statusesIn(world.ring()))), new Set(['UP']));
+  for (const id of world.nodes.keys()) assert.ok(Math.abs(loads(world.ring(), id) - 48 / 7) < 1, id);
+
+  const f = world.nodes.get('f') as FakeNode;
+  f.retiring = 2;
+  await world.addNode('h');
+  await world.commit((await world.plan({ replace: [{ leaves: f.address, joins: 'h' }] })).planId);
+  await until('f still owes something', async () =>
+    /to hand over what it still has \(2\)/.test((await world.status()).claimant?.waitingFor ?? ''),
+  );
+  assert.equal(statusesIn(world.ring()).f, 'LEAVING');
+  f.retiring = 0;
+  await world.changed();
+  assert.equal(statusesIn(world.ring()).f, 'LEFT');
+  assert.ok(loads(world.ring(), 'h') > 0);
+});
+
+test('killed after every ring of a change, the claimant goes on with it and ends it right', {
+  timeout: 3 * hangMs,
+}, async (t) => {
+  const world = await startWorld(['a', 'b', 'c', 'd']);
+  await world.addNode('e');
+  await world.commit((await world.plan({ join: ['e'], leave: ['a'] })).planId);
+  let kills = 0;
+  let seen = -1n;
+  while ((await world.status()).claimant?.change !== undefined) {
+    const { sequence } = world.ring().version;
+    if (sequence > seen) {
+      seen = sequence;
+      kills += 1;
+      await world.restartClaimant();
+    }
+  }
+  t.diagnostic(`${kills} kills, ring ${world.ring().version.term}.${world.ring().version.sequence}`);
+  assert.ok(kills >= 3);
+  assert.deepEqual(statusesIn(world.ring()), { a: 'LEFT', b: 'UP', c: 'UP', d: 'UP', e: 'UP' });
+  assert.equal(world.ring().pending.size, 0);
+  assert.ok(loads(world.ring(), 'e') > 0);
+});
+
+test('a change is paused, resumed and rolled back, and says how far it is', { timeout: hangMs }, async () => {
+  const world = await startWorld(['a', 'b', 'c', 'd']);
+  const e = await world.addNode('e');
+  e.pulls = false;
+  const plan = await world.plan({ join: [e.address] });
+  await world.commit(plan.planId);
+  await until('it waits for e', async () =>
+    /to pull \d+ partition/.test((await world.status()).claimant?.waitingFor ?? ''),
+  );
+  const { change } = (await world.status()).claimant ?? {};
+  assert.equal(change?.planId, plan.planId);
+  assert.equal(change?.partitionsInFlight, world.ring().pending.size);
+  assert.deepEqual([change?.bytesMoved, change?.bytes], [0n, plan.bytes]);
+  await world.control(ChangeControl.PAUSE);
+  assert.equal((await world.status()).claimant?.change?.paused, true);
+  await world.control(ChangeControl.RESUME);
+  assert.equal((await world.status()).claimant?.change?.paused, false);
+  await world.control(ChangeControl.ROLL_BACK);
+  await world.changed();
+  assert.deepEqual([world.ring().pending.size, loads(world.ring(), 'e')], [0, 0]);
+});
+
+test('what cannot be is refused: an old plan, no change to control, a node that is gone, a process that is no claimant', {
+  timeout: hangMs,
+}, async () => {
+  const world = await startWorld(['a', 'b', 'c', 'd']);
+  const e = await world.addNode('e');
+  const failing = async (made: Promise<unknown>, reason: string, message: RegExp) =>
+    assert.rejects(made, (error) => error instanceof Failure && error.reason === reason && message.test(error.message));
+  await failing(world.commit('0123'), 'CHANGE_CONFLICT', /no plan 0123/);
+  await failing(world.control(ChangeControl.PAUSE), 'CHANGE_CONFLICT', /no change of the ring is under way/);
+  await failing(world.plan({ join: ['nobody'] }), 'CHANGE_IMPOSSIBLE', /no node nobody is known; there are /);
+  await failing(world.plan({ leave: ['a', 'b'] }), 'CHANGE_IMPOSSIBLE', /3 replicas need as many nodes, and 2/);
+  await failing(
+    callAdmin(e.address, 5_000, (on, ...rest) => on.planChange(nothing, ...rest)),
+    'NOT_IMPLEMENTED',
+    /only the claimant/,
+  );
+  const first = await world.plan({ join: ['e'] });
+  const second = await world.plan({ leave: ['a'] });
+  await world.commit(first.planId);
+  await failing(world.commit(second.planId), 'CHANGE_CONFLICT', /plan again/);
+  await world.commit(first.planId);
+  await world.changed();
+  await failing(world.plan({ join: ['e'] }), 'CHANGE_IMPOSSIBLE', /is in the ring already/);
+  const f = await world.addNode('f');
+  await f.stop();
+  await failing(world.plan({ join: ['f'] }), 'CHANGE_IMPOSSIBLE', /does not answer: start it before it joins/);
+});
