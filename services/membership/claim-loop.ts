@@ -60,7 +60,8 @@ export function startClaimLoop(options: ClaimLoopOptions): ClaimLoop {
     const { ring } = gossip.state();
     const reports = state.needsReports && ring !== undefined ? await options.reports(gossip.state(), ring) : undefined;
     const [next, effects] = claimantStep(state, gossip.state(), freshClusterId, clock.now(), reports);
-    if (next.waitingFor !== '' && next.waitingFor !== state.waitingFor) {
+    // While the ring changes it waits for something else at each look; the rings that it issues say how far it is.
+    if (next.goal === undefined && next.waitingFor !== '' && next.waitingFor !== state.waitingFor) {
       log.info({ waitingFor: next.waitingFor }, 'the claimant waits');
     }
     for (const effect of effects) {

@@ -337,3 +337,13 @@ test('a status that goes back, as when a leave is taken back, reaches the others
   assert.deepEqual([told.members.get('a')?.status, told.members.get('a')?.incarnation], ['UP', 6n]);
   assert.equal(learnMembers(up, [member('a', { incarnation: 6n })]).self?.isRestored, false);
 });
+
+test('a node that is dead is LEFT or DOWN for the others when the ring says so, and gossip does not bring it back', () => {
+  const known = learnMembers(createMembership(NOBODY, member('a')), [member('b', { status: 'UP' })]);
+  const nodes = ringOf(1n, 1n, ['a', 'b']).nodes.map(
+    (node) => ({ ...node, status: node.id === 'b' ? 'LEFT' : 'UP' }) as const,
+  );
+  const left = adoptRing(adoptClusterId(known, 'c'), ringOf(1n, 1n, ['a', 'b'], { nodes }));
+  assert.equal(left.members.get('b')?.status, 'LEFT');
+  assert.equal(learnMembers(left, [member('b', { status: 'UP' })]).members.get('b')?.status, 'LEFT');
+});

@@ -191,11 +191,26 @@ function inNewIncarnation(state: Membership, own: Member, incarnation: bigint): 
   };
 }
 
+/** Of others that the ring has LEFT or DOWN this is taken over: they may never say it themselves. */
+function followRing(state: Membership): Membership {
+  const next = followOwnStatus(state);
+  let members: Map<string, Member> | undefined;
+  for (const { id, status } of next.ring?.nodes ?? []) {
+    const known = next.members.get(id);
+    if ((status !== 'LEFT' && status !== 'DOWN') || known === undefined || id === next.self?.id) continue;
+    const merged = mergeMembers(known, { ...known, status });
+    if (merged === known) continue;
+    members ??= new Map(next.members);
+    members.set(id, merged);
+  }
+  return members === undefined ? next : { ...next, members };
+}
+
 /**
  * A node's own status is the one that the ring gives it; outside the ring it stays JOINING. One that an incarnation cannot
  * come to, as from LEAVING back to UP, begins a new incarnation.
  */
-function followRing(state: Membership): Membership {
+function followOwnStatus(state: Membership): Membership {
   const own = ownEntry(state);
   const node = own && state.ring && nodeById(state.ring, own.id);
   if (own === undefined || node === undefined) return state;
