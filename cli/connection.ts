@@ -126,5 +126,8 @@ const hintsByReason: Readonly<Record<string, string>> = {
     'a write may or may not have happened; a longer --timeout may help; cartwheel status shows what is slow or away',
   OVERLOADED: 'try again a little later',
   DRAINING: 'try again: another node takes over',
+  NOT_IMPLEMENTED:
+    '--endpoint names another process; the ring is changed by the claimant, in `cartwheel dev` the port of the router + 41',
+  CHANGE_CONFLICT: 'cartwheel ring status shows what is under way',
   NO_RING: 'the cluster is still starting: not all storage nodes have joined; see cartwheel status',
 };

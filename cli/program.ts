@@ -18,6 +18,7 @@ import { addNamespace } from './commands/namespace.ts';
 import { addPut } from './commands/put.ts';
 import { addRepair } from './commands/repair.ts';
 import { addResolve } from './commands/resolve.ts';
+import { addRing } from './commands/ring.ts';
 import { addStatus } from './commands/status.ts';
 import { addTasks } from './commands/tasks.ts';
 import { messageOf, Problem } from './problem.ts';
@@ -58,6 +59,7 @@ function build(): Command {
     addLosers,
     addRepair,
     addTasks,
+    addRing,
     addNamespace,
     addLoad,
     addBench,

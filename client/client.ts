@@ -32,6 +32,7 @@ import { createSessionPool } from '../services/platform/routing/session-pool.ts'
 import { createUnaryChannels } from '../services/platform/routing/unary-channels.ts';
 import type { OperationBody } from '../services/platform/streams/session-client.ts';
 import { getAll } from './all-siblings.ts';
+import { type ChangesClient, changesClient } from './changes.ts';
 import { durabilityNumber, type NamespacesClient, openChange, openNamespace, settingsMessage } from './namespaces.ts';
 import { OperationFailed } from './operation-failed.ts';
 import { followRing, type RingWatch } from './ring-watch.ts';
@@ -78,6 +79,8 @@ export interface CartwheelClient {
   explain(key: Key, options?: OperationOptions): Promise<ExplainResponse>;
   ring(): Promise<RingMessage>;
   readonly namespaces: NamespacesClient;
+  /** Of the ring. */
+  readonly changes: ChangesClient;
   /** Of the first endpoint, or of another process. */
   status(address?: string): Promise<GetStatusResponse>;
   /**
@@ -229,6 +232,8 @@ export function connect(options: ConnectOptions): CartwheelClient {
         return namespaces.map(openNamespace);
       },
     },
+
+    changes: changesClient(endpoints),
 
     async status(address) {
       if (address === undefined) return anyEndpoint(statusOf);

@@ -1,5 +1,6 @@
 /** The TypeScript client of Cartwheel. */
 export type { DurabilityName, Namespace, ResolutionName } from '../services/core/namespaces/namespace.ts';
+export type { ChangesClient } from './changes.ts';
 export { type CartwheelClient, type ConnectOptions, connect } from './client.ts';
 export type { ChangedNamespace, NamespaceSettings, NamespacesClient } from './namespaces.ts';
 export { OperationFailed } from './operation-failed.ts';

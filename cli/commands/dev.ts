@@ -1,18 +1,30 @@
 import { rmSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { CartwheelClient } from '../../client/index.ts';
 import type { Child } from '../dev/child.ts';
 import { askRunning, controlPath, listenForControl } from '../dev/control.ts';
 import { prepareDirectory, storedLayout, storeLayout, storePids } from '../dev/directory.ts';
 import { FigureReader, type Figures } from '../dev/figures.ts';
-import { addressOf, basePortMax, type DevLayout, membershipMax, processesOf, storageNodesMax } from '../dev/layout.ts';
+import {
+  addressOf,
+  basePortMax,
+  type DevLayout,
+  firstNumbers,
+  freeNumbers,
+  membershipMax,
+  type ProcessPlan,
+  processesOf,
+  storageName,
+  storageNodesMax,
+} from '../dev/layout.ts';
 import { requirePorts } from '../dev/preflight.ts';
 import { gracefulStopMs, Supervisor } from '../dev/supervisor.ts';
 import { changeLine, LiveBlock, liveTable, timeOfDay } from '../dev/view.ts';
 import { count, duration, note, plural, write } from '../output.ts';
-import { Problem, usageProblem } from '../problem.ts';
+import { messageOf, Problem, usageProblem } from '../problem.ts';
 import { integerBetween, powerOfTwoBetween } from '../values.ts';
+import { addDevNodes } from './dev-nodes.ts';
 
 interface DevOptions {
   nodes?: number;
@@ -29,7 +41,7 @@ const defaults = { nodes: 3, zones: 3, basePort: 7400, partitions: 64, replicas:
 const defaultData = '.cartwheel';
 
 export function addDev(program: Command): void {
-  program
+  const dev = program
     .command('dev')
     .description('run a cluster on this machine: membership, storage nodes and a router, each a process of its own')
     .option('--nodes <n>', `storage nodes, 1 to ${storageNodesMax} (default: 3)`, integerBetween(1, storageNodesMax))
@@ -60,13 +72,16 @@ Logs: DATA/logs/NAME.log, the previous one beside it as NAME.log.1.
 Examples:
   cartwheel dev
   cartwheel dev --nodes 5 --zones 3 --data /tmp/five --base-port 8400
-  cartwheel dev --restart          in another terminal: starts what has died`,
+  cartwheel dev --restart          in another terminal: starts what has died
+  cartwheel dev add 2              in another terminal: two storage nodes more
+  cartwheel dev remove storage-4`,
     )
     .action(async (options: DevOptions) => {
       const directory = resolve(options.data);
       if (options.restart === true && (await restartRunning(directory, options.data))) return;
       await runDev(directory, options);
     });
+  addDevNodes(dev);
 }
 
 /** Asks the dev that runs on this directory to start its dead children; false when none runs. */
@@ -90,12 +105,13 @@ async function runDev(directory: string, options: DevOptions): Promise<void> {
       `kill ${running.pid} ends it; --restart starts its dead processes; another cluster wants --data and --base-port of its own`,
     );
   }
-  const layout = chooseLayout(options, storedLayout(directory));
-  const plans = processesOf(layout, directory);
+  const chosen = chooseLayout(options, storedLayout(directory));
+  const plans = processesOf(chosen, directory);
   await requirePorts(plans, directory);
 
   const restartCommand = `npx cartwheel dev --restart${options.data === defaultData ? '' : ` --data ${options.data}`}`;
-  const view = viewOf(layout, restartCommand, options.restart === true);
+  const view = viewOf(chosen, restartCommand, options.restart === true);
+  let layout = chosen;
   const supervisor = new Supervisor(plans, {
     restart: options.restart === true,
     onChange: (child) => {
@@ -103,16 +119,37 @@ async function runDev(directory: string, options: DevOptions): Promise<void> {
       view.changed(child, supervisor);
     },
   });
-  const control = await listenForControl(directory, ({ command }) => ({
-    pid: process.pid,
-    started: command === 'restart' ? supervisor.restartDead() : [],
-  }));
-  storeLayout(directory, layout);
+  const change = (storage: readonly number[]) => {
+    layout = { ...layout, storage };
+    storeLayout(directory, layout);
+    storePids(directory, pidsOf(supervisor.children));
+  };
+  const control = await listenForControl(directory, async (request) => {
+    const answer = { pid: process.pid, started: [] };
+    try {
+      if (request.command === 'restart') return { ...answer, started: supervisor.restartDead() };
+      if (request.command === 'add') {
+        const { storage, plans: added } = await planAdd(layout, directory, request.count);
+        supervisor.add(added);
+        change(storage);
+        return { ...answer, started: added.map(({ name }) => name) };
+      }
+      if (request.command === 'remove') {
+        await supervisor.remove(request.name);
+        change(layout.storage.filter((number) => storageName(number) !== request.name));
+        rmSync(join(directory, request.name), { recursive: true, force: true });
+      }
+      return answer;
+    } catch (error) {
+      return { ...answer, problem: messageOf(error) };
+    }
+  });
+  storeLayout(directory, chosen);
   view.begin(supervisor);
   supervisor.start();
 
   await askedToEnd(supervisor);
-  view.end(`stopping ${plural(plans.length, 'process', 'processes')}`);
+  view.end(`stopping ${plural(supervisor.children.length, 'process', 'processes')}`);
   const killed = await supervisor.stop();
   control.close();
   rmSync(controlPath(directory), { force: true });
@@ -124,6 +161,23 @@ async function runDev(directory: string, options: DevOptions): Promise<void> {
   await write('stopped\n');
 }
 
+/** All numbers afterwards, and the processes that come. */
+async function planAdd(
+  layout: DevLayout,
+  directory: string,
+  wanted: number,
+): Promise<{ storage: number[]; plans: ProcessPlan[] }> {
+  const numbers = freeNumbers(layout, wanted);
+  if (numbers.length < wanted) {
+    throw new Problem(`there is room for ${numbers.length} storage nodes more, of ${storageNodesMax}`);
+  }
+  const storage = [...layout.storage, ...numbers].sort((a, b) => a - b);
+  const added = new Set(numbers.map(storageName));
+  const plans = processesOf({ ...layout, storage }, directory).filter(({ name }) => added.has(name));
+  await requirePorts(plans, directory);
+  return { storage, plans };
+}
+
 function pidsOf(children: readonly Child[]): Record<string, number> {
   return Object.fromEntries(children.flatMap(({ pid, plan }) => (pid === undefined ? [] : [[plan.name, pid]])));
 }
@@ -133,6 +187,7 @@ function chooseLayout(options: DevOptions, stored: DevLayout | undefined): DevLa
   const nodes = options.nodes ?? stored?.nodes ?? defaults.nodes;
   const layout: DevLayout = {
     nodes,
+    storage: stored?.storage ?? firstNumbers(nodes),
     zones: options.zones ?? stored?.zones ?? Math.min(defaults.zones, nodes),
     basePort: options.basePort ?? stored?.basePort ?? defaults.basePort,
     partitions: options.partitions ?? stored?.partitions ?? defaults.partitions,
@@ -147,7 +202,7 @@ function chooseLayout(options: DevOptions, stored: DevLayout | undefined): DevLa
       'each replica needs its own node',
     );
   }
-  const flags: Readonly<Record<keyof DevLayout, string>> = {
+  const flags: Readonly<Record<Exclude<keyof DevLayout, 'storage'>, string>> = {
     nodes: '--nodes',
     zones: '--zones',
     basePort: '--base-port',
@@ -155,7 +210,7 @@ function chooseLayout(options: DevOptions, stored: DevLayout | undefined): DevLa
     replicas: '--replicas',
     membership: '--membership',
   };
-  const different = (Object.keys(flags) as (keyof DevLayout)[]).filter(
+  const different = (Object.keys(flags) as (keyof typeof flags)[]).filter(
     (field) => stored !== undefined && stored[field] !== layout[field],
   );
   if (stored !== undefined && different.length > 0) {
@@ -275,10 +330,10 @@ function readyTeller(layout: DevLayout): (supervisor: Supervisor) => string | un
 }
 
 function introduction(layout: DevLayout): string {
-  const last = layout.basePort + 10 + layout.nodes;
-  const first = layout.basePort + 11;
+  const [first = 0, ...more] = layout.storage.map((number) => layout.basePort + 10 + number);
+  const last = more.at(-1) ?? first;
   return [
-    `Cartwheel: ${plural(layout.nodes, 'storage node')} in ${plural(layout.zones, 'zone')}, ` +
+    `Cartwheel: ${plural(layout.storage.length, 'storage node')} in ${plural(layout.zones, 'zone')}, ` +
       `${plural(layout.replicas, 'replica')}, ${plural(layout.partitions, 'partition')}`,
     `  router         ${addressOf(layout.basePort)}`,
     `  storage nodes  ${addressOf(first)}${last > first ? ` … ${last}` : ''}`,

@@ -9,19 +9,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-export interface ControlRequest {
-  readonly command: 'who' | 'restart';
-}
+export type ControlRequest =
+  | { readonly command: 'who' | 'restart' }
+  /** Start as many storage nodes more. */
+  | { readonly command: 'add'; readonly count: number }
+  /** End a storage node, and remove its directory. */
+  | { readonly command: 'remove'; readonly name: string };
 
 export interface ControlAnswer {
   readonly pid: number;
-  /** Names of the children that `restart` started. */
+  /** Names of the children that `restart` or `add` started. */
   readonly started: readonly string[];
+  /** Why it could not be done. */
+  readonly problem?: string;
 }
 
 /** sun_path holds 108 bytes on Linux and 104 on macOS, a zero at the end included. */
 const socketPathBytesMax = 100;
-const answerTimeoutMs = 5000;
+/** A child that is removed has 10 s to end. */
+const answerTimeoutMs = 15_000;
 const requestBytesMax = 1024;
 
 export function controlPath(dataDirectory: string): string {
@@ -54,7 +60,7 @@ export function askRunning(dataDirectory: string, request: ControlRequest): Prom
 /** Listens; `answer` carries a request out. Call only when `askRunning` found nobody: an old socket is removed. */
 export function listenForControl(
   dataDirectory: string,
-  answer: (request: ControlRequest) => ControlAnswer,
+  answer: (request: ControlRequest) => Promise<ControlAnswer>,
 ): Promise<Server> {
   const path = controlPath(dataDirectory);
   rmSync(path, { force: true });
@@ -65,7 +71,7 @@ export function listenForControl(
   });
 }
 
-function serve(socket: Socket, answer: (request: ControlRequest) => ControlAnswer): void {
+function serve(socket: Socket, answer: (request: ControlRequest) => Promise<ControlAnswer>): void {
   let seen = '';
   socket.setEncoding('utf8');
   socket.setTimeout(answerTimeoutMs, () => socket.destroy());
@@ -76,14 +82,17 @@ function serve(socket: Socket, answer: (request: ControlRequest) => ControlAnswe
     if (end < 0 && seen.length <= requestBytesMax) return;
     const request = end < 0 ? undefined : parseRequest(seen.slice(0, end));
     socket.removeAllListeners('data');
-    socket.end(request === undefined ? '' : `${JSON.stringify(answer(request))}\n`);
+    if (request === undefined) socket.end();
+    else void answer(request).then((said) => socket.end(`${JSON.stringify(said)}\n`));
   });
 }
 
 function parseRequest(line: string): ControlRequest | undefined {
   try {
-    const { command } = JSON.parse(line) as { command?: unknown };
-    return command === 'who' || command === 'restart' ? { command } : undefined;
+    const { command, count, name } = JSON.parse(line) as { command?: unknown; count?: unknown; name?: unknown };
+    if (command === 'who' || command === 'restart') return { command };
+    if (command === 'add' && Number.isSafeInteger(count)) return { command, count: count as number };
+    return command === 'remove' && typeof name === 'string' ? { command, name } : undefined;
   } catch {
     return undefined;
   }

@@ -6,7 +6,7 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeDirectory } from '../../services/platform/make-directory.ts';
 import { messageOf, Problem, systemCodeOf } from '../problem.ts';
-import type { DevLayout } from './layout.ts';
+import { type DevLayout, firstNumbers } from './layout.ts';
 
 const layoutVersion = 1;
 
@@ -36,14 +36,19 @@ export function storedLayout(directory: string): DevLayout | undefined {
       'use the cartwheel that made it, or another --data',
     );
   }
-  const { nodes, zones, basePort, partitions, replicas, membership } = stored as Record<string, unknown>;
-  const layout = { nodes, zones, basePort, partitions, replicas, membership };
-  for (const [field, value] of Object.entries(layout)) {
+  const { nodes, zones, basePort, partitions, replicas, membership, storage } = stored as Record<string, unknown>;
+  const numbers = { nodes, zones, basePort, partitions, replicas, membership };
+  for (const [field, value] of Object.entries(numbers)) {
     if (!Number.isSafeInteger(value) || (value as number) < 1) {
       throw new Problem(`${path}: ${field} is ${JSON.stringify(value)}, wanted a number such as 3`);
     }
   }
-  return layout as unknown as DevLayout;
+  const layout = numbers as Omit<DevLayout, 'storage'>;
+  if (storage === undefined) return { ...layout, storage: firstNumbers(layout.nodes) };
+  if (!Array.isArray(storage) || !storage.every((number) => Number.isSafeInteger(number) && number >= 1)) {
+    throw new Problem(`${path}: storage is ${JSON.stringify(storage)}, wanted numbers such as [1,2,3]`);
+  }
+  return { ...layout, storage };
 }
 
 export function storeLayout(directory: string, layout: DevLayout): void {

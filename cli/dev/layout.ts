@@ -13,7 +13,10 @@ import { fileURLToPath } from 'node:url';
 
 /** What the data on the disk was made for: it can only be opened again with the same. */
 export interface DevLayout {
+  /** Storage nodes that the first ring was made of. */
   readonly nodes: number;
+  /** The numbers of those there are now, in order: storage-1, storage-2, …. */
+  readonly storage: readonly number[];
   readonly zones: number;
   readonly basePort: number;
   /** Q, a power of two. */
@@ -26,6 +29,7 @@ export interface DevLayout {
 
 export const storageNodesMax = 20;
 export const membershipMax = 10;
+const claimantOffset = 41;
 /** The last port is base + 150. */
 export const basePortMax = 65_535 - 150;
 
@@ -47,8 +51,8 @@ const repository = fileURLToPath(new URL('../..', import.meta.url));
 /** The processes in the order in which a table shows them: router, storage nodes, membership. */
 export function processesOf(layout: DevLayout, dataDirectory: string): ProcessPlan[] {
   const routerPort = layout.basePort;
-  const storagePorts = Array.from({ length: layout.nodes }, (_, i) => layout.basePort + 11 + i);
-  const membershipPorts = Array.from({ length: layout.membership }, (_, i) => layout.basePort + 41 + i);
+  const storagePorts = layout.storage.map((number) => layout.basePort + 10 + number);
+  const membershipPorts = Array.from({ length: layout.membership }, (_, i) => layout.basePort + claimantOffset + i);
   const gossipPorts = [...membershipPorts, ...storagePorts];
   const plan = (
     name: string,
@@ -78,11 +82,14 @@ export function processesOf(layout: DevLayout, dataDirectory: string): ProcessPl
   });
   return [
     plan('router', 'router', routerPort, '', []),
-    ...storagePorts.map((port, i) => {
-      const name = `storage-${i + 1}`;
-      const zone = `zone-${(i % layout.zones) + 1}`;
+    ...layout.storage.map((number) => {
+      const name = storageName(number);
+      const zone = `zone-${((number - 1) % layout.zones) + 1}`;
       const data = ['--data', join(dataDirectory, name)];
-      return plan(name, 'storage-node', port, zone, [...data, '--host', `host-${i + 1}`, '--zone', zone]);
+      return plan(name, 'storage-node', layout.basePort + 10 + number, zone, [
+        ...data,
+        ...['--host', `host-${number}`, '--zone', zone],
+      ]);
     }),
     ...membershipPorts.map((port, i) => {
       const name = `membership-${i + 1}`;
@@ -93,6 +100,28 @@ export function processesOf(layout: DevLayout, dataDirectory: string): ProcessPl
       ]);
     }),
   ];
+}
+
+export function storageName(number: number): string {
+  return `storage-${number}`;
+}
+
+/** The first numbers, in order. */
+export function firstNumbers(nodes: number): number[] {
+  return Array.from({ length: nodes }, (_, i) => i + 1);
+}
+
+/** The lowest numbers that are free, in order; fewer than `count` where there are not as many. */
+export function freeNumbers({ storage }: DevLayout, count: number): number[] {
+  return firstNumbers(storageNodesMax)
+    .filter((number) => !storage.includes(number))
+    .slice(0, count);
+}
+
+/** Where the claimant is in a cluster of `cartwheel dev` whose router is at this endpoint; undefined: not on this machine. */
+export function claimantBeside(endpoint: string): string | undefined {
+  const [, host, port] = /^(localhost|127\.0\.0\.1|\[::1\]):(\d+)$/.exec(endpoint) ?? [];
+  return host === undefined || Number(port) > basePortMax ? undefined : addressOf(Number(port) + claimantOffset);
 }
 
 export function addressOf(port: number): string {

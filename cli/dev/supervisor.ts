@@ -1,6 +1,6 @@
 /**
  * The children of one `cartwheel dev`: starts them, probes them, starts dead ones again when told to (or by
- * itself with `restart`), ends them all. Shows nothing: a view reads `children` and listens to `onChange`.
+ * itself with `restart`), takes more in and lets some go, ends them all. Shows nothing: a view reads `children` and listens to `onChange`.
  *
  * I1 After `stop` has resolved no child runs, and none is started any more.
  */
@@ -21,14 +21,18 @@ const boundLogsMs = 10_000;
 export const gracefulStopMs = 10_000;
 
 export class Supervisor {
+  /** In the order of their ports, which is that of a table. */
   readonly children: readonly Child[];
+  /** The same array. */
+  private readonly own: Child[];
   private readonly options: SupervisorOptions;
   private stopping = false;
   private readonly timers = new Set<NodeJS.Timeout>();
 
   constructor(plans: readonly ProcessPlan[], options: SupervisorOptions) {
     this.options = options;
-    this.children = plans.map((plan) => new Child(plan, (child) => this.changed(child)));
+    this.own = plans.map((plan) => new Child(plan, (child) => this.changed(child)));
+    this.children = this.own;
   }
 
   start(): void {
@@ -47,6 +51,32 @@ export class Supervisor {
     const dead = this.children.filter((child) => child.isDead);
     for (const child of dead) child.start();
     return dead.map((child) => child.plan.name);
+  }
+
+  /** Starts children more. */
+  add(plans: readonly ProcessPlan[]): void {
+    if (this.stopping) return;
+    for (const plan of plans) {
+      const child = new Child(plan, (changed) => this.changed(changed));
+      this.own.push(child);
+      child.rotateLog();
+      child.start();
+      this.watch(child);
+    }
+    this.own.sort((a, b) => a.plan.port - b.plan.port);
+  }
+
+  /** Ends a child in good order, or after 10 s; it is started no more. */
+  async remove(name: string): Promise<void> {
+    const at = this.own.findIndex((child) => child.plan.name === name);
+    const [child] = at === -1 ? [] : this.own.splice(at, 1);
+    if (child === undefined) return; // and from now on nothing is told of it
+    child.signal('SIGTERM');
+    const deadline = Date.now() + gracefulStopMs;
+    while (child.pid !== undefined) {
+      if (Date.now() > deadline) child.signal('SIGKILL');
+      await pause(20);
+    }
   }
 
   get allUp(): boolean {
@@ -72,6 +102,7 @@ export class Supervisor {
   }
 
   private changed(child: Child): void {
+    if (!this.own.includes(child)) return;
     if (!this.stopping && this.options.restart && child.isDead) {
       this.later(child.nextRestartDelayMs(), () => child.start());
     }
@@ -81,6 +112,7 @@ export class Supervisor {
   private watch(child: Child): void {
     const again = () => {
       this.later(child.state.kind === 'starting' ? probeStartingMs : probeRunningMs, async () => {
+        if (!this.own.includes(child)) return;
         await child.probe();
         again();
       });

@@ -6,14 +6,27 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { askRunning, controlPath, listenForControl } from '../../cli/dev/control.ts';
 import { storedLayout, storeLayout } from '../../cli/dev/directory.ts';
-import { basePortMax, type DevLayout, membershipMax, processesOf, storageNodesMax } from '../../cli/dev/layout.ts';
+import {
+  basePortMax,
+  claimantBeside,
+  type DevLayout,
+  firstNumbers,
+  freeNumbers,
+  membershipMax,
+  type ProcessPlan,
+  processesOf,
+  storageNodesMax,
+} from '../../cli/dev/layout.ts';
 import { between, histogramCounts, quantile, total } from '../../cli/dev/scrape.ts';
 import { Problem } from '../../cli/problem.ts';
 import { cartwheel } from './run-cartwheel.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'cartwheel-dev-'));
 after(() => rmSync(scratch, { recursive: true }));
-const layout: DevLayout = { nodes: 3, zones: 2, basePort: 7400, partitions: 64, replicas: 3, membership: 1 };
+const layout: DevLayout = {
+  ...{ nodes: 3, zones: 2, basePort: 7400, partitions: 64, replicas: 3, membership: 1 },
+  storage: [1, 2, 3],
+};
 
 function flag(plan: { arguments: readonly string[] }, name: string): string {
   return plan.arguments[plan.arguments.indexOf(name) + 1] as string;
@@ -28,10 +41,33 @@ test('the ports are the published ones, and no two processes share one even at t
     ['storage-3', 7413, 7513],
     ['membership-1', 7441, 7541],
   ]);
-  const largest = { ...layout, nodes: storageNodesMax, membership: membershipMax, basePort: basePortMax };
+  const storage = firstNumbers(storageNodesMax);
+  const largest = { ...layout, storage, membership: membershipMax, basePort: basePortMax };
   const all = processesOf(largest, '/d').flatMap(({ port, adminPort }) => [port, adminPort]);
   assert.equal(new Set(all).size, all.length);
   assert.equal(Math.max(...all), 65_535);
+});
+
+test('storage nodes keep their ports, hosts and zones whatever others are there, and a free number is taken again', () => {
+  const gapped = { ...layout, storage: [1, 3, 4] };
+  const nodes = processesOf(gapped, '/d').filter(({ kind }) => kind === 'storage-node');
+  assert.deepEqual(
+    nodes.map(({ name, port, zone }) => [name, port, zone]),
+    [
+      ['storage-1', 7411, 'zone-1'],
+      ['storage-3', 7413, 'zone-1'],
+      ['storage-4', 7414, 'zone-2'],
+    ],
+  );
+  assert.deepEqual(freeNumbers(gapped, 2), [2, 5]);
+  assert.equal(freeNumbers(gapped, storageNodesMax).length, storageNodesMax - 3);
+  const [membership] = processesOf(gapped, '/d').filter(({ kind }) => kind === 'membership');
+  assert.equal(flag(membership as ProcessPlan, '--expected-nodes'), '3');
+});
+
+test('the claimant of dev is found beside its router, on this machine', () => {
+  assert.equal(claimantBeside('127.0.0.1:8400'), '127.0.0.1:8441');
+  assert.equal(claimantBeside('store.example:8400'), undefined);
 });
 
 test('only storage nodes have services/storage-node in their command line', () => {
@@ -63,6 +99,9 @@ test('the layout of a data directory is read back as it was stored, and refused 
   assert.equal(storedLayout(scratch), undefined);
   storeLayout(scratch, layout);
   assert.deepEqual(storedLayout(scratch), layout);
+  const { storage: _, ...older } = layout;
+  writeFileSync(join(scratch, 'dev.json'), JSON.stringify({ ...older, version: 1 }));
+  assert.deepEqual(storedLayout(scratch), layout, 'of before nodes could be added');
   writeFileSync(join(scratch, 'dev.json'), JSON.stringify({ ...layout, version: 2 }));
   assert.throws(
     () => storedLayout(scratch),
@@ -101,14 +140,21 @@ test('who holds the control socket of a directory answers for it; a socket left 
   const directory = join(scratch, 'control');
   mkdirSync(directory);
   assert.equal(await askRunning(directory, { command: 'who' }), undefined);
-  const asked: string[] = [];
-  const server = await listenForControl(directory, ({ command }) => {
-    asked.push(command);
-    return { pid: 42, started: command === 'restart' ? ['storage-2'] : [] };
+  const asked: object[] = [];
+  const server = await listenForControl(directory, async (request) => {
+    asked.push(request);
+    return { pid: 42, started: request.command === 'restart' ? ['storage-2'] : [] };
   });
   assert.deepEqual(await askRunning(directory, { command: 'who' }), { pid: 42, started: [] });
   assert.deepEqual(await askRunning(directory, { command: 'restart' }), { pid: 42, started: ['storage-2'] });
-  assert.deepEqual(asked, ['who', 'restart']);
+  await askRunning(directory, { command: 'add', count: 2 });
+  await askRunning(directory, { command: 'remove', name: 'storage-2' });
+  assert.deepEqual(asked, [
+    { command: 'who' },
+    { command: 'restart' },
+    { command: 'add', count: 2 },
+    { command: 'remove', name: 'storage-2' },
+  ]);
   await new Promise((closed) => server.close(closed));
   writeFileSync(controlPath(directory), '');
   assert.equal(await askRunning(directory, { command: 'who' }), undefined);

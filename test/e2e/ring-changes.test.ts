@@ -26,7 +26,7 @@ import { createRandom } from '../../services/platform/random.ts';
 import { type AdminCall, callAdmin } from '../../services/platform/routing/admin-call.ts';
 import { statusService } from '../../services/platform/status-service.ts';
 import { freePorts } from './cluster.ts';
-import { hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
+import { cartwheel, hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
 
 const main = fileURLToPath(new URL('../../services/membership/main.ts', import.meta.url));
 const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
@@ -257,6 +257,38 @@ test('a change is paused, resumed and rolled back, and says how far it is', { ti
   await world.control(ChangeControl.ROLL_BACK);
   await world.changed();
   assert.deepEqual([world.ring().pending.size, loads(world.ring(), 'e')], [0, 0]);
+});
+
+test('the command line plans a change, carries it out and says what is under way', { timeout: hangMs }, async () => {
+  const world = await startWorld(['a', 'b', 'c', 'd']);
+  const e = await world.addNode('e');
+  const ring = (...args: string[]) => cartwheel(['ring', ...args, '--endpoint', world.seed]);
+  const planned = await ring('plan', '--join', 'all');
+  assert.match(planned.stdout, /^moves {4}\d+ replicas of \d+ partitions, about .* B$/m);
+  assert.match(planned.stdout, new RegExp(`^e +${e.address} +zone-e +up +0 +\\d+$`, 'm'));
+  const [, commit = ''] = /^carry it out: cartwheel (.*)$/m.exec(planned.stdout) ?? [];
+  assert.equal((await ring('status')).stdout, 'ring     1.1\nchange   none is under way\n');
+  e.pulls = false;
+  assert.match((await ring(...commit.split(' ').slice(1))).stdout, /^committed: /);
+  await until('it shows what it waits for', async () =>
+    /change {3}[0-9a-f]{16}: \d+ partitions left, .* in flight; .*; waiting for .* to pull/.test(
+      (await ring('status')).stdout,
+    ),
+  );
+  assert.equal((await ring('pause')).stdout, 'paused\n');
+  assert.match((await ring('status')).stdout, /PAUSED/);
+  assert.equal((await ring('rollback')).stdout, 'rolled back\n');
+  await world.changed();
+  e.pulls = true;
+  const { planId } = JSON.parse((await ring('plan', '--join', 'e', '-o', 'json')).stdout);
+  const waited = await ring('commit', planId, '--wait');
+  assert.deepEqual([waited.code, waited.stdout], [0, 'done\n']);
+  assert.ok(loads(world.ring(), 'e') > 0);
+  const refused = await ring('plan', '--join', 'e');
+  assert.deepEqual([refused.code, refused.stdout], [1, '']);
+  assert.match(refused.stderr, /^cartwheel: CHANGE_IMPOSSIBLE: .* is in the ring already\n$/);
+  const elsewhere = await cartwheel(['ring', 'status', '--endpoint', e.address]);
+  assert.match(elsewhere.stderr, /is not the claimant, which alone changes the ring/);
 });
 
 test('what cannot be is refused: an old plan, no change to control, a node that is gone, a process that is no claimant', {

@@ -1,0 +1,144 @@
+/** `cartwheel dev add` and `dev remove`: storage nodes come and go while a cluster of `cartwheel dev` runs. */
+import { resolve } from 'node:path';
+import { type Command, InvalidArgumentError } from 'commander';
+import type { CartwheelClient } from '../../client/index.ts';
+import type { GetStatusResponse, PlanChangeRequest } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { isOperationFailed, withClient } from '../connection.ts';
+import { askRunning, type ControlAnswer, type ControlRequest } from '../dev/control.ts';
+import { storedLayout } from '../dev/directory.ts';
+import { addressOf, claimantBeside, type DevLayout, processesOf, storageName, storageNodesMax } from '../dev/layout.ts';
+import { note, write } from '../output.ts';
+import { Problem } from '../problem.ts';
+import { changeDone, planSummary } from '../ring-change.ts';
+import { type Settings, settingsOf } from '../settings.ts';
+import { integerBetween } from '../values.ts';
+
+/** A node has to start, and the claimant to hear of it. */
+const knownWithinMs = 60_000;
+const lookEveryMs = 250;
+/** NodeStatus of kv.proto. */
+const left = 4;
+
+export function addDevNodes(dev: Command): void {
+  dev
+    .command('add')
+    .description('start storage nodes more in a running cluster, and let them take over their share')
+    .argument('<n>', 'how many', (text: string) => integerBetween(1, storageNodesMax)(text))
+    .addHelpText(
+      'after',
+      `
+Returns when they own their share; what was read and written goes on meanwhile. Interrupted, the change goes on:
+\`cartwheel ring status\` shows it.
+
+Examples:
+  cartwheel dev add 2
+  cartwheel dev add 1 --data /tmp/five`,
+    )
+    .action(async (count: number, _: object, command: Command) => {
+      const running = await runningDev(command);
+      const { started } = await running.ask({ command: 'add', count });
+      note(`started ${started.join(', ')}`);
+      const join = started.map((name) => running.addressOfNode(name));
+      await withClient(running.settings, async (client) => {
+        await carriedOut(client, () => plannedOnceKnown(client, { join }));
+      });
+      await write(`added ${started.join(', ')}\n`);
+    });
+
+  dev
+    .command('remove')
+    .description('let a storage node hand over what it owns, then end it and remove its directory')
+    .argument('<node>', 'its name, such as storage-4', nodeName)
+    .option('--lost', 'what it has is lost: nobody waits for it, and its partitions are pulled from the others')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cartwheel dev remove storage-4
+  cartwheel dev remove storage-2 --lost      its process does not start any more`,
+    )
+    .action(async (name: string, { lost = false }: { lost?: boolean }, command: Command) => {
+      const running = await runningDev(command);
+      const address = running.addressOfNode(name);
+      await withClient(running.settings, async (client) => {
+        const status = await client.changes.status();
+        // It has left already where an earlier remove was interrupted at its end.
+        if (!isMember(status, address)) return;
+        const request = { leave: [address], down: lost ? [address] : [] };
+        await carriedOut(client, () => client.changes.plan(request));
+      });
+      await running.ask({ command: 'remove', name });
+      await write(`removed ${name}\n`);
+    });
+}
+
+interface RunningDev {
+  /** The claimant is the endpoint. */
+  readonly settings: Settings;
+  addressOfNode(name: string): string;
+  /** Throws a Problem where it could not be done. */
+  ask(request: ControlRequest): Promise<ControlAnswer>;
+}
+
+async function runningDev(command: Command): Promise<RunningDev> {
+  const { data } = command.optsWithGlobals<{ data: string }>();
+  const directory = resolve(data);
+  const ask = async (request: ControlRequest): Promise<ControlAnswer> => {
+    const answer = await askRunning(directory, request);
+    if (answer === undefined) throw new Problem(`no cluster runs on ${data}`, `cartwheel dev --data ${data} starts it`);
+    if (answer.problem !== undefined) throw new Problem(answer.problem);
+    return answer;
+  };
+  await ask({ command: 'who' });
+  const layoutNow = (): DevLayout => {
+    const layout = storedLayout(directory);
+    if (layout === undefined) throw new Problem(`${data} has no dev.json`);
+    return layout;
+  };
+  const claimant = claimantBeside(addressOf(layoutNow().basePort));
+  return {
+    settings: { ...settingsOf(command), endpoints: claimant === undefined ? [] : [claimant] },
+    ask,
+    addressOfNode(name) {
+      const layout = layoutNow();
+      const plan = processesOf(layout, directory).find((each) => each.name === name && each.kind === 'storage-node');
+      if (plan !== undefined) return addressOf(plan.port);
+      throw new Problem(`there is no ${name}`, `there are ${layout.storage.map(storageName).join(', ')}`);
+    },
+  };
+}
+
+/** Plans, commits, and waits for the end; says on standard error what moves and how far it is. */
+async function carriedOut(
+  client: CartwheelClient,
+  plan: () => ReturnType<CartwheelClient['changes']['plan']>,
+): Promise<void> {
+  const planned = await plan();
+  note(`moving ${planSummary(planned)}`);
+  await client.changes.commit(planned.planId);
+  await changeDone(client, planned.planId);
+}
+
+/** Until then the claimant says that it knows no such node, or that it does not answer. */
+async function plannedOnceKnown(client: CartwheelClient, request: Partial<PlanChangeRequest>) {
+  const giveUpAt = performance.now() + knownWithinMs;
+  for (;;) {
+    try {
+      return await client.changes.plan(request);
+    } catch (error) {
+      const mayPass = isOperationFailed(error) && error.reason === 'CHANGE_IMPOSSIBLE';
+      if (!mayPass || performance.now() > giveUpAt) throw error;
+    }
+    await new Promise((done) => setTimeout(done, lookEveryMs));
+  }
+}
+
+function isMember({ members }: GetStatusResponse, address: string): boolean {
+  return members.some((member) => member.address === address && member.status !== left);
+}
+
+function nodeName(text: string): string {
+  if (!/^storage-[1-9]\d?$/.test(text))
+    throw new InvalidArgumentError('Wanted the name of a storage node, such as storage-4.');
+  return text;
+}

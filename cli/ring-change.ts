@@ -1,0 +1,110 @@
+/** A change of the ring for people: what it would move, and how far it has come. `ring` and `dev` share it. */
+import type { CartwheelClient } from '../client/index.ts';
+import type {
+  ChangeStatus,
+  ClaimantStatus,
+  PlanChangeResponse,
+  PlannedNode,
+} from '../proto/gen/cartwheel/admin/v1/admin.ts';
+import { isOperationFailed } from './connection.ts';
+import { bytes, count, duration, note, plural, table } from './output.ts';
+import { Problem } from './problem.ts';
+
+const transferColumns = [
+  { title: 'FROM' },
+  { title: 'TO' },
+  { title: 'PARTITIONS', align: 'right' },
+  { title: 'BYTES', align: 'right' },
+] as const;
+const nodeColumns = [
+  { title: 'NODE' },
+  { title: 'ADDRESS' },
+  { title: 'ZONE' },
+  { title: 'BECOMES' },
+  { title: 'OWNS', align: 'right' },
+  { title: 'AFTERWARDS', align: 'right' },
+] as const;
+/** NodeStatus of kv.proto, by number. */
+const statuses = ['?', 'joining', 'up', 'leaving', 'left', 'down'] as const;
+
+/** The whole plan, and last the command that carries it out. */
+export function planText(plan: PlanChangeResponse, commitCommand: string): string {
+  const addresses = new Map(plan.nodes.map(({ id, address }) => [id, address]));
+  const transfers = plan.transfers.map(({ from, to, partitions, bytes: moved }) => [
+    addresses.get(from) ?? from,
+    addresses.get(to) ?? to,
+    count(partitions.length),
+    `~${bytes(Number(moved))}`,
+  ]);
+  const { before, after } = plan;
+  const lost = plan.partitionsWithoutSource;
+  return [
+    `plan     ${plan.planId}`,
+    `ring     ${plan.ring?.term}.${plan.ring?.sequence}${plan.changeUnderWay ? ', and the change that is under way' : ''}`,
+    `moves    ${planSummary(plan)}`,
+    `safety   partitions on fewer hosts than could be: ${before?.partitionsShortOfHosts} now, ` +
+      `${after?.partitionsShortOfHosts} afterwards; zones: ${before?.partitionsShortOfZones} now, ` +
+      `${after?.partitionsShortOfZones} afterwards`,
+    ...(lost.length === 0
+      ? []
+      : [
+          `DATA IS LOST  of ${plural(lost.length, 'partition')} all owners are down: ${lost.join(', ')}. ` +
+            'What only they have is gone unless one of them comes back first',
+        ]),
+    '',
+    table(nodeColumns, plan.nodes.map(nodeCells)),
+    ...(transfers.length === 0 ? [] : [table(transferColumns, transfers)]),
+    `carry it out: ${commitCommand} ${plan.planId}`,
+    '',
+  ].join('\n');
+}
+
+export function planSummary({ transfers, partitions, bytes: moved }: PlanChangeResponse): string {
+  const replicas = transfers.reduce((sum, transfer) => sum + transfer.partitions.length, 0);
+  return `${plural(replicas, 'replica')} of ${plural(partitions, 'partition')}, about ${bytes(Number(moved))}`;
+}
+
+function nodeCells({ id, address, zone, status, partitionsBefore, partitionsAfter }: PlannedNode): string[] {
+  const becomes = statuses[status] ?? '?';
+  return [id, address, zone || '-', becomes, count(partitionsBefore), count(partitionsAfter)];
+}
+
+/** How far it is, in a line. */
+export function changeLine(change: ChangeStatus, { waitingFor }: Pick<ClaimantStatus, 'waitingFor'>): string {
+  return [
+    `${plural(change.partitionsLeft, 'partition')} left, ${count(change.partitionsInFlight)} in flight`,
+    `about ${bytes(Number(change.bytesMoved))} of ${bytes(Number(change.bytes))} moved`,
+    ...(change.paused ? ['PAUSED'] : []),
+    ...(change.etaMs === undefined ? [] : [`${duration(Number(change.etaMs) / 1_000)} to go`]),
+    ...(waitingFor === '' ? [] : [`waiting for ${waitingFor}`]),
+  ].join('; ');
+}
+
+const lookEveryMs = 500;
+const tellEveryMs = 5_000;
+/** The claimant may be started again meanwhile; longer than that takes. */
+const claimantBackWithinMs = 60_000;
+
+/** Says on standard error how far it is, until it is done. Throws a Problem where another change takes its place. */
+export async function changeDone(client: CartwheelClient, planId: string): Promise<void> {
+  let told = Number.NEGATIVE_INFINITY;
+  let heard = performance.now();
+  for (;;) {
+    try {
+      const { claimant } = await client.changes.status();
+      heard = performance.now();
+      const change = claimant?.change;
+      if (change === undefined) return;
+      if (change.planId !== planId) {
+        throw new Problem(`another change has taken the place of this one: ${change.planId}`, 'cartwheel ring status');
+      }
+      if (heard - told >= tellEveryMs) {
+        note(changeLine(change, { waitingFor: claimant?.waitingFor ?? '' }));
+        told = heard;
+      }
+    } catch (error) {
+      if (!isOperationFailed(error) || performance.now() - heard > claimantBackWithinMs) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, lookEveryMs));
+  }
+}
