@@ -56,6 +56,9 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
         })
       : undefined;
   const changes = claimLoop && createRingChanges({ gossip, claimLoop, statuses: readStatuses, clock });
+  metrics.gauge('cartwheel_ring_change_partitions_left', 'Partitions that are not yet as the goal wants them.', () => {
+    return changes?.status()?.partitionsLeft ?? 0;
+  });
   const server = await startGrpcServer({
     listen: config.listen,
     log,

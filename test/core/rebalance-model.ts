@@ -21,6 +21,7 @@ import type { FlightLimits, NewNode } from '../../services/core/ring/change.ts';
 import { firstClaim } from '../../services/core/ring/claim.ts';
 import { rowOf } from '../../services/core/ring/plan.ts';
 import { compareVersions, createRing, nodeById, type Ring } from '../../services/core/ring/ring.ts';
+import { decodeGoal, encodeGoal } from '../../services/membership/goal-file.ts';
 import { xxh64 } from '../../services/platform/hash.ts';
 
 interface ModelNode {
@@ -124,11 +125,12 @@ export class ModelCluster {
   step(reports: Reports): boolean {
     if (this.goal === undefined) return false;
     const { goal, ring, done, waitingFor } = advance(this.ring, this.goal, reports, this.limits);
-    this.goal = goal;
+    // Every step is the first one of a new life: all that there is comes from the disk.
+    this.goal = decodeGoal(encodeGoal(goal));
     this.waitingFor = waitingFor;
     if (done) {
-      assert.deepEqual(this.ring.owners, this.goal.owners);
-      assert.equal(partitionsLeft(this.ring, this.goal), 0);
+      assert.deepEqual(this.ring.owners, goal.owners);
+      assert.equal(partitionsLeft(this.ring, goal), 0);
       this.goal = undefined;
     }
     if (ring === undefined) return false;
