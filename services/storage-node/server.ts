@@ -170,6 +170,8 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
         log,
         peers: () => peers.view(),
         storage: () => storageStatus(engine, rings.current(), id, accepting()),
+        pulled: () => node.transfers.pulled(),
+        retiring: () => node.leftovers.size,
         hints: () => hintStatus(node),
         repair: () => repairStatus(node),
         tasks: () => taskStatus(node),

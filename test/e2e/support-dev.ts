@@ -83,7 +83,7 @@ export async function endDev(dev: Dev): Promise<void> {
 export async function freeBasePort(): Promise<number> {
   for (;;) {
     const base = 10_000 + 200 * Math.floor(Math.random() * 29);
-    const used = [0, 11, 12, 13, 41].flatMap((offset) => [base + offset, base + offset + 100]);
+    const used = [0, 11, 12, 13, 14, 15, 41].flatMap((offset) => [base + offset, base + offset + 100]);
     if ((await Promise.all(used.map(isFree))).every(Boolean)) return base;
   }
 }

@@ -1,0 +1,131 @@
+/** Storage nodes come to a running `cartwheel dev` and go from it, while clients write and read. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { type CartwheelClient, connect } from '../../client/index.ts';
+import { cartwheel, hangMs, isAlive, removeDirectory, temporaryDirectory, until } from './support.ts';
+import { type Dev, endDev, freeBasePort, startDev } from './support-dev.ts';
+
+const settledKeys = 300;
+
+let directory = '';
+let dev: Dev;
+let client: CartwheelClient;
+let load: Load;
+before(async () => {
+  directory = await temporaryDirectory();
+  dev = await startDev(directory, await freeBasePort());
+  client = connect({ endpoints: [`127.0.0.1:${dev.basePort}`] });
+  for (let i = 0; i < settledKeys; i++) await client.put(`settled-${i}`, `value ${i}`);
+  load = startLoad(client);
+});
+after(async () => {
+  await load?.stop();
+  await client?.close();
+  if (dev !== undefined) await endDev(dev);
+  await removeDirectory(directory);
+});
+
+interface Load {
+  /** Keys whose put was acknowledged. */
+  readonly written: readonly string[];
+  readonly failures: readonly string[];
+  stop(): Promise<void>;
+}
+
+/** Puts one new key after the other, each read at once. */
+function startLoad(on: CartwheelClient): Load {
+  const written: string[] = [];
+  const failures: string[] = [];
+  let isStopped = false;
+  const running = (async () => {
+    for (let i = 0; !isStopped; i++) {
+      const key = `moving-${i}`;
+      try {
+        await on.put(key, key);
+        written.push(key);
+        const { siblings } = await on.get(key);
+        if (siblings.length !== 1) failures.push(`${key} has ${siblings.length} values`);
+      } catch (error) {
+        failures.push(`${key}: ${error}`);
+      }
+    }
+  })();
+  return {
+    written,
+    failures,
+    async stop() {
+      isStopped = true;
+      await running;
+    },
+  };
+}
+
+async function allIsThere(): Promise<void> {
+  for (let i = 0; i < settledKeys; i++) assert.equal(await only(`settled-${i}`), `value ${i}`);
+  for (const key of [...load.written]) assert.equal(await only(key), key);
+  assert.deepEqual(load.failures, []);
+}
+
+async function only(key: string): Promise<string> {
+  const { siblings } = await client.get(key);
+  assert.equal(siblings.length, 1, key);
+  return Buffer.from(siblings[0]?.value ?? '').toString();
+}
+
+const devCommand = (...args: string[]) => cartwheel(['dev', ...args, '--data', directory]);
+
+test('two nodes are added while a client writes, and take over their share', { timeout: 2 * hangMs }, async () => {
+  const { code, stdout, stderr } = await devCommand('add', '2');
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout, 'added storage-4, storage-5\n');
+  assert.match(stderr, /moving \d+ replicas of \d+ partitions/);
+  await allIsThere();
+  const loads = await Promise.all(
+    [1, 2, 3, 4, 5].map(
+      async (n) => (await client.status(`127.0.0.1:${dev.basePort + 10 + n}`)).storage?.partitions ?? 0,
+    ),
+  );
+  assert.equal(
+    loads.reduce((sum, load) => sum + load),
+    3 * 64,
+  );
+  assert.ok(Math.min(...loads) > 0, `${loads}`);
+});
+
+test('a node is removed although the claimant is killed meanwhile', { timeout: 3 * hangMs }, async () => {
+  const removed = dev.children()['storage-2'] as number;
+  const removing = devCommand('remove', 'storage-2');
+  const claimant = `127.0.0.1:${dev.basePort + 41}`;
+  await until('the change is under way', async () => (await client.status(claimant)).claimant?.change !== undefined);
+  process.kill(dev.children()['membership-1'] as number, 'SIGKILL');
+  await until('it is dead', () => /membership-1 DEAD/.test(dev.output()));
+  await devCommand('--restart');
+  const { code, stdout, stderr } = await removing;
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout, 'removed storage-2\n');
+  assert.equal(isAlive(removed), false);
+  assert.equal(existsSync(join(directory, 'storage-2')), false);
+  await allIsThere();
+});
+
+test('a node whose process was killed is removed as lost, and its number is taken again', {
+  timeout: 3 * hangMs,
+}, async () => {
+  process.kill(dev.children()['storage-5'] as number, 'SIGKILL');
+  await until('it is dead', () => /storage-5 DEAD/.test(dev.output()));
+  const { code, stderr } = await devCommand('remove', 'storage-5', '--lost');
+  assert.equal(code, 0, stderr);
+  const added = await devCommand('add', '2');
+  assert.equal(added.stdout, 'added storage-2, storage-5\n', added.stderr);
+  await load.stop();
+  // While the dead node was still asked, writes and reads may have taken longer; none may be lost.
+  for (const key of load.written) assert.equal(await only(key), key);
+  for (let i = 0; i < settledKeys; i++) assert.equal(await only(`settled-${i}`), `value ${i}`);
+  const refused = await devCommand('remove', 'storage-9');
+  assert.match(
+    refused.stderr,
+    /there is no storage-9 \(there are storage-1, storage-2, storage-3, storage-4, storage-5\)/,
+  );
+});
