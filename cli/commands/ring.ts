@@ -95,7 +95,8 @@ export function addRing(program: Command): void {
         if (settings.output === 'json') return write(json({ ring: version, claimant }));
         const { change, waitingFor = '' } = claimant ?? {};
         const ringText = `ring     ${version === undefined ? 'none' : `${version.term}.${version.sequence}`}\n`;
-        if (change === undefined) return write(`${ringText}change   none is under way\n`);
+        const waiting = waitingFor === '' ? '' : `waiting  ${waitingFor}\n`;
+        if (change === undefined) return write(`${ringText}change   none is under way\n${waiting}`);
         return write(`${ringText}change   ${change.planId}: ${changeLine(change, { waitingFor })}\n`);
       });
     });

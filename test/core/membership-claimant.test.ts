@@ -230,3 +230,11 @@ test('an address is followed with fewer than N nodes silent, and not with N', ()
   assert.ok(waiting.needsReports);
   assert.notEqual(step(waiting, moved, 0, reportsOf(ring, ['a', 'b', 'c', 'd']))[2], undefined);
 });
+
+test('a claimant whose goal was lost says that the change must be planned again', () => {
+  const { known, goal } = growing();
+  const [, staged] = step(createClaimant(SHAPE, goal), known);
+  const [state, , none] = step(createClaimant(SHAPE), staged);
+  assert.equal(none, undefined);
+  assert.match(state.waitingFor, /^somebody to plan again: \d+ partitions are on their way and 0 nodes are leaving/);
+});

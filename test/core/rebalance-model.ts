@@ -176,7 +176,9 @@ export class ModelCluster {
         assert.ok(this.node(index).has.has(p) || status === 'DOWN', `node ${index} owns ${p}, and has not pulled it`);
       }
       const turned = rowOf(before.owners, p, 3).sort().join() !== rowOf(after.owners, p, 3).sort().join();
-      if (turned) this.flipped.add(p);
+      // Where all that left are down nobody is pending, and there is nothing to settle.
+      if (turned && !after.pending.has(p)) this.flipped.delete(p);
+      else if (turned) this.flipped.add(p);
       else if (this.flipped.has(p) && before.pending.get(p)?.join() !== after.pending.get(p)?.join()) {
         this.flipped.delete(p);
         for (const index of [...rowOf(before.owners, p, 3), ...(before.pending.get(p) ?? [])]) {

@@ -139,8 +139,8 @@ function followRing(
   }
   const nodes = ring.nodes.map((node) => moved(node, known.members.get(node.id)));
   const hasMoved = nodes.some((node, i) => node !== ring.nodes[i]);
-  if (!hasMoved && state.goal === undefined) return [settled, []];
   const { goal } = state;
+  if (!hasMoved && goal === undefined) return [{ ...settled, waitingFor: lostGoal(ring) }, []];
   const asking = { ...settled, needsReports: goal !== undefined || state.term === undefined };
   const waiting = (waitingFor: string): [ClaimantState, ClaimantEffect[]] => [{ ...asking, waitingFor }, []];
 
@@ -164,6 +164,13 @@ function followRing(
   if (next !== undefined) effects.push(issue(next));
   const term = next === undefined ? state.term : version.term;
   return [{ ...asking, term, goal: kept, waitingFor, needsReports: !done, hasHeardAll: true }, effects];
+}
+
+/** A ring that is on its way has a goal, unless that was lost with the claimant's directory. */
+function lostGoal({ pending, nodes }: Ring): string {
+  const leaving = nodes.filter(({ status }) => status === 'LEAVING').length;
+  if (pending.size === 0 && leaving === 0) return '';
+  return `somebody to plan again: ${pending.size} partitions are on their way and ${leaving} nodes are leaving, and the goal is not known here`;
 }
 
 function whichRing(silent: readonly RingNode[]): string {
