@@ -180,6 +180,24 @@ test('rolled back, what is staged goes back at once, and what was flipped stays'
   assert.equal(cluster.ring.nodes[5]?.status, 'UP');
 });
 
+test('a partition that is to go back to who has just given it up is settled first, and pulled again', () => {
+  const cluster = new ModelCluster(ringOf(3, 16), LIMITS);
+  cluster.commit(joins(3));
+  cluster.step(new Map());
+  for (const id of cluster.nodes.keys()) {
+    cluster.learn(id);
+    for (const p of cluster.ring.pending.keys()) cluster.pull(id, p);
+    cluster.report(id);
+  }
+  cluster.step(cluster.latestReports());
+  const flipped = [...cluster.ring.pending].filter(([, nodes]) => !nodes.includes(3)).map(([p]) => p);
+  assert.ok(flipped.length > 0);
+  cluster.commit({ leave: ['node-3'] });
+  assert.deepEqual(cluster.goal?.flipped, flipped);
+  cluster.toTheEnd();
+  assert.equal(nodeById(cluster.ring, 'node-3')?.status, 'LEFT');
+});
+
 test('a goal that is lost half way is planned again from the ring alone', () => {
   const cluster = new ModelCluster(ringOf(6, 64), LIMITS);
   cluster.commit({ ...joins(6), leave: ['node-1'] });
