@@ -47,8 +47,8 @@ interface FakeNode {
   stop(): Promise<void>;
 }
 
-async function startFakeNode(id: string, seed: string): Promise<FakeNode> {
-  const address = `127.0.0.1:${(await freePorts(1))[0]}`;
+async function startFakeNode(id: string, seed: string, at?: string): Promise<FakeNode> {
+  const address = at ?? `127.0.0.1:${(await freePorts(1))[0]}`;
   const transport = createGrpcGossipTransport();
   const clock = createClock();
   const metrics = createMetrics({ service: 'test' });
@@ -109,7 +109,7 @@ interface World {
   commit(planId: string): Promise<unknown>;
   control(control: ChangeControl): Promise<unknown>;
   status(): Promise<GetStatusResponse>;
-  addNode(id: string): Promise<FakeNode>;
+  addNode(id: string, at?: string): Promise<FakeNode>;
   restartClaimant(): Promise<void>;
   ring(): Ring;
   changed(): Promise<void>;
@@ -141,8 +141,8 @@ async function startWorld(ids: readonly string[]): Promise<World> {
     commit: (planId) => call((on, ...rest) => on.commitChange({ planId }, ...rest)),
     control: (control) => call((on, ...rest) => on.controlChange({ control }, ...rest)),
     status,
-    async addNode(id) {
-      const node = await startFakeNode(id, seed);
+    async addNode(id, at) {
+      const node = await startFakeNode(id, seed, at);
       nodes.set(id, node);
       await until(`${id} is known`, async () => (await status()).members.some((member) => member.id === id));
       return node;
@@ -212,6 +212,24 @@ test('nodes join, leave and are replaced, and the ring is even afterwards', { ti
   await world.changed();
   assert.equal(statusesIn(world.ring()).f, 'LEFT');
   assert.ok(loads(world.ring(), 'h') > 0);
+});
+
+test('a node that came back without its disk, as another one at its address, is replaced by itself', {
+  timeout: hangMs,
+}, async () => {
+  const world = await startWorld(['a', 'b', 'c', 'd']);
+  const { address, stop } = world.nodes.get('a') as FakeNode;
+  await stop();
+  world.nodes.delete('a');
+  await world.addNode('e', address);
+  const plan = await world.plan({ down: [address], replace: [{ leaves: address, joins: address }] });
+  assert.deepEqual(
+    plan.transfers.map(({ from, to }) => `${from} ${to}`),
+    ['a e'],
+  );
+  await world.commit(plan.planId);
+  await world.changed();
+  assert.deepEqual(statusesIn(world.ring()), { a: 'LEFT', b: 'UP', c: 'UP', d: 'UP', e: 'UP' });
 });
 
 test('killed after every ring of a change, the claimant goes on with it and ends it right', {

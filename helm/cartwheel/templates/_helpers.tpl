@@ -143,7 +143,7 @@ annotations:
 {{- $installed := lookup "apps/v1" "StatefulSet" .Release.Namespace (printf "%s-storage" (include "cartwheel.name" .)) }}
 {{- if $installed }}
 {{- if lt (int .Values.storage.replicas) (int $installed.spec.replicas) }}
-{{- fail (printf "storage.replicas is %d and %d nodes are installed: nodes cannot leave the ring yet, and those that were taken away would take their replicas with them" (int .Values.storage.replicas) (int $installed.spec.replicas)) }}
+{{- fail (printf "storage.replicas is %d and %d nodes are installed: those that were taken away would take their replicas with them. Let them leave the ring first (docs/ring-changes.md), and scale the StatefulSet with kubectl" (int .Values.storage.replicas) (int $installed.spec.replicas)) }}
 {{- end }}
 {{- end }}
 {{- end }}
