@@ -21,9 +21,16 @@ import type { RequestLimits } from '../core/requests/limits.ts';
 import type { ValidPut, ValidWrite } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
 import { epochOf } from '../core/ring/ring.ts';
-import { type Dot, printDot } from '../core/versioning/causal-context.ts';
+import { type Dot, printDot, withDot } from '../core/versioning/causal-context.ts';
 import { answerContext, visibleSiblings } from '../core/versioning/record.ts';
-import { applyDelete, applyKnown, applyPut, type Copy, type Written } from '../core/versioning/write.ts';
+import {
+  applyDelete,
+  applyKnown,
+  applyPut,
+  type Copy,
+  type KnownWrite,
+  type Written,
+} from '../core/versioning/write.ts';
 import {
   learnNewerRing,
   notEnoughReplicas,
@@ -36,13 +43,16 @@ import {
 import { writeToPending } from './pending-owners.ts';
 import { checkPlacement, isPlaced, unmet, whoSyncs } from './placement.ts';
 import { gatherQuorum, type Quorum } from './quorum.ts';
-import { type KnownWrite, recall } from './recall.ts';
+import { recall } from './recall.ts';
 import type { Changed, Held, Next } from './record-store.ts';
 import { createStandIns, type StandIns } from './stand-ins.ts';
 
 export function coordinatePut(node: StorageNode, place: Place, put: ValidPut, deadline: number): Promise<PutResponse> {
   const writtenAtMs = wallMs(node.clock);
-  return write(node, place, put, deadline, (copy) => applyPut(copy, { ...put, writtenAtMs }, minting(node)));
+  return write(node, place, put, deadline, (copy, known) => {
+    if (known !== undefined) return applyKnown(copy, known, put.value);
+    return applyPut(copy, { ...put, writtenAtMs }, minting(node));
+  });
 }
 
 export function coordinateDelete(
@@ -52,7 +62,10 @@ export function coordinateDelete(
   deadline: number,
 ): Promise<DeleteResponse> {
   const writtenAtMs = wallMs(node.clock);
-  return write(node, place, remove, deadline, (copy) => applyDelete(copy, { ...remove, writtenAtMs }, minting(node)));
+  return write(node, place, remove, deadline, (copy, known) => {
+    if (known !== undefined) return applyKnown(copy, known);
+    return applyDelete(copy, { ...remove, writtenAtMs }, minting(node));
+  });
 }
 
 async function write(
@@ -60,15 +73,14 @@ async function write(
   place: Place,
   request: ValidWrite,
   deadline: number,
-  applyNew: (copy: Copy) => Written,
+  applyTo: (copy: Copy, known: KnownWrite | undefined) => Written,
 ): Promise<PutResponse> {
   const isRetry = request.attempt > 0 && request.requestId.length > 0;
   let known = isRetry ? await recall(node, place, request, deadline) : undefined;
   let isMinted = false;
   for (let at = place; ; at = placeOf(currentRing(node), request.storageKey)) {
-    const apply = known === undefined ? applyNew : (copy: Copy) => applyKnown(copy, known as KnownWrite);
     try {
-      return await writeAt(node, at, request, deadline, apply, (made) => {
+      return await writeAt(node, at, request, deadline, applyTo, known, (made) => {
         known = made;
         isMinted = true;
       });
@@ -85,9 +97,12 @@ async function writeAt(
   place: Place,
   request: ValidWrite,
   deadline: number,
-  apply: (copy: Copy) => Written,
+  applyTo: (copy: Copy, known: KnownWrite | undefined) => Written,
+  known: KnownWrite | undefined,
   onMade: (made: KnownWrite) => void,
 ): Promise<PutResponse> {
+  const apply = (copy: Copy) => applyTo(copy, known);
+  const others = known?.others ?? [];
   const selection = selectWriters(node, place, request);
   const { chosen, spare } = selection;
   if (chosen.length + spare.length < request.w) throw notEnoughReplicas(place, request.w, chosen.length + spare.length);
@@ -114,7 +129,7 @@ async function writeAt(
   };
   const { held, committed } = await changeInTime(node, storageKey, deadline, change, isSynced(node.id));
   const { dot, entriesCut } = written as unknown as Written;
-  onMade({ dot, record: held.record });
+  onMade({ dot, others, record: held.record });
   node.metrics.entriesCut.add(entriesCut);
   if (standIns.homeOf(node.id) !== undefined) node.metrics.coordinatedByFallback.add(1);
 
@@ -168,7 +183,8 @@ async function writeAt(
     throw new Failure('DEADLINE', message, { outcome: 'UNKNOWN', receipt });
   }
   const { contexts } = node.validation;
-  const context = contexts.encode(answerContext(request.context, dot), request.keyHash);
+  const seen = others.reduce((context, other) => withDot(context, other), request.context);
+  const context = contexts.encode(answerContext(seen, dot), request.keyHash);
   return { context: Buffer.from(context), siblings: visibleSiblings(held.record, wallMs(node.clock)).length, receipt };
 }
 

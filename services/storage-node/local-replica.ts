@@ -87,7 +87,7 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
         (own) => {
           checkFence(key, epoch);
           checkOwnership(key, hintedFor, own);
-          const next = remembering(merged(key, own, incoming, bytes), key, request);
+          const next = remembering(own, merged(key, own, incoming, bytes), key, request);
           if (hintedFor === '' || hintedFor === id) return next;
           const owing = hints.owe(next ?? own, hintedFor, partitionOf(key));
           return owing === own ? undefined : owing;
@@ -130,12 +130,15 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
     },
   };
 
+  /** What brings nothing new may be the first to bring the request. */
   function remembering(
+    own: Held,
     next: Next | undefined,
     key: Uint8Array,
     request: RememberedRequest | undefined,
   ): Next | undefined {
-    return next && request ? { ...next, also: [...(next.also ?? []), requests.remember(key, request)] } : next;
+    if (request === undefined) return next;
+    return { ...(next ?? own), also: [...(next?.also ?? []), requests.remember(key, request)] };
   }
 
   function partitionOf(key: Uint8Array): number {

@@ -3,21 +3,19 @@
  *
  * Asked are all, not a quorum: the first attempt may have reached a single one. One that does not answer in time is
  * not waited for; where it alone had seen the first attempt, the second one is another write.
+ *
+ * A replica knows the request that it remembers, and one whose value it holds. It may know the request and have the
+ * record no more, handed over to its home: others then have the write, or what replaced it.
  */
 import type { ReplicaCopyReport } from '../core/quorum/peers.ts';
 import type { ValidWrite } from '../core/requests/validate.ts';
-import { compareDots, type Dot } from '../core/versioning/causal-context.ts';
-import { type KeyRecord, merge } from '../core/versioning/record.ts';
+import { compareDots, contains, type Dot, sameDot } from '../core/versioning/causal-context.ts';
+import { emptyRecord, type KeyRecord, merge, siblingOfRequest } from '../core/versioning/record.ts';
+import type { KnownWrite } from '../core/versioning/write.ts';
 import { type Place, readersOf, replicaOn, type StorageNode } from './node.ts';
 
 /** As long as a silent node is trusted (core/quorum/peer-health.ts). */
 const patienceMs = 1_000;
-
-export interface KnownWrite {
-  readonly dot: Dot;
-  /** What those who remember it have, merged: the write is in it, or what replaced it. */
-  readonly record: KeyRecord;
-}
 
 /** Undefined where nobody remembers it. */
 export async function recall(
@@ -38,13 +36,29 @@ export async function recall(
       resolve();
     });
   });
-  const knowing = reports.flatMap(({ knownDot: dot, record }) => {
-    return dot === undefined || record === undefined ? [] : [{ dot, record: node.records.decode(record) }];
-  });
-  if (knowing.length === 0) return undefined;
-  node.metrics.recalled.add(1);
-  return {
-    dot: knowing.map(({ dot }) => dot).reduce((a, b) => (compareDots(a, b) <= 0 ? a : b)),
-    record: knowing.map(({ record }) => record).reduce(merge),
-  };
+  const known = knownFrom(
+    reports.map(({ knownDot, record }) => {
+      return { knownDot, record: record === undefined ? emptyRecord : node.records.decode(record) };
+    }),
+    requestId,
+  );
+  if (known !== undefined) node.metrics.recalled.add(1);
+  return known;
+}
+
+interface Copy {
+  readonly knownDot: Dot | undefined;
+  readonly record: KeyRecord;
+}
+
+function knownFrom(copies: readonly Copy[], requestId: Uint8Array): KnownWrite | undefined {
+  const has = ({ knownDot, record }: Copy, dot: Dot) =>
+    record !== emptyRecord && (contains(record.clock, dot) || (knownDot !== undefined && sameDot(knownDot, dot)));
+  const [dot, ...others] = copies
+    .flatMap(({ knownDot, record }) => knownDot ?? siblingOfRequest(record, requestId)?.dot ?? [])
+    .filter((known) => copies.some((copy) => has(copy, known)))
+    .toSorted(compareDots);
+  if (dot === undefined) return undefined;
+  const having = copies.filter((copy) => [dot, ...others].some((known) => has(copy, known)));
+  return { dot, others, record: having.map(({ record }) => record).reduce(merge) };
 }

@@ -40,8 +40,8 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/coordinate-put.ts',
-        snippet: 'contexts.encode(answerContext(request.context, dot), request.keyHash)',
-        replacement: 'contexts.encode(held.record.clock, request.keyHash)',
+        snippet: 'contexts.encode(answerContext(seen, dot), request.keyHash)',
+        replacement: 'contexts.encode((void seen, held.record.clock), request.keyHash)',
       },
     ],
   },
@@ -195,9 +195,9 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/local-replica.ts',
-        snippet: 'remembering(merged(key, own, incoming, bytes), key, request)',
+        snippet: 'remembering(own, merged(key, own, incoming, bytes), key, request)',
         replacement:
-          'remembering(sync ? merged(key, own, incoming, bytes) : { ...own, record: incoming, bytes }, key, request)',
+          'remembering(own, sync ? merged(key, own, incoming, bytes) : { ...own, record: incoming, bytes }, key, request)',
       },
     ],
   },

@@ -2,17 +2,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import type { Dot } from '../../services/core/versioning/causal-context.ts';
 import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
 import { createRequestTable } from '../../services/storage-node/request-table.ts';
-import { createCluster, type TestNode } from './cluster.ts';
+import { type ClusterOptions, createCluster, type TestNode } from './cluster.ts';
 import { createReadableMetrics } from './metrics.ts';
 import { failureOf, get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
 
 const requestId = Buffer.from('request 1');
 const retry = { requestId, attempt: 1 };
 
-function setup() {
-  const cluster = createCluster();
+function setup(options: ClusterOptions = {}) {
+  const cluster = createCluster(options);
   return { cluster, homes: cluster.homes('cart') as [TestNode, TestNode, TestNode] };
 }
 
@@ -47,6 +48,85 @@ test('a second attempt that comes after its value was replaced does not bring it
   await stored(cluster.run(second, put('cart', 'old', retry)));
   await settle();
   assert.deepEqual(valuesOf(await gotten(cluster.run(first, get('cart', { r: 3 })))), ['new']);
+});
+
+test('a fallback that has handed the record over still knows the request, and others what became of it', async () => {
+  const { cluster, homes } = setup({ nodes: 5, partitions: 16 });
+  for (const { node } of cluster.nodes) await node.open();
+  const [first, second, third] = homes;
+  cluster.setReachable(third, false);
+  const { receipt } = await stored(cluster.run(first, put('cart', 'old', { requestId, w: 3 })));
+  cluster.setReachable(third, true);
+  await settle();
+  const standIn = receipt?.acks.find(({ hintedFor }) => hintedFor === third.id)?.nodeId;
+  const fallback = cluster.nodes.find(({ id }) => id === standIn) as TestNode;
+  assert.equal(await cluster.held(fallback, 'cart'), undefined, 'handed over');
+  const { context } = await gotten(cluster.run(third, get('cart')));
+  await stored(cluster.run(third, put('cart', 'new', { context, w: 3 })));
+  for (const home of [first, second]) cluster.setReachable(home, false);
+  const again = await stored(cluster.run(third, put('cart', 'old', retry)));
+  assert.equal(again.receipt?.dot, receipt?.dot);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(third, get('cart', { r: 1 })))), ['new']);
+});
+
+test('a replica that holds the value of a request knows the request, however it came by it', async () => {
+  const { cluster, homes } = setup();
+  const [first, second, third] = homes;
+  second.answers = 'no';
+  third.answers = 'no';
+  const failure = await failureOf(cluster.run(first, put('cart', 'v', { requestId })));
+  third.answers = 'yes';
+  await gotten(cluster.run(first, get('cart', { r: 2 })));
+  await settle();
+  assert.equal(await dotsAt(cluster, third), 1, 'repaired');
+  second.answers = 'yes';
+  first.answers = 'no';
+  const { receipt } = await stored(cluster.run(second, put('cart', 'v', retry)));
+  assert.equal(receipt?.dot, failure.details.receipt?.dot);
+});
+
+test('a first attempt that reaches a replica late, after what replaced its value, is remembered there', async () => {
+  const { cluster, homes } = setup();
+  const [first, second, third] = homes;
+  const key = cluster.storageKey('cart');
+  second.answers = 'no';
+  third.answers = 'no';
+  const failure = await failureOf(cluster.run(first, put('cart', 'old', { requestId })));
+  const record = (await first.node.store.read(key)) as Uint8Array;
+  const [dot] = first.node.records.decode(record).siblings.map((sibling) => sibling.dot);
+  second.answers = 'yes';
+  const { context } = await gotten(cluster.run(first, get('cart')));
+  await settle();
+  first.answers = 'no';
+  await stored(cluster.run(second, put('cart', 'new', { context, w: 1 })));
+  const late = { key, record, sync: true, hintedFor: '', deadline: 1e9 };
+  await second.node.replica.write({ ...late, request: { id: requestId, dot: dot as Dot } });
+  const { receipt } = await stored(cluster.run(second, put('cart', 'old', { ...retry, w: 1 })));
+  assert.equal(receipt?.dot, failure.details.receipt?.dot);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(second, get('cart', { r: 1 })))), ['new']);
+});
+
+test('what is put after an attempt that found two others replaces the values of both', async () => {
+  const { cluster, homes } = setup();
+  const [first, second, third] = homes;
+  for (const coordinator of [first, second]) {
+    for (const home of homes) home.answers = home === coordinator ? 'yes' : 'no';
+    const failure = await failureOf(cluster.run(coordinator, put('cart', 'v', retry)));
+    assert.equal(failure.outcome, 'UNKNOWN');
+  }
+  for (const home of homes) home.answers = 'yes';
+  const { context } = await stored(cluster.run(third, put('cart', 'v', { ...retry, w: 3 })));
+  await stored(cluster.run(third, put('cart', 'new', { context, w: 3 })));
+  assert.deepEqual(valuesOf(await gotten(cluster.run(first, get('cart', { r: 3 })))), ['new']);
+});
+
+test('a second attempt with another value is refused, at whatever coordinator', async () => {
+  const { cluster, homes } = setup();
+  await stored(cluster.run(homes[0], put('cart', 'v', { requestId, w: 3 })));
+  for (const home of homes) {
+    const failure = await failureOf(cluster.run(home, put('cart', 'another', retry)));
+    assert.deepEqual([failure.reason, failure.outcome], ['REQUEST_ID_REUSED', 'NOT_APPLIED']);
+  }
 });
 
 test('a second attempt of a delete is the same delete', async () => {

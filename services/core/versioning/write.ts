@@ -4,7 +4,7 @@
  */
 import { Failure } from '../failure.ts';
 import { type Birth, mint } from './birth.ts';
-import { type CausalContext, type Dot, join } from './causal-context.ts';
+import { type CausalContext, type Dot, join, sameDot } from './causal-context.ts';
 import { timeAfter } from './last-writer.ts';
 import { cut, type KeyRecord, merge, put, remove, type Sibling, sameBytes, siblingOfRequest } from './record.ts';
 
@@ -100,8 +100,26 @@ function idReused(what: string): Failure {
   return new Failure('REQUEST_ID_REUSED', `request_id was used on this key for ${what}`, { field: 'request_id' });
 }
 
-/** A write that another attempt has made already: nothing is minted, what it left is taken over. */
-export function applyKnown(copy: Copy, { dot, record: known }: { dot: Dot; record: KeyRecord }): Written {
+/** A write that other attempts have made already. */
+export interface KnownWrite {
+  /** The least, where attempts that met two coordinators got two. */
+  readonly dot: Dot;
+  readonly others: readonly Dot[];
+  /** The write is in it, or what replaced it. */
+  readonly record: KeyRecord;
+}
+
+/**
+ * Nothing is minted, what the write left is taken over. `value`: of a put. Throws Failure REQUEST_ID_REUSED where what
+ * lives of it is something else.
+ */
+export function applyKnown(copy: Copy, { dot, record: known }: KnownWrite, value?: Uint8Array): Written {
   const record = merge(copy.record, known);
+  const left = record.siblings.find((sibling) => sameDot(sibling.dot, dot));
+  if (left !== undefined && !isLeftBy(left, value)) throw idReused('another value, or another kind of write');
   return { copy: { birth: copy.birth, record }, dot, fresh: record !== copy.record, entriesCut: 0 };
+}
+
+function isLeftBy({ contends, value: left }: Sibling, value: Uint8Array | undefined): boolean {
+  return value === undefined ? contends === 'delete' : contends !== 'delete' && sameBytes(left, value);
 }
