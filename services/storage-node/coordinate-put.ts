@@ -151,7 +151,9 @@ async function writeAt(
   /** The fallback that takes the place of one that failed or is silent; undefined where nobody is left. */
   const replace = (id: string) => {
     const next = standIns.replace(id, (other) => node.peers.reachable(other));
-    if (next !== undefined) node.extra.charge();
+    if (next === undefined) return undefined;
+    if (synced !== 'all' && synced.has(id)) synced.add(next);
+    node.extra.charge();
     return next;
   };
   const quorum: Quorum<void> = gatherQuorum({

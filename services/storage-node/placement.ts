@@ -11,7 +11,7 @@ import { notEnoughReplicas, type Place } from './node.ts';
 import type { Answer } from './quorum.ts';
 
 /** Of those asked, who has to have it on disk to acknowledge it. A requirement of `durable` replicas asks so many. */
-export function whoSyncs({ durability, require }: ValidWrite, { chosen }: Selection): 'all' | ReadonlySet<string> {
+export function whoSyncs({ durability, require }: ValidWrite, { chosen }: Selection): 'all' | Set<string> {
   if (durability === 'DURABLE') return 'all';
   const count = Math.max(durability === 'ONE_DURABLE' ? 1 : 0, require?.durable ?? 0);
   return new Set(chosen.slice(0, count).map(({ nodeId }) => nodeId));

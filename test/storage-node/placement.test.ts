@@ -64,3 +64,17 @@ test('a fallback in another zone meets it for a home that is away', async () => 
   const { receipt } = await stored(cluster.run(homes[0], put('cart', 'v', { require: { ...none, zones: 3 } })));
   assert.equal(new Set(receipt?.acks.map(({ zone }) => zone)).size, 3);
 });
+
+test('a fallback that takes the place of a replica asked to sync syncs', async () => {
+  const { cluster, homes } = setup(5);
+  homes[1].answers = 'no';
+  const operation = put('cart', 'v', { durability: Durability.BUFFERED, require: { ...none, durable: 2 } });
+  const { receipt } = await stored(cluster.run(homes[0], operation));
+  assert.deepEqual(
+    receipt?.acks
+      .filter(({ durable }) => durable)
+      .map(({ hintedFor }) => hintedFor)
+      .sort(),
+    ['', homes[1].id],
+  );
+});
