@@ -83,7 +83,7 @@ export async function runOperation(
   }
 }
 
-/** Undefined where no home can be reached. An operation whose outcome is unknown is not tried again: its client is. */
+/** Undefined where no home can be reached. A write whose outcome is unknown is not tried again: its client is told. */
 async function sendOn(
   node: StorageNode,
   forward: Forward,
@@ -100,7 +100,7 @@ async function sendOn(
       return await forward(id, operation, deadline);
     } catch (error) {
       const isElsewhere = error instanceof Failure && isOfThatNode.has(error.reason);
-      if (!isElsewhere || error.outcome === 'UNKNOWN') throw error;
+      if (!isElsewhere || (error.outcome === 'UNKNOWN' && operation.get === undefined)) throw error;
     }
   }
   return undefined;

@@ -71,6 +71,17 @@ test('a write that a home may have applied is not sent to another one', async ()
   assert.deepEqual(cluster.forwards, [[stranger.id, homes[0]?.id]]);
 });
 
+test('a read that was lost on its way is asked of the next home', async () => {
+  const { cluster, homes, stranger } = setup();
+  await stored(cluster.run(homes[0] as TestNode, put('cart', 'v', { w: 3 })));
+  cluster.refuseForwards = new Failure('NOT_ENOUGH_REPLICAS', 'the stream was lost', { outcome: 'UNKNOWN' });
+  assert.deepEqual(valuesOf(await gotten(cluster.run(stranger, get('cart')))), ['v']);
+  assert.deepEqual(
+    cluster.forwards,
+    homes.map(({ id }) => [stranger.id, id]),
+  );
+});
+
 test('an operation that was sent on already is never sent on again: two nodes with different rings would play for ever', async () => {
   const { cluster, stranger } = setup();
   await stored(cluster.run(stranger, put('cart', 'v'), { forwarded: true }));
