@@ -12,6 +12,8 @@
  * I4 While nothing is owed there is no timer.
  * I5 Where the ring has given the partition to others meanwhile, the hint goes and the record stays: it is handed back to
  *    those that own it now (transfers.ts), or compared with them (exchanges.ts) where this node is one of them.
+ * I6 A record that cannot be read here or taken there keeps no other from being delivered. Where nothing of a page can
+ *    be, the handoff ends, and begins anew later.
  */
 import { hintsOf, parseHintKey } from '../core/codec/hint.ts';
 import { sameBytes } from '../core/versioning/record.ts';
@@ -82,6 +84,7 @@ export function createHandoff(node: StorageNode): Handoff {
 
   async function deliverAll(nodeId: string, course: Course): Promise<void> {
     const { start, end } = hintsOf(nodeId);
+    let failure: PromiseRejectedResult | undefined;
     let from: Uint8Array | undefined = start;
     while (from !== undefined && !stopped) {
       const page = await node.engine.scan('hints', from, end, pageHints);
@@ -91,10 +94,11 @@ export function createHandoff(node: StorageNode): Handoff {
           course.delivered++;
         }),
       );
-      const failed = delivered.find((result) => result.status === 'rejected');
-      if (failed !== undefined) throw failed.reason;
-      from = page.next;
+      const failed = delivered.filter((result) => result.status === 'rejected');
+      failure ??= failed[0];
+      from = failed.length > 0 && failed.length === delivered.length ? undefined : page.next;
     }
+    if (failure !== undefined) throw failure.reason;
   }
 
   async function deliver(nodeId: string, key: Uint8Array): Promise<void> {

@@ -124,6 +124,32 @@ test('what a record has become while it was delivered is owed still', async () =
   assert.deepEqual(siblings.map(({ value }) => Buffer.from(value).toString()).sort(), ['one', 'two']);
 });
 
+test('a hint whose record a home refuses keeps no other from being delivered', async () => {
+  const { cluster, homes } = await setup();
+  const keys = Array.from({ length: 200 }, (_, i) => `key ${i}`).filter((key) => cluster.homes(key).includes(homes[2]));
+  cluster.setReachable(homes[2], false);
+  for (const key of keys)
+    await stored(cluster.run(cluster.homes(key).find((home) => home !== homes[2]) as TestNode, put(key, 'v')));
+  await pass(cluster, 50);
+  const [refused = ''] = keys;
+  const { replica } = homes[2].node;
+  const { write } = replica;
+  Object.assign(replica, {
+    write: (message: Parameters<typeof write>[0]) =>
+      Buffer.compare(message.key, cluster.storageKey(refused)) === 0
+        ? Promise.reject(new Error('corrupt'))
+        : write(message),
+  });
+  cluster.setReachable(homes[2], true);
+  await pass(cluster, 200);
+  const missing = [];
+  for (const key of keys) if ((await cluster.held(homes[2], key)) === undefined) missing.push(key);
+  assert.deepEqual(missing, [refused]);
+  Object.assign(replica, { write });
+  await pass(cluster, 12_000);
+  assert.ok((await cluster.held(homes[2], refused)) !== undefined);
+});
+
 test('a book that is opened on what another run left has counted its hints', async () => {
   const { cluster, homes } = await setup();
   cluster.setReachable(homes[2], false);
