@@ -110,6 +110,30 @@ test('what a fallback keeps beyond its hints goes to its home, and then away', a
   for (const node of others) assert.equal(await cluster.held(node, 'cart'), undefined);
 });
 
+test('what was handed over to one home and is owed by a hint to another is not handed over again and again', async () => {
+  const cluster = await setup(5, 1);
+  const [coordinator, one, another] = cluster.homes('cart') as [TestNode, TestNode, TestNode];
+  const [keeper] = cluster.nodes.filter((node) => !cluster.homes('cart').includes(node)) as [TestNode];
+  await stored(cluster.run(coordinator, put('cart', 'v', { w: 3 })));
+  for (const home of [one, another]) cluster.setReachable(home, false);
+  const key = cluster.storageKey('cart');
+  const record = (await coordinator.node.store.read(key)) as Uint8Array;
+  const [fillsBook] = keys.filter((name) => cluster.homes(name).includes(one) && !cluster.homes(name).includes(keeper));
+  const keep = (name: Uint8Array, home: TestNode) =>
+    keeper.node.replica.write({ key: name, record, sync: true, hintedFor: home.id, deadline: 1e9 });
+  await keep(cluster.storageKey(fillsBook as string), one);
+  await keep(key, one);
+  await keep(key, another);
+  assert.deepEqual((await keeper.node.replica.inspect({ key, deadline: 1e9 })).owed, [another.id]);
+  assert.equal(keeper.node.hints.marks().length, 1, 'there was room for one hint');
+  one.reachable = true;
+  await compareAll(cluster);
+  assert.deepEqual(keeper.node.hints.marks(), [], 'the home has it');
+  cluster.setReachable(another, true);
+  await turns();
+  assert.equal(await cluster.held(keeper, 'cart'), undefined);
+});
+
 test('keys are read in proportion to what differs', async () => {
   const cluster = await setup();
   const [first, , away] = cluster.nodes as [TestNode, TestNode, TestNode];
