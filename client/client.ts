@@ -148,13 +148,14 @@ export function connect(options: ConnectOptions): CartwheelClient {
 
   const client: CartwheelClient = {
     async get(key, options = {}) {
-      const { namespace = '', r, maxBytes = 0, dots = [] } = options;
-      const get = { namespace, key: bytesOf(key), r, sessionContext: noBytes, maxBytes, dots: [...dots] };
+      const { namespace = '', r, maxBytes = 0, dots = [], session = noBytes } = options;
+      const get = { namespace, key: bytesOf(key), r, sessionContext: bytesOf(session), maxBytes, dots: [...dots] };
       return answerOf(await run('get', get.key, { get }, options));
     },
 
     async put(key, value, options = {}) {
-      const { namespace = '', w, durability, ttlMs, context = noBytes, requestId = noBytes } = options;
+      const { namespace = '', w, durability, ttlMs, context = noBytes, requestId = noBytes, attempt = 0 } = options;
+      const { require } = options;
       const put = {
         namespace,
         key: bytesOf(key),
@@ -163,16 +164,16 @@ export function connect(options: ConnectOptions): CartwheelClient {
         w,
         durability: durabilityNumber(durability),
         requestId: bytesOf(requestId),
-        attempt: 0,
+        attempt,
         ttl: ttlMs === undefined ? undefined : encodeDuration(ttlMs),
-        require: undefined,
+        require: require && { durable: 0, hosts: 0, zones: 0, ...require },
       };
       const { context: next, siblings, receipt } = await run('put', put.key, { put }, options);
       return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };
     },
 
     async delete(key, context, options = {}) {
-      const { namespace = '', w, durability, requestId = noBytes } = options;
+      const { namespace = '', w, durability, requestId = noBytes, attempt = 0 } = options;
       const request = {
         namespace,
         key: bytesOf(key),
@@ -180,7 +181,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
         w,
         durability: durabilityNumber(durability),
         requestId: bytesOf(requestId),
-        attempt: 0,
+        attempt,
       };
       const { context: next, siblings, receipt } = await run('delete', request.key, { delete: request }, options);
       return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };

@@ -1,4 +1,4 @@
-import type { Certificate, Receipt } from '../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { Certificate, Placement, Receipt } from '../proto/gen/cartwheel/kv/v1/kv.ts';
 import type { DurabilityName } from '../services/core/namespaces/namespace.ts';
 
 /** Strings are taken as UTF-8. */
@@ -61,6 +61,11 @@ export interface GetOptions extends OperationOptions {
   readonly maxBytes?: number | undefined;
   /** Only these siblings. */
   readonly dots?: readonly string[] | undefined;
+  /**
+   * The context of this client's last answer for the key: this answer covers it, or its certificate says that this
+   * cannot be shown. Its context then covers values that are not in it: read again before writing with it.
+   */
+  readonly session?: Uint8Array | undefined;
 }
 
 export interface WriteOptions extends OperationOptions {
@@ -70,6 +75,8 @@ export interface WriteOptions extends OperationOptions {
   readonly durability?: DurabilityName | undefined;
   /** Up to 32 bytes; two attempts with one id are one write. One is made where there is none. */
   readonly requestId?: Uint8Array | undefined;
+  /** How often the caller has tried this write before, with this request id; then it is asked first what became of it. */
+  readonly attempt?: number | undefined;
 }
 
 export interface PutOptions extends WriteOptions {
@@ -77,6 +84,8 @@ export interface PutOptions extends WriteOptions {
   readonly context?: Uint8Array | undefined;
   /** How long it is to be seen, at least 1; the namespace's where it is not said. */
   readonly ttlMs?: number | undefined;
+  /** On how many disks, hosts and zones it has to be before it is acknowledged, beside W replicas. */
+  readonly require?: Partial<Placement> | undefined;
 }
 
 export interface UpdateOptions extends OperationOptions {

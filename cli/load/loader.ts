@@ -164,7 +164,7 @@ async function writeRecord(
   const requestId = replaced === undefined ? requestIdOf(options.nonce, key, value) : randomBytes(16);
   const context = replaced === undefined || replaced.context.length === 0 ? {} : { context: replaced.context };
   const answer = await withRetries(
-    () => store.put(key, value, { ...options.operation, ...context, requestId }),
+    (attempt) => store.put(key, value, { ...options.operation, ...context, requestId, attempt }),
     retrying,
   );
   counts.written++;

@@ -13,17 +13,18 @@ export function isLasting(error: unknown): boolean {
 }
 
 /**
- * Runs `attempt` until it succeeds, fails in a way that lasts, `retryForMs` have passed since the first failure,
+ * Runs `attempt`, told how often it was run before, until it succeeds, fails in a way that lasts, `retryForMs` have passed since the first failure,
  * or `signal` is aborted; then throws its last error. `onRetry` is told of each failure that is tried again.
  */
 export async function withRetries<Answer>(
-  attempt: () => Promise<Answer>,
+  attempt: (before: number) => Promise<Answer>,
   options: { retryForMs: number; signal: AbortSignal; onRetry: (error: unknown) => void },
 ): Promise<Answer> {
   let deadline = Number.POSITIVE_INFINITY;
-  for (let delayMs = delayFirstMs; ; delayMs = Math.min(delayMs * 2, delayLastMs)) {
+  let delayMs = delayFirstMs;
+  for (let before = 0; ; before++) {
     try {
-      return await attempt();
+      return await attempt(before);
     } catch (error) {
       const now = performance.now();
       if (deadline === Number.POSITIVE_INFINITY) deadline = now + options.retryForMs;
@@ -31,6 +32,7 @@ export async function withRetries<Answer>(
       if (isLasting(error) || options.signal.aborted || now + wait > deadline) throw error;
       options.onRetry(error);
       await pause(wait, options.signal);
+      delayMs = Math.min(delayMs * 2, delayLastMs);
     }
   }
 }

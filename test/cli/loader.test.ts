@@ -26,6 +26,7 @@ class Refused extends Error {
 class MapStore implements LoadStore {
   readonly kept = new Map<string, Kept[]>();
   readonly requestIds: string[] = [];
+  readonly attempted: (number | undefined)[] = [];
   underWay = 0;
   mostUnderWay = 0;
   refuse: (key: string, attempt: number) => number | undefined = () => undefined;
@@ -56,6 +57,7 @@ class MapStore implements LoadStore {
     const name = String(key);
     const requestId = Buffer.from(options.requestId ?? []).toString('hex');
     this.requestIds.push(requestId);
+    this.attempted.push(options.attempt);
     const attempt = this.attempts.get(name) ?? 0;
     this.attempts.set(name, attempt + 1);
     await this.turn();
@@ -231,12 +233,13 @@ test('another value of a key becomes a sibling and is counted; --replace writes 
   assert.deepEqual([replacing.written, replacing.unchanged, replacing.withSiblings], [1, 1, 0]);
 });
 
-test('what fails for now is tried again with the same request id', async () => {
+test('what fails for now is tried again with the same request id, and says so', async () => {
   const store = new MapStore();
   store.refuse = (_, attempt) => (attempt < 2 ? 14 : undefined);
   const counts = await loaded([{ id: 'a' }], store);
   const id = requestIdOf(options.nonce, 'a', Buffer.from('{"id":"a"}')).toString('hex');
   assert.deepEqual(store.requestIds, [id, id, id]);
+  assert.deepEqual(store.attempted, [0, 1, 2]);
   assert.deepEqual([counts.written, counts.retries], [1, 2]);
 });
 

@@ -91,8 +91,8 @@ export function observe(options: ObservedClientOptions): ObservedClient {
       try {
         const answer =
           attempt.value === undefined
-            ? await client.delete(key, token.bytes, { w, requestId, timeoutMs })
-            : await client.put(key, attempt.value, { context: token.bytes, w, requestId, timeoutMs });
+            ? await client.delete(key, token.bytes, { w, requestId, attempt: tried, timeoutMs })
+            : await client.put(key, attempt.value, { context: token.bytes, w, requestId, attempt: tried, timeoutMs });
         return acknowledged(attempt, token, answer);
       } catch (error) {
         const failure = failureOf(error, key);
