@@ -1,10 +1,7 @@
 /**
- * What must come about once faults are over (P3, P6, P8, P9): all hints are delivered and no fallback keeps what it
- * stood in for, every key can be read from every home, reads repair what differs, all homes then hold the same, and
- * every key can be written again.
- *
- * There is no exchange between replicas without reads yet: what a coordinator that crashed had not passed on, reads
- * repair.
+ * What must come about once faults are over (P3, P6, P8, P9): all hints are delivered, exchanges alone make all homes
+ * hold the same, no fallback keeps what it stood in for, every key can be read from every home and shows all that was
+ * acknowledged, reads find nothing left to mend, and every key can be written again.
  */
 import type { RecordCodec } from '../../services/core/codec/record.ts';
 import { contains, type Dot, parseDot, printDot } from '../../services/core/versioning/causal-context.ts';
