@@ -3,7 +3,7 @@
  * room for (hints.ts, marks). Where this node is no home of the partition, each goes once its home has it.
  *
  * I1 A record is given up only when every node that it is kept for has synced it, and only if it is still what was sent.
- *    One that is also owed to another by a hint goes with that.
+ *    One that is also owed to another by a hint goes with that, or marks the partition again (handoff.ts).
  * I2 When it ends, what was given up is gone from the engine: whoever then forgets why it was kept leaves nothing behind.
  */
 import { decodeStored } from '../core/codec/record.ts';

@@ -121,7 +121,7 @@ export function createHandoff(node: StorageNode): Handoff {
     const unchanged = now.bytes !== undefined && sameBytes(now.bytes, sent.bytes as Uint8Array);
     if (!unchanged || !now.owed.includes(nodeId)) return undefined;
     const owed = now.owed.filter((id) => id !== nodeId);
-    return owed.length === 0 && !belongsHere(key) ? nothingHeld : { ...now, owed };
+    return owed.length === 0 && !isKeptHere(key, nodeId) ? nothingHeld : { ...now, owed };
   }
 
   /** I5. */
@@ -134,10 +134,11 @@ export function createHandoff(node: StorageNode): Handoff {
     return ring && placeOf(ring, key);
   }
 
-  function belongsHere(key: Uint8Array): boolean {
+  /** Marked for another home, it is left to the hand-over (hand-over.ts), which may have passed it by already. */
+  function isKeptHere(key: Uint8Array, delivered: string): boolean {
     const place = placeNow(key);
     if (place === undefined || isServedBy(place, node.id)) return true;
-    return hints.isMarked(place.partition) || node.leftovers.has(place.partition);
+    return hints.markAgain(place.partition, delivered) || node.leftovers.has(place.partition);
   }
 
   peers.onReachable((nodeId) => {

@@ -43,8 +43,10 @@ export interface HintBook {
   count(nodeId: string): number;
   /** Nodes that something is owed to. */
   nodes(): readonly string[];
-  /** `besides`: for another home than this. */
-  isMarked(partition: number, besides?: string): boolean;
+  /** For another home than this. */
+  isMarked(partition: number, besides: string): boolean;
+  /** As `isMarked`; and what it is marked for has to be done once more. */
+  markAgain(partition: number, besides: string): boolean;
   /** Names the last time that the partition of the home was marked; undefined: it is not. */
   markOf(home: string, partition: number): number | undefined;
   marks(): readonly MarkedPartition[];
@@ -126,6 +128,16 @@ export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax
     isMarked(partition, besides) {
       for (const [home, partitions] of marks) if (home !== besides && partitions.has(partition)) return true;
       return false;
+    },
+    markAgain(partition, besides) {
+      let isMarked = false;
+      for (const [home, partitions] of marks) {
+        if (home === besides || !partitions.has(partition)) continue;
+        lastMark++;
+        partitions.set(partition, lastMark);
+        isMarked = true;
+      }
+      return isMarked;
     },
     markOf: (home, partition) => marks.get(home)?.get(partition),
     lastMark: () => lastMark,

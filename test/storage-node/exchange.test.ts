@@ -110,28 +110,61 @@ test('what a fallback keeps beyond its hints goes to its home, and then away', a
   for (const node of others) assert.equal(await cluster.held(node, 'cart'), undefined);
 });
 
-test('what was handed over to one home and is owed by a hint to another is not handed over again and again', async () => {
+/** One node is no home of two keys of a partition, and keeps both for one home beyond its hints; it owes one to another. */
+async function keepForTwo() {
   const cluster = await setup(5, 1);
   const [coordinator, one, another] = cluster.homes('cart') as [TestNode, TestNode, TestNode];
   const [keeper] = cluster.nodes.filter((node) => !cluster.homes('cart').includes(node)) as [TestNode];
-  await stored(cluster.run(coordinator, put('cart', 'v', { w: 3 })));
+  const [second = ''] = keys.filter((name) => cluster.homes(name)[0] === coordinator);
+  const [fillsBook = ''] = keys.filter((name) => cluster.homes(name).includes(one) && name !== second);
+  for (const name of ['cart', second]) await stored(cluster.run(coordinator, put(name, 'v', { w: 3 })));
   for (const home of [one, another]) cluster.setReachable(home, false);
-  const key = cluster.storageKey('cart');
-  const record = (await coordinator.node.store.read(key)) as Uint8Array;
-  const [fillsBook] = keys.filter((name) => cluster.homes(name).includes(one) && !cluster.homes(name).includes(keeper));
-  const keep = (name: Uint8Array, home: TestNode) =>
-    keeper.node.replica.write({ key: name, record, sync: true, hintedFor: home.id, deadline: 1e9 });
-  await keep(cluster.storageKey(fillsBook as string), one);
-  await keep(key, one);
-  await keep(key, another);
-  assert.deepEqual((await keeper.node.replica.inspect({ key, deadline: 1e9 })).owed, [another.id]);
+  const keep = async (name: string, home: TestNode) => {
+    const record = (await coordinator.node.store.read(cluster.storageKey('cart'))) as Uint8Array;
+    const write = { key: cluster.storageKey(name), record, sync: true, hintedFor: home.id, deadline: 1e9 };
+    await keeper.node.replica.write(write);
+  };
+  await keep(fillsBook, one);
+  await keep('cart', one);
+  await keep(second, one);
+  await keep('cart', another);
+  const { owed } = await keeper.node.replica.inspect({ key: cluster.storageKey('cart'), deadline: 1e9 });
+  assert.deepEqual(owed, [another.id]);
   assert.equal(keeper.node.hints.marks().length, 1, 'there was room for one hint');
+  return { cluster, one, another, keeper, second };
+}
+
+test('what was handed over to one home and is owed by a hint to another is not handed over again and again', async () => {
+  const { cluster, one, another, keeper } = await keepForTwo();
   one.reachable = true;
   await compareAll(cluster);
   assert.deepEqual(keeper.node.hints.marks(), [], 'the home has it');
   cluster.setReachable(another, true);
   await turns();
   assert.equal(await cluster.held(keeper, 'cart'), undefined);
+});
+
+test('what a hint leaves behind while its partition is handed over goes too', async () => {
+  const { cluster, one, another, keeper, second } = await keepForTwo();
+  const { replica } = one.node;
+  const { write } = replica;
+  Object.assign(replica, {
+    async write(message: Parameters<typeof write>[0]) {
+      if (Buffer.compare(message.key, cluster.storageKey(second)) === 0 && !another.reachable) {
+        await turns();
+        cluster.setReachable(another, true);
+        await turns();
+        const { owed } = await keeper.node.replica.inspect({ key: cluster.storageKey('cart'), deadline: 1e9 });
+        assert.deepEqual(owed, [], 'delivered meanwhile');
+      }
+      await write(message);
+    },
+  });
+  one.reachable = true;
+  await compareAll(cluster);
+  await compareAll(cluster);
+  assert.deepEqual(keeper.node.hints.marks(), []);
+  for (const name of ['cart', second]) assert.equal(await cluster.held(keeper, name), undefined, name);
 });
 
 test('keys are read in proportion to what differs', async () => {
