@@ -4,7 +4,12 @@
  *
  * Times are milliseconds of virtual time; faults come `…EveryMs` on average, and never where it is 0.
  */
-import { builtInNamespace, type DurabilityName, type Namespaces } from '../../services/core/namespaces/namespace.ts';
+import {
+  builtInNamespace,
+  type DurabilityName,
+  type Namespace,
+  type Namespaces,
+} from '../../services/core/namespaces/namespace.ts';
 import type { DiskConditions } from './disk.ts';
 import type { NetworkConditions } from './network.ts';
 import { type SeededRandom, seededRandom } from './random.ts';
@@ -30,6 +35,7 @@ export interface Profile {
   readonly diskFailureEveryMs: number;
   readonly partitionEveryMs: number;
   readonly outageEveryMs: number;
+  readonly repeatedOutageEveryMs: number;
   readonly slowNodeEveryMs: number;
   readonly stoppedNodeEveryMs: number;
   /** Records that may be owed to one node. */
@@ -101,6 +107,7 @@ export function profileOf(seed: number): Profile {
     restoredNoticeEveryMs: sometimes(oneKey ? 0.8 : 0.15, 0.5, 4),
     exchangeEveryMs: exchangesOf(seededRandom(seed, 'exchanges')),
     ...changes.profile,
+    repeatedOutageEveryMs: repeatedOutagesOf(seededRandom(seed, 'repeated outages')),
     ...durabilities(seededRandom(seed, 'durability')),
   };
   const profile = changes.isAll ? withoutOtherFaults(usual, seededRandom(seed, 'ring changes alone')) : usual;
@@ -135,9 +142,13 @@ function withoutOtherFaults(profile: Omit<Profile, 'expiring'>, random: SeededRa
     ...{ carts: 0, registers: 8, clients: 6, operationsPerClient: 40, thinkMs: random.between(5, 40) },
     ...{ crashEveryMs: 0, powerLossEveryMs: 0, cleanStopEveryMs: 0, diskFailureEveryMs: 0, outageEveryMs: 0 },
     ...{ partitionEveryMs: 0, slowNodeEveryMs: 0, stoppedNodeEveryMs: 0, slowDiskEveryMs: 0, resetEveryMs: 0 },
-    ...{ restoredNoticeEveryMs: 0, clockJumpEveryMs: 0, exchangeEveryMs: 0 },
+    ...{ restoredNoticeEveryMs: 0, clockJumpEveryMs: 0, exchangeEveryMs: 0, repeatedOutageEveryMs: 0 },
     network: { ...profile.network, loss: random.chance(0.5) ? random.between(0.02, 0.15) : 0 },
   };
+}
+
+function repeatedOutagesOf(random: SeededRandom): number {
+  return random.chance(0.3) ? random.between(150, 450) : 0;
 }
 
 function exchangesOf(random: SeededRandom): number {
@@ -148,8 +159,15 @@ function exchangesOf(random: SeededRandom): number {
 function durabilities(random: SeededRandom): Pick<Profile, 'namespaces' | 'otherDurability' | 'bufferRecordsMax'> {
   const usual: DurabilityName = random.chance(0.7) ? 'DURABLE' : random.pick(['ONE_DURABLE', 'BUFFERED']);
   return {
-    namespaces: new Map([['default', { ...builtInNamespace, version: 1, durability: usual }]]),
+    namespaces: new Map([
+      ['default', { ...builtInNamespace, version: 1, durability: usual, ...othersOf(random.fork('namespace')) }],
+    ]),
     otherDurability: random.chance(0.5) ? 0 : random.between(0.1, 0.9),
     bufferRecordsMax: random.pick([2, 1_000]),
   };
+}
+
+/** Mostly fallbacks stand in, and gets ask R. */
+function othersOf(random: SeededRandom): Pick<Namespace, 'strict' | 'readAllProbability'> {
+  return { strict: random.chance(0.07), readAllProbability: random.chance(0.15) ? random.between(0.1, 1) : 0 };
 }

@@ -23,6 +23,7 @@ import { diskFailures } from './faults/disk-failures.ts';
 import { outages } from './faults/outages.ts';
 import { partitions } from './faults/partitions.ts';
 import { powerLoss } from './faults/power-loss.ts';
+import { repeatedOutages } from './faults/repeated-outages.ts';
 import { resets } from './faults/resets.ts';
 import { restoredNotices } from './faults/restored-notices.ts';
 import { ringChanges } from './faults/ring-changes.ts';
@@ -45,7 +46,7 @@ import { cartsOf, registersOf, runWorkload } from './workload.ts';
 const faults = [
   ringChanges,
   ...[crashes, outages, powerLoss, cleanStops, diskFailures, partitions],
-  ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps, restoredNotices],
+  ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps, restoredNotices, repeatedOutages],
 ];
 
 /** Longer than any fault, or the restart of a node, is planned for. */
