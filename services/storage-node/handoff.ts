@@ -106,8 +106,7 @@ export function createHandoff(node: StorageNode): Handoff {
     if (sent.bytes === undefined || !sent.owed.includes(nodeId)) return;
     const place = placeNow(key);
     if (place !== undefined && !isServedBy(place, nodeId)) {
-      if (!isServedBy(place, node.id)) node.leftovers.add(place.partition);
-      await store.change(key, (now) => withoutOwed(now, nodeId), false);
+      await store.change(key, (now) => withoutOwed(now, nodeId, place), false);
       return;
     }
     const deadline = clock.now() + writeTimeoutMs;
@@ -125,8 +124,10 @@ export function createHandoff(node: StorageNode): Handoff {
   }
 
   /** I5. */
-  function withoutOwed(now: Held, nodeId: string): Next | undefined {
-    return now.owed.includes(nodeId) ? { ...now, owed: now.owed.filter((id) => id !== nodeId) } : undefined;
+  function withoutOwed(now: Held, nodeId: string, place: Place): Next | undefined {
+    if (!now.owed.includes(nodeId)) return undefined;
+    if (!isServedBy(place, node.id)) node.leftovers.add(place.partition);
+    return { ...now, owed: now.owed.filter((id) => id !== nodeId) };
   }
 
   function placeNow(key: Uint8Array): Place | undefined {
@@ -134,11 +135,13 @@ export function createHandoff(node: StorageNode): Handoff {
     return ring && placeOf(ring, key);
   }
 
-  /** Marked for another home, it is left to the hand-over (hand-over.ts), which may have passed it by already. */
+  /** Left to a hand-over or a hand-back (hand-over.ts, hand-back.ts), which may have passed it by already. */
   function isKeptHere(key: Uint8Array, delivered: string): boolean {
     const place = placeNow(key);
     if (place === undefined || isServedBy(place, node.id)) return true;
-    return hints.markAgain(place.partition, delivered) || node.leftovers.has(place.partition);
+    const isLeft = node.leftovers.has(place.partition);
+    if (isLeft) node.leftovers.add(place.partition);
+    return hints.markAgain(place.partition, delivered) || isLeft;
   }
 
   peers.onReachable((nodeId) => {

@@ -163,11 +163,12 @@ export function createTransfers(node: StorageNode, background: Background, metri
   async function giveBack(partition: number): Promise<void> {
     const ring = known;
     if (ring === undefined || serves(ring, partition)) return;
+    const added = leftovers.addedAt(partition);
     const task = background.begin(`hand-back of partition ${partition}`);
     try {
       const { dropped, left } = await handBack(node, ring, partition, task);
       droppedRecords.add(dropped);
-      if (left === 0 && known === ring) leftovers.delete(partition);
+      if (left === 0 && known === ring && leftovers.addedAt(partition) === added) leftovers.delete(partition);
     } catch (error) {
       node.metrics.replicaFailed('of its owners', 'transfer', error);
       failed = true;

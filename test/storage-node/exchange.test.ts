@@ -110,11 +110,21 @@ test('what a fallback keeps beyond its hints goes to its home, and then away', a
   for (const node of others) assert.equal(await cluster.held(node, 'cart'), undefined);
 });
 
+/** What may be left of partitions of others after a start goes. */
+async function handBack({ clock }: Cluster, { node }: TestNode): Promise<void> {
+  node.transfers.start();
+  for (let i = 0; i < 50; i++) {
+    clock.advance(100);
+    await turns();
+  }
+}
+
 /** One node is no home of two keys of a partition, and keeps both for one home beyond its hints; it owes one to another. */
 async function keepForTwo() {
   const cluster = await setup(5, 1);
   const [coordinator, one, another] = cluster.homes('cart') as [TestNode, TestNode, TestNode];
   const [keeper] = cluster.nodes.filter((node) => !cluster.homes('cart').includes(node)) as [TestNode];
+  await handBack(cluster, keeper);
   const [second = ''] = keys.filter((name) => cluster.homes(name)[0] === coordinator);
   const [fillsBook = ''] = keys.filter((name) => cluster.homes(name).includes(one) && name !== second);
   for (const name of ['cart', second]) await stored(cluster.run(coordinator, put(name, 'v', { w: 3 })));

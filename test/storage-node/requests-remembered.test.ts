@@ -60,6 +60,11 @@ test('a fallback that has handed the record over still knows the request, and ot
   await settle();
   const standIn = receipt?.acks.find(({ hintedFor }) => hintedFor === third.id)?.nodeId;
   const fallback = cluster.nodes.find(({ id }) => id === standIn) as TestNode;
+  fallback.node.transfers.start();
+  for (let i = 0; i < 50; i++) {
+    cluster.clock.advance(100);
+    await settle();
+  }
   assert.equal(await cluster.held(fallback, 'cart'), undefined, 'handed over');
   const { context } = await gotten(cluster.run(third, get('cart')));
   await stored(cluster.run(third, put('cart', 'new', { context, w: 3 })));
