@@ -173,8 +173,8 @@ export const controls: readonly Control[] = [
       },
       {
         file: 'services/storage-node/handoff.ts',
-        snippet: '    await store.change(key, (now) =>',
-        replacement: '    unwaited.catch(() => {});\n    await store.change(key, (now) =>',
+        snippet: '    await store.change(key, (now) => withoutHint(',
+        replacement: '    unwaited.catch(() => {});\n    await store.change(key, (now) => withoutHint(',
       },
     ],
   },
@@ -223,8 +223,8 @@ export const controls: readonly Control[] = [
       },
       {
         file: 'services/storage-node/exchange.ts',
-        snippet: 'of fetched(peer, keys)) {',
-        replacement: 'of fetched(peer, keys.filter(({ theirs }) => theirs !== absent))) {',
+        snippet: '      keys.map(({ key }) => key),',
+        replacement: '      keys.filter(({ theirs }) => theirs !== absent).map(({ key }) => key),',
       },
     ],
   },
