@@ -12,7 +12,7 @@ import { encodeDuration } from '../../services/core/codec/duration.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { createExtraBudget } from '../../services/core/quorum/extra-budget.ts';
 import { majority } from '../../services/core/quorum/tally.ts';
-import { hashOfStorageKey, storageKey } from '../../services/core/ring/storage-key.ts';
+import { hashOfStorageKey } from '../../services/core/ring/storage-key.ts';
 import type { CausalContext } from '../../services/core/versioning/causal-context.ts';
 import { xxh64 } from '../../services/platform/hash.ts';
 import { attemptsSavedMax, dispatch } from '../../services/platform/routing/dispatch.ts';
@@ -21,6 +21,7 @@ import { checkContext } from '../oracle/checks/contexts.ts';
 import { type Copy, describe, itemsOf, mayBeHidden, mustBeHidden, type WriteAttempt } from '../oracle/ledger.ts';
 import { Violation } from '../oracle/violation.ts';
 import type { History } from './history.ts';
+import { lastWriterWins, namespaceOf, storageKeyOf } from './keys.ts';
 import type { Marks } from './marks.ts';
 import type { Network } from './network.ts';
 import type { Oracle } from './oracle.ts';
@@ -133,7 +134,7 @@ export function createClient(options: ClientOptions): Client {
   }
 
   function decode(key: string, bytes: Uint8Array): CausalContext {
-    return contexts.decode(bytes, hashOfStorageKey(storageKey('default', Buffer.from(key), xxh64)));
+    return contexts.decode(bytes, hashOfStorageKey(storageKeyOf(key)));
   }
 
   async function get(
@@ -142,7 +143,7 @@ export function createClient(options: ClientOptions): Client {
   ): Promise<ReadResult | undefined> {
     const startedAt = scheduler.now();
     const sessionContext = session?.bytes ?? Buffer.alloc(0);
-    const request = { namespace: '', key: Buffer.from(key), r, sessionContext, maxBytes: 0, dots: [] };
+    const request = { ...addressOf(key), r, sessionContext, maxBytes: 0, dots: [] };
     const answer = await send(key, { get: request }, via, timeoutMs);
     if (answer instanceof Failure || answer.get === undefined) {
       history.note('get failed', name, `${key} ${answer instanceof Failure ? answer.reason : ''}`);
@@ -157,9 +158,13 @@ export function createClient(options: ClientOptions): Client {
     const writes = oracle.reads.answered({ key, r: homes, faultsAreOver, startedAt, answeredAt, siblings, where });
     const seen = new Set([...writes, ...(session?.seen ?? [])]);
     const sent = session === undefined ? [] : decode(key, session.bytes);
-    checkContext(ledger, { key, context: decode(key, context), sent, seen, now: answeredAt, where });
+    const hides = lastWriterWins(key);
+    checkContext(ledger, { key, context: decode(key, context), sent, seen, now: answeredAt, hides, where });
     const coversSession = certificate?.coversSession ?? false;
-    if (coversSession) checkSession(session, writes, where);
+    if (coversSession && hides) {
+      const known = [...(session?.seen ?? [])];
+      oracle.lastWriter.answered({ key, siblings, known, answeredAt, where: `${where}, for a session it covers,` });
+    } else if (coversSession) checkSession(session, writes, where);
     markRead(writes, coversSession, context.length > 0);
     for (const write of ledger.writesOf(key)) {
       if (mustBeHidden(write, startedAt) && write.replacedBy.size === 0) marks.add('a value had expired');
@@ -204,7 +209,7 @@ export function createClient(options: ClientOptions): Client {
       startedAt: scheduler.now(),
     });
     history.note(`${kind}s`, name, `#${attempt.number} ${key} w=${w ?? '-'} durability=${durability}`);
-    const common = { namespace: '', key: Buffer.from(key), context: token.bytes, w, durability };
+    const common = { ...addressOf(key), context: token.bytes, w, durability };
     let mayBeApplied = false;
     for (let tried = 0; ; tried++) {
       const known = new Set(attempt.dots);
@@ -263,8 +268,10 @@ export function createClient(options: ClientOptions): Client {
     history.note(`${attempt.kind} done`, name, `#${attempt.number} ${dot}`);
     if (attempt.kind === 'put' && dotsBefore.has(dot)) marks.add('a known request id was answered with its dot');
     const seen = new Set([...sent.seen, attempt]);
-    const context = decode(attempt.key, response.context);
-    checkContext(ledger, { key: attempt.key, context, sent: attempt.context, seen, dot, now: scheduler.now(), where });
+    const { key, context: before } = attempt;
+    const context = decode(key, response.context);
+    const hides = lastWriterWins(key);
+    checkContext(ledger, { key, context, sent: before, seen, dot, now: scheduler.now(), hides, where });
     return { bytes: response.context, seen };
   }
 
@@ -295,6 +302,10 @@ export function createClient(options: ClientOptions): Client {
     put: (key, put) => write('put', key, put),
     delete: (key, remove) => write('delete', key, remove),
   };
+}
+
+function addressOf(key: string) {
+  return { namespace: namespaceOf(key), key: Buffer.from(key) };
 }
 
 /** A shopper's merge: every item of every sibling, and one more. */

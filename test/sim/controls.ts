@@ -59,6 +59,41 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'earlier-than-replaced',
+    fault: 'where the last writer wins a write has the time of its coordinator’s wall clock, however slow that is',
+    edits: [
+      {
+        file: 'services/core/versioning/last-writer.ts',
+        snippet: 'Math.max(time, writtenAtMs + 1)',
+        replacement: 'Math.max(time, Math.min(time, writtenAtMs))',
+      },
+    ],
+  },
+  {
+    name: 'beaten-and-dropped',
+    fault: 'where the last writer wins merge drops a value because a later one is there',
+    edits: [
+      {
+        file: 'services/core/versioning/record.ts',
+        snippet: '  if (clock === a.clock && sameSiblings(siblings, a.siblings)) return a;',
+        replacement:
+          '  siblings.splice(0, siblings.length, ...withoutBeaten(siblings));\n' +
+          '  if (clock === a.clock && sameSiblings(siblings, a.siblings)) return a;',
+      },
+    ],
+  },
+  {
+    name: 'loser-not-kept',
+    fault: 'where the last writer wins what has lost is in no ledger',
+    edits: [
+      {
+        file: 'services/storage-node/losers.ts',
+        snippet: '      mutations.push(mutation);',
+        replacement: '      void mutation;',
+      },
+    ],
+  },
+  {
     name: 'early-acknowledgement',
     fault: 'a write is acknowledged as soon as it is written, not when it is synced',
     edits: [

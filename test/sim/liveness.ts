@@ -5,13 +5,14 @@
  */
 import type { RecordCodec } from '../../services/core/codec/record.ts';
 import { contains, type Dot, parseDot, printDot } from '../../services/core/versioning/causal-context.ts';
-import { emptyRecord } from '../../services/core/versioning/record.ts';
+import { emptyRecord, type KeyRecord } from '../../services/core/versioning/record.ts';
 import { checkCart } from '../oracle/checks/carts.ts';
 import { describe, type WriteAttempt } from '../oracle/ledger.ts';
 import { Violation } from '../oracle/violation.ts';
 import { checkAgreement, type HeldBy } from './checks/replicas-agree.ts';
 import { type Client, type ReadResult, type Token, withItem } from './client.ts';
 import type { History } from './history.ts';
+import { isCart, lastWriterWins, latestNamespace, storageKeyOf } from './keys.ts';
 import type { Marks } from './marks.ts';
 import type { CountingMetrics } from './metrics.ts';
 import type { SimulatedNode } from './node.ts';
@@ -29,7 +30,6 @@ export interface Cluster {
   readonly replicas: number;
   readonly records: RecordCodec;
   homesOf(key: string): readonly string[];
-  storageKeyOf(key: string): Uint8Array;
 }
 
 export interface LivenessOptions {
@@ -53,6 +53,7 @@ export async function converge(options: LivenessOptions): Promise<void> {
   await compareReplicas(options);
   await repairByReading(options);
   await compareReplicas(options);
+  await checkLosers(options);
   await options.runUntilDone(writeAgain(options));
 }
 
@@ -87,7 +88,7 @@ async function exchangeAll({ cluster, runUntilDone, settle }: LivenessOptions): 
 
 /** Before any read: what receipts said was owed to a home is there, and nothing is left where it does not belong. */
 async function checkHandedOver({ cluster, oracle, runUntilDone }: LivenessOptions): Promise<void> {
-  const { keys, nodes, records, homesOf, storageKeyOf } = cluster;
+  const { keys, nodes, records, homesOf } = cluster;
   for (const { write, dot, home, isLost } of oracle.owed) {
     if (isLost() || oracle.cuts.forgotten(write.key, parseDot(dot) as Dot)) continue;
     // Owed to those that own it now.
@@ -140,8 +141,8 @@ async function readAll(
     faultsAreOver: true,
   });
   if (read === undefined) throw new Violation('P9', `${key} cannot be read from ${home}, and faults are over`);
-  if (key.startsWith('cart')) checkCart(oracle.ledger, key, read.values);
-  markEnd(oracle.ledger.writesOf(key), read, marks);
+  if (isCart(key)) checkCart(oracle.ledger, key, read.values);
+  if (!lastWriterWins(key)) markEnd(oracle.ledger.writesOf(key), read, marks);
   return read;
 }
 
@@ -165,14 +166,35 @@ function concurrent(a: WriteAttempt, b: WriteAttempt): boolean {
   return a.startedAt < b.endedAt && b.startedAt < a.endedAt;
 }
 
-async function compareReplicas({ cluster, history, runUntilDone }: LivenessOptions): Promise<void> {
-  const { keys, nodes, records, homesOf, storageKeyOf } = cluster;
+/** Namespaces keep what lost for longer than all of this takes, whatever wall clocks do. */
+async function checkLosers({ cluster, oracle, runUntilDone }: LivenessOptions): Promise<void> {
+  const left = new Set<string>();
+  const look = async (node: SimulatedNode) => {
+    const listed = await node.losers(latestNamespace);
+    oracle.losers.listed(node.name, listed);
+    for (const dot of listed) left.add(dot);
+    for (const key of cluster.keys.filter(lastWriterWins)) {
+      for (const { dot } of (await heldBy(cluster, node, key)).siblings) left.add(printDot(dot));
+    }
+  };
+  await runUntilDone(Promise.all(cluster.nodes.map(look)));
+  for (const key of cluster.keys.filter(lastWriterWins)) oracle.lastWriter.ended(key, left);
+}
+
+async function heldBy({ records }: Cluster, node: SimulatedNode, key: string): Promise<KeyRecord> {
+  const bytes = await node.held(storageKeyOf(key));
+  return bytes === undefined ? emptyRecord : records.decode(bytes);
+}
+
+async function compareReplicas({ cluster, oracle, history, runUntilDone }: LivenessOptions): Promise<void> {
+  const { keys, nodes, homesOf } = cluster;
   for (const key of keys) {
     const held: HeldBy[] = [];
     const homes = nodes.filter(({ name }) => homesOf(key).includes(name));
     const ask = async (node: SimulatedNode) => {
-      const bytes = await node.held(storageKeyOf(key));
-      held.push({ node: node.name, record: bytes === undefined ? emptyRecord : records.decode(bytes) });
+      const record = await heldBy(cluster, node, key);
+      held.push({ node: node.name, record });
+      if (lastWriterWins(key)) oracle.losers.held(node.name, key, record);
     };
     await runUntilDone(Promise.all(homes.map(ask)));
     checkAgreement(key, held);
@@ -186,7 +208,7 @@ async function writeAgain(options: LivenessOptions): Promise<void> {
   for (const key of cluster.keys) {
     for (const home of cluster.homesOf(key)) {
       const { token, writes, values } = await readAll(options, key, home);
-      const items = key.startsWith('cart') ? withItem(values, 'the last') : [];
+      const items = isCart(key) ? withItem(values, 'the last') : [];
       const written: Token | undefined = await client.put(key, {
         token,
         w: cluster.replicas,

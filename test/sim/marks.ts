@@ -51,6 +51,9 @@ export const marks = [
   'a node took the place of another',
   'the claimant crashed during a change',
   'an acknowledged write was overwritten by one of unknown outcome',
+  'an acknowledged value was beaten',
+  'a delete beat a value that it had not seen',
+  'a write was made later than its wall clock said',
 ] as const;
 
 export type Mark = (typeof marks)[number];

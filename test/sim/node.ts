@@ -20,6 +20,7 @@ import { checksum32, xxh64 } from '../../services/platform/hash.ts';
 import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
 import { createRingSource } from '../../services/platform/ring-source.ts';
 import { type AssembledNode, assembleStorageNode } from '../../services/storage-node/assemble.ts';
+import { listLosers } from '../../services/storage-node/losers.ts';
 import { type Forward, runOperation } from '../../services/storage-node/operations.ts';
 import { bufferLimits, type RecordStore } from '../../services/storage-node/record-store.ts';
 import { Violation } from '../oracle/violation.ts';
@@ -66,8 +67,8 @@ export interface SimulatedNode {
   touchDirectory(): void;
   /** Nodes that it owes something to; only while it is up. */
   readonly owes: readonly string[];
-  /** It compares and verifies nothing by itself any more. */
-  pauseExchanges(): void;
+  /** It compares, verifies and removes nothing by itself any more. */
+  pauseBackground(): void;
   /** Compares all that it can, once; how many records moved. */
   compareAll(): Promise<number>;
   /** Compares its digests with its records; how many leaves are wrong. */
@@ -76,6 +77,8 @@ export interface SimulatedNode {
   renewBirths(): void;
   /** What it holds now; only while it is up. */
   held(storageKey: Uint8Array): Promise<Uint8Array | undefined>;
+  /** The dots in its ledger of losers; only while it is up. */
+  losers(namespace: string): Promise<ReadonlySet<string>>;
 }
 
 export interface SimulatedNodeOptions {
@@ -93,8 +96,8 @@ export interface SimulatedNodeOptions {
   readonly marks: Marks;
   readonly metrics: CountingMetrics;
   readonly wallClocksRight: boolean;
-  /** Nodes compare their replicas by themselves, where the seed says so. */
-  exchanging(): boolean;
+  /** Nodes compare their replicas by themselves, where the seed says so, verify their digests, and remove old losers. */
+  inBackground(): boolean;
   /** It ended by itself. */
   onExit(node: SimulatedNode): void;
 }
@@ -263,8 +266,10 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
         if (channel === 'exchange') return serveExchange(assembled.replica, message);
         return serveReplica(watchedReplica(assembled.replica, life), clock, message);
       });
-      if (profile.exchangeEveryMs > 0 && options.exchanging()) assembled.exchanges.start();
-      if (options.exchanging()) assembled.verification.start();
+      if (options.inBackground()) {
+        if (profile.exchangeEveryMs > 0) assembled.exchanges.start();
+        assembled.verification.start();
+      } else assembled.losers.stop();
       assembled.transfers.start();
     }
 
@@ -308,7 +313,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     const change: RecordStore['change'] = (key, decide, ...how) => {
       const watchedDecide: typeof decide = (held) => {
         const next = decide(held);
-        oracle.changed(life, key, held.record, next?.record ?? held.record);
+        oracle.changed(life, key, held.record, next ?? held);
         return next;
       };
       return store.change(key, watchedDecide, ...how);
@@ -438,9 +443,10 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       endedBy = 'a crash';
     },
 
-    pauseExchanges() {
+    pauseBackground() {
       running?.assembled.exchanges.pause();
       running?.assembled.verification.pause();
+      running?.assembled.losers.stop();
     },
 
     verifyDigests: async () => running?.assembled.verification.verifyAll() ?? 0,
@@ -457,6 +463,18 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       if (running === undefined) throw new Error(`${name} does not run`);
       const { assembled, clock } = running;
       return assembled.replica.read({ key: storageKey, deadline: clock.now() + 1_000 });
+    },
+
+    async losers(namespace) {
+      if (running === undefined) throw new Error(`${name} does not run`);
+      const dots = new Set<string>();
+      let pageToken: Buffer = Buffer.alloc(0);
+      do {
+        const page = await listLosers(running.assembled, { namespace, key: Buffer.alloc(0), pageToken });
+        for (const { dot } of page.losers) dots.add(dot);
+        pageToken = page.pageToken;
+      } while (pageToken.length > 0);
+      return dots;
     },
   };
   return node;

@@ -3,6 +3,7 @@
 import { Malformed } from '../../services/core/codec/bytes.ts';
 import { decodeStored, type RecordCodec } from '../../services/core/codec/record.ts';
 import { parseStorageKey } from '../../services/core/ring/storage-key.ts';
+import type { Birth } from '../../services/core/versioning/birth.ts';
 import { emptyRecord, type KeyRecord } from '../../services/core/versioning/record.ts';
 import { createDotCheck, type DotCheck } from '../oracle/checks/dots-name-one-write.ts';
 import { createReadCheck, type ReadCheck } from '../oracle/checks/reads.ts';
@@ -11,7 +12,10 @@ import { Violation } from '../oracle/violation.ts';
 import { type BirthWatch, createBirthWatch, type NodeLife } from './births.ts';
 import { type CutWatch, createCutWatch } from './checks/cuts.ts';
 import { createHandoffCheck } from './checks/given-up-when-handed-over.ts';
+import { createLastWriterCheck, type LastWriterCheck } from './checks/last-writer.ts';
+import { createLosersCheck, type LosersCheck } from './checks/losers.ts';
 import { createRequestCheck } from './checks/one-dot-a-request.ts';
+import { lastWriterWins } from './keys.ts';
 import type { Marks } from './marks.ts';
 
 export interface Owed {
@@ -27,6 +31,8 @@ export interface Oracle {
   readonly dots: DotCheck;
   readonly reads: ReadCheck;
   readonly cuts: CutWatch;
+  readonly lastWriter: LastWriterCheck;
+  readonly losers: LosersCheck;
   /** A record on its way to the disk of a node. */
   stored(life: NodeLife, storageKey: Uint8Array, bytes: Uint8Array): void;
   /** A record that a node gives up: it does not belong there. */
@@ -34,7 +40,12 @@ export interface Oracle {
   /** Acknowledged: a fallback has this write, and owes it to a home. */
   readonly owed: Owed[];
   /** A coordinator changes its own record: every state of it, those too that are never stored. */
-  changed(life: NodeLife, storageKey: Uint8Array, before: KeyRecord, after: KeyRecord): void;
+  changed(
+    life: NodeLife,
+    storageKey: Uint8Array,
+    before: KeyRecord,
+    after: { readonly birth: Birth | undefined; readonly record: KeyRecord },
+  ): void;
   /** A record that a node is about to merge into its own. */
   received(life: NodeLife, storageKey: Uint8Array, bytes: Uint8Array): void;
   /** A record in a message. */
@@ -49,16 +60,20 @@ export interface OracleOptions {
   readonly records: RecordCodec;
   readonly replicas: number;
   readonly marks: Marks;
+  /** How often a node has crashed: what only its memory had is gone then. */
+  crashesOf(node: string): number;
   now(): number;
 }
 
-export function createOracle({ records, replicas, marks, now }: OracleOptions): Oracle {
+export function createOracle({ records, replicas, marks, crashesOf, now }: OracleOptions): Oracle {
   const ledger = createLedger();
   const dots = createDotCheck(ledger);
   const births: BirthWatch = createBirthWatch(marks);
   const requests = createRequestCheck();
   const cuts = createCutWatch(now);
   const handoffs = createHandoffCheck(cuts.forgotten);
+  const lastWriter = createLastWriterCheck({ ledger, marks, cut: cuts.forgotten });
+  const losers = createLosersCheck({ ledger, marks, crashesOf });
   let violation: Violation | undefined;
 
   function open(bytes: Uint8Array, where: string): KeyRecord {
@@ -76,7 +91,12 @@ export function createOracle({ records, replicas, marks, now }: OracleOptions): 
     owed: [],
     dots,
     cuts,
-    reads: createReadCheck({ ledger, dots, replicas, cut: cuts.forgotten }),
+    lastWriter,
+    losers,
+    reads: createReadCheck({
+      ...{ ledger, dots, replicas, cut: cuts.forgotten },
+      latest: (key) => (lastWriterWins(key) ? lastWriter : undefined),
+    }),
     stored(life, storageKey, bytes) {
       oracle.attempt(() => {
         const where = `a record on the disk of ${life.node}`;
@@ -87,6 +107,7 @@ export function createOracle({ records, replicas, marks, now }: OracleOptions): 
         cuts.holds(life, key, record.clock);
         requests.stored(life, key, birth, record);
         handoffs.stored(life, key, owed, record);
+        if (lastWriterWins(key)) losers.held(life.node, key, record);
         if (birth !== undefined) births.stored(life, key, birth, record.clock);
       });
     },
@@ -97,7 +118,10 @@ export function createOracle({ records, replicas, marks, now }: OracleOptions): 
     },
     changed(life, storageKey, before, after) {
       const key = keyOf(storageKey);
-      for (const { clock } of [before, after]) cuts.holds(life, key, clock);
+      for (const { clock } of [before, after.record]) cuts.holds(life, key, clock);
+      if (!lastWriterWins(key)) return;
+      losers.held(life.node, key, before);
+      oracle.attempt(() => lastWriter.changed(key, after.birth, before, after.record));
     },
     received(life, storageKey, bytes) {
       oracle.attempt(() => cuts.learns(life, keyOf(storageKey), open(bytes, 'a record that was received').clock));

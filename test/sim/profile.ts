@@ -11,6 +11,7 @@ import {
   type Namespaces,
 } from '../../services/core/namespaces/namespace.ts';
 import type { DiskConditions } from './disk.ts';
+import { latestNamespace } from './keys.ts';
 import type { NetworkConditions } from './network.ts';
 import { type SeededRandom, seededRandom } from './random.ts';
 
@@ -22,6 +23,8 @@ export interface Profile {
   /** Keys that only ever get items added, and keys to which anything is done. */
   readonly carts: number;
   readonly registers: number;
+  /** Keys where the last writer wins: wall clocks decide then. */
+  readonly latest: number;
   readonly clients: number;
   readonly operationsPerClient: number;
   readonly thinkMs: number;
@@ -42,7 +45,7 @@ export interface Profile {
   readonly hintsPerNodeMax: number;
   /** Requests that a node remembers. */
   readonly requestsMax: number;
-  /** The `default` namespace; nodes know it from the start. */
+  /** `default`, and the one where the last writer wins; nodes know them from the start. */
   readonly namespaces: Namespaces;
   /** Of writes that ask for less than their namespace's durability, or more. */
   readonly otherDurability: number;
@@ -108,6 +111,7 @@ export function profileOf(seed: number): Profile {
     exchangeEveryMs: exchangesOf(seededRandom(seed, 'exchanges')),
     ...changes.profile,
     repeatedOutageEveryMs: repeatedOutagesOf(seededRandom(seed, 'repeated outages')),
+    latest: latestOf(seededRandom(seed, 'latest')),
     ...durabilities(seededRandom(seed, 'durability')),
   };
   const profile = changes.isAll ? withoutOtherFaults(usual, seededRandom(seed, 'ring changes alone')) : usual;
@@ -155,12 +159,19 @@ function exchangesOf(random: SeededRandom): number {
   return random.chance(0.3) ? random.between(300, 3_000) : 0;
 }
 
+function latestOf(random: SeededRandom): number {
+  return random.chance(0.3) ? 1 + random.below(2) : 0;
+}
+
 /** Mostly all is DURABLE: what nobody promised to keep nobody can check. */
 function durabilities(random: SeededRandom): Pick<Profile, 'namespaces' | 'otherDurability' | 'bufferRecordsMax'> {
   const usual: DurabilityName = random.chance(0.7) ? 'DURABLE' : random.pick(['ONE_DURABLE', 'BUFFERED']);
+  const settings = { ...builtInNamespace, version: 1, durability: usual };
+  const latest = { ...settings, name: latestNamespace, resolution: 'LAST_WRITER_WINS' } as const;
   return {
-    namespaces: new Map([
-      ['default', { ...builtInNamespace, version: 1, durability: usual, ...othersOf(random.fork('namespace')) }],
+    namespaces: new Map<string, Namespace>([
+      ['default', { ...settings, ...othersOf(random.fork('namespace')) }],
+      [latestNamespace, latest],
     ]),
     otherDurability: random.chance(0.5) ? 0 : random.between(0.1, 0.9),
     bufferRecordsMax: random.pick([2, 1_000]),

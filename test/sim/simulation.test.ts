@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { controls, runControl } from './controls.ts';
 import { type Mark, marks } from './marks.ts';
-import { profileOf } from './profile.ts';
+import { type Profile, profileOf } from './profile.ts';
 import { reportOf } from './report.ts';
 import { simulate } from './simulation.ts';
 
@@ -45,7 +45,8 @@ test('the same seed gives the same history in this process and in another, and a
 });
 
 test('P11: with wall clocks that are right the same happens as with wall clocks that are hours off and jump', async () => {
-  const seeds = [...hashes.keys()].filter((seed) => profileOf(seed).wallSkewMs > 3_600_000).slice(0, 10);
+  const decideNothing = ({ wallSkewMs, latest }: Profile) => wallSkewMs > 3_600_000 && latest === 0;
+  const seeds = [...hashes.keys()].filter((seed) => decideNothing(profileOf(seed))).slice(0, 10);
   assert.ok(seeds.length > 0);
   for (const seed of seeds) {
     const result = await simulate(seed, { wallClocksRight: true });

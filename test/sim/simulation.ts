@@ -11,8 +11,7 @@ import { firstClaim } from '../../services/core/ring/claim.ts';
 import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
 import { preferenceList } from '../../services/core/ring/preference-list.ts';
 import { createRing, type Ring, type RingNode } from '../../services/core/ring/ring.ts';
-import { storageKey } from '../../services/core/ring/storage-key.ts';
-import { checksum32, xxh64 } from '../../services/platform/hash.ts';
+import { checksum32 } from '../../services/platform/hash.ts';
 import { Violation } from '../oracle/violation.ts';
 import { createSimulatedClaimant, isIn } from './claimant.ts';
 import { type Client, createClient } from './client.ts';
@@ -32,6 +31,7 @@ import { slowNodes } from './faults/slow-nodes.ts';
 import { stoppedNodes } from './faults/stopped-nodes.ts';
 import { startLater, type World } from './faults/world.ts';
 import { createHistory } from './history.ts';
+import { keysOf, storageKeyOf } from './keys.ts';
 import { converge } from './liveness.ts';
 import { createMarks, type Mark } from './marks.ts';
 import { createCountingMetrics } from './metrics.ts';
@@ -41,7 +41,7 @@ import { createOracle } from './oracle.ts';
 import { type Profile, profileOf } from './profile.ts';
 import { seededRandom } from './random.ts';
 import { createScheduler } from './scheduler.ts';
-import { cartsOf, registersOf, runWorkload } from './workload.ts';
+import { runWorkload } from './workload.ts';
 
 const faults = [
   ringChanges,
@@ -78,7 +78,8 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   const metrics = createCountingMetrics();
   const history = createHistory(() => scheduler.now(), trace);
   const records = createRecordCodec(checksum32);
-  const oracle = createOracle({ records, replicas: profile.replicas, marks, now: () => scheduler.now() });
+  const crashesOf = (name: string) => nodes.find((node) => node.name === name)?.crashes ?? 0;
+  const oracle = createOracle({ records, replicas: profile.replicas, marks, crashesOf, now: () => scheduler.now() });
   let healing = false;
   const calm = { ...profile.network, loss: 0, duplication: 0, late: 0 };
   const conditions = () => (healing ? calm : profile.network);
@@ -101,7 +102,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
         marks,
         metrics,
         wallClocksRight,
-        exchanging: () => !healing,
+        inBackground: () => !healing,
       },
       onExit: (node) => startLater(world, node, root.fork('exits')),
     }),
@@ -118,11 +119,10 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       random: root.fork(`client-${i}`),
       ...{ scheduler, network, oracle, history, marks },
       clocksDifferMs: 2 * profile.wallSkewMs + 2,
-      crashesOf: (node) => nodes.find(({ name }) => name === node)?.crashes ?? 0,
+      crashesOf,
     }),
   );
-  const keys = [...cartsOf(profile), ...registersOf(profile)];
-  const storageKeyOf = (key: string) => storageKey('default', Buffer.from(key), xxh64);
+  const keys = keysOf(profile);
   const preferenceOf = (key: string) => preferenceIn(claimant.ring, storageKeyOf(key));
   const homesOf = (key: string) => preferenceOf(key).slice(0, profile.replicas);
   const world: World = {
@@ -174,7 +174,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
     healing = true;
     for (const { diskTimes } of nodes) diskTimes.stalls = false;
     history.note('healing', 'all');
-    for (const node of nodes) node.pauseExchanges();
+    for (const node of nodes) node.pauseBackground();
     // Not until all is settled: who owes something to a node that is down never stops looking for it.
     await runUntilDone(scheduler.sleep(faultsLastMs));
     for (const node of nodes) {
@@ -191,11 +191,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
     await faultsAndLoad();
     await heal();
     const cluster = {
-      nodes: nodes.filter(({ state }) => state === 'up'),
-      keys,
-      homesOf,
-      storageKeyOf,
-      records,
+      ...{ nodes: nodes.filter(({ state }) => state === 'up'), keys, homesOf, records },
       replicas: profile.replicas,
     };
     await converge({

@@ -1,5 +1,6 @@
 /** What one client does, operation after operation. */
-import { type Client, type Token, withItem } from './client.ts';
+import { type Client, emptyToken, type Token, withItem } from './client.ts';
+import { isCart, keysOf, lastWriterWins } from './keys.ts';
 import type { Profile } from './profile.ts';
 import type { SeededRandom } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -16,9 +17,6 @@ export interface WorkloadOptions {
 /** Tokens of a key that a client remembers. */
 const tokensMax = 3;
 
-export const cartsOf = ({ carts }: Profile) => Array.from({ length: carts }, (_, i) => `cart-${i}`);
-export const registersOf = ({ registers }: Profile) => Array.from({ length: registers }, (_, i) => `register-${i}`);
-
 export async function runWorkload({
   client,
   profile,
@@ -27,8 +25,7 @@ export async function runWorkload({
   nodes,
   preferenceOf,
 }: WorkloadOptions): Promise<void> {
-  const carts = cartsOf(profile);
-  const registers = registersOf(profile);
+  const keys = keysOf(profile);
   const tokens = new Map<string, Token[]>();
 
   function remember(key: string, token: Token | undefined): void {
@@ -91,10 +88,27 @@ export async function runWorkload({
     }
   }
 
+  /** As people write where the last writer wins: mostly without having read. */
+  async function overwrite(key: string): Promise<void> {
+    const dice = random.fraction();
+    const known = token(key);
+    if (dice < 0.3) {
+      const session = random.chance(0.4) ? known : undefined;
+      remember(key, (await client.get(key, { r: quorum(), via: via(key), timeoutMs: timeoutMs(), session }))?.token);
+    } else if (dice < 0.85) {
+      const seen = random.chance(0.3) ? known : undefined;
+      remember(key, await client.put(key, { ...writing(key), token: seen, ttlMs: ttlMs() }));
+    } else {
+      const seen = random.chance(0.3) ? known : undefined;
+      remember(key, await client.delete(key, { ...writing(key), token: seen ?? emptyToken }));
+    }
+  }
+
   for (let i = 0; i < profile.operationsPerClient; i++) {
     await scheduler.sleep(random.around(profile.thinkMs));
-    const key = random.pick([...carts, ...registers]);
-    if (carts.includes(key)) await addToCart(key, `${client.name}-${i}`);
+    const key = random.pick(keys);
+    if (isCart(key)) await addToCart(key, `${client.name}-${i}`);
+    else if (lastWriterWins(key)) await overwrite(key);
     else await useRegister(key);
   }
 }

@@ -27,15 +27,21 @@ export interface ContextAnswered {
   readonly dot?: string;
   /** What has expired by then is gone too; not given where nothing expires. */
   readonly now?: number;
+  /** It may cover values that were hidden from the client: the last writer wins. */
+  readonly hides?: boolean;
   readonly where: string;
 }
 
-export function checkContext(ledger: Ledger, { key, context, sent, seen, dot, now = 0, where }: ContextAnswered): void {
+export function checkContext(
+  ledger: Ledger,
+  { key, context, sent, seen, dot, now = 0, hides = false, where }: ContextAnswered,
+): void {
   if (!includes(context, sent))
     throw new Violation('P7', `the context that ${where} answered lacks some of the one sent`);
   if (dot !== undefined && !contains(context, parseDot(dot) as Dot)) {
     throw new Violation('P2', `the context that ${where} answered lacks its own dot ${dot}`);
   }
+  if (hides) return;
   for (const write of knownIn(context, ledger.writesOf(key))) {
     if (write.kind === 'delete' || seen.has(write) || write.replacedBy.size > 0 || mayBeHidden(write, now)) continue;
     const message = `the context that ${where} answered covers ${describe(write)}, which its client has not seen`;

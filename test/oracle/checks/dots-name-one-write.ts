@@ -42,7 +42,8 @@ export function createDotCheck(ledger: Ledger): DotCheck {
       for (const dot of write.dots) writers.delete(dot);
     },
     record(key, { siblings }, where) {
-      for (const { dot, value, requestId } of siblings) {
+      for (const { dot, value, requestId, contends } of siblings) {
+        if (contends === 'delete') continue; // it has no value to tell whose it is
         const write = ledger.writerOf(key, value);
         if (write === undefined) {
           const message = `${where} has a value of ${key} that nobody wrote: ${Buffer.from(value)}`;

@@ -23,6 +23,16 @@ export interface ReadAnswered {
   readonly faultsAreOver?: boolean;
 }
 
+/** A read of a key where the last writer wins. */
+export interface LatestRead {
+  readonly key: string;
+  readonly siblings: ReadAnswered['siblings'];
+  /** What it must know of. */
+  readonly known: readonly WriteAttempt[];
+  readonly answeredAt: number;
+  readonly where: string;
+}
+
 export interface ReadCheckOptions {
   readonly ledger: Ledger;
   readonly dots: DotCheck;
@@ -30,6 +40,8 @@ export interface ReadCheckOptions {
   readonly replicas: number;
   /** Whether any node may have cut the dot from its clock since then: a sibling that was covered may show again. */
   cut(key: string, dot: Dot, since: number): boolean;
+  /** Where the last writer wins: whether what is shown is the latest. */
+  latest?(key: string): { answered(read: LatestRead): void } | undefined;
 }
 
 export interface ReadCheck {
@@ -37,9 +49,19 @@ export interface ReadCheck {
   answered(read: ReadAnswered): Set<WriteAttempt>;
 }
 
-export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOptions): ReadCheck {
+export function createReadCheck({ ledger, dots, replicas, cut, latest }: ReadCheckOptions): ReadCheck {
+  /** What was acknowledged, and the read must know of. */
+  function* knownTo({ key, r, startedAt, faultsAreOver = false }: ReadAnswered): Generator<WriteAttempt, void, void> {
+    for (const write of ledger.writesOf(key)) {
+      const { endedAt = Number.POSITIVE_INFINITY, outcome } = write;
+      if (outcome !== 'acknowledged' || endedAt > startedAt) continue;
+      if (faultsAreOver ? isKept(write) : homesOf(write) + r > replicas) yield write;
+    }
+  }
+
   return {
-    answered({ key, r, startedAt, answeredAt = startedAt, siblings, where, faultsAreOver = false }) {
+    answered(asked) {
+      const { key, r, startedAt, answeredAt = startedAt, siblings, where } = asked;
       const read = new Set<WriteAttempt>();
       // By number: of a write that the ledger has dropped it makes another object each time.
       const numbers = new Set<number>();
@@ -61,10 +83,12 @@ export function createReadCheck({ ledger, dots, replicas, cut }: ReadCheckOption
         numbers.add(write.number);
         readDots.push([parseDot(dot) as Dot, write]);
       }
-      for (const write of ledger.writesOf(key)) {
-        const { endedAt = Number.POSITIVE_INFINITY, outcome } = write;
-        if (outcome !== 'acknowledged' || endedAt > startedAt) continue;
-        if (faultsAreOver ? !isKept(write) : homesOf(write) + r <= replicas) continue;
+      const lastWriter = latest?.(key);
+      if (lastWriter !== undefined) {
+        lastWriter.answered({ key, siblings, known: [...knownTo(asked)], answeredAt, where });
+        return read;
+      }
+      for (const write of knownTo(asked)) {
         const isExpected = write.kind === 'put' && !mayBeHidden(write, answeredAt);
         if (isExpected && !numbers.has(write.number) && !isReplaced(write, numbers, answeredAt)) {
           const message = `${where} (r=${r}) does not return ${describe(write)}, which nothing has replaced`;
