@@ -21,7 +21,7 @@ import type { RequestLimits } from '../core/requests/limits.ts';
 import type { ValidPut, ValidWrite } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
 import { epochOf } from '../core/ring/ring.ts';
-import { type Dot, printDot, withDot } from '../core/versioning/causal-context.ts';
+import { type Dot, join, printDot, withDot } from '../core/versioning/causal-context.ts';
 import { answerContext, visibleSiblings } from '../core/versioning/record.ts';
 import {
   applyDelete,
@@ -185,7 +185,9 @@ async function writeAt(
     throw new Failure('DEADLINE', message, { outcome: 'UNKNOWN', receipt });
   }
   const { contexts } = node.validation;
-  const seen = others.reduce((context, other) => withDot(context, other), request.context);
+  // Where the last writer wins it has replaced all that is in this clock.
+  const covered = request.lastWriterWins ? join(request.context, held.record.clock) : request.context;
+  const seen = others.reduce((context, other) => withDot(context, other), covered);
   const context = contexts.encode(answerContext(seen, dot), request.keyHash);
   return { context: Buffer.from(context), siblings: visibleSiblings(held.record, wallMs(node.clock)).length, receipt };
 }

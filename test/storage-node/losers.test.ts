@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { builtInNamespace, type Namespace } from '../../services/core/namespaces/namespace.ts';
 import { listLosers } from '../../services/storage-node/losers.ts';
+import { nothingHeld } from '../../services/storage-node/record-store.ts';
 import { createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
 
@@ -79,6 +80,23 @@ test('of two concurrent puts all replicas show the later, and keep the other in 
     assert.equal((await cluster.held(home, 'user'))?.siblings.length, 1);
     assert.deepEqual(await losersAt(home), ['earlier'], 'it is listed still');
   }
+});
+
+test('P7: who goes on from a put never comes back to what it replaced, wherever that is still and whatever clocks say', async () => {
+  const { cluster, homes, wallAt } = setup();
+  const [a, b, c] = homes;
+  wallAt(5_000);
+  await stored(cluster.run(a, put('user', 'one', { w: 3 })));
+  b.answers = 'no';
+  const { context } = await stored(cluster.run(a, put('user', 'two')));
+  const { committed } = await c.node.store.change(cluster.storageKey('user'), () => nothingHeld, true);
+  await committed;
+  a.answers = 'no';
+  b.answers = 'yes';
+  wallAt(0);
+  const { context: sessionContext } = await stored(cluster.run(c, put('user', 'three', { w: 1, context })));
+  await turns();
+  assert.deepEqual(valuesOf(await gotten(cluster.run(c, get('user', { sessionContext })))), ['three']);
 });
 
 test('what has been kept long enough is removed, and not before', async () => {

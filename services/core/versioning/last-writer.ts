@@ -6,6 +6,8 @@
  * I1 A write replaces all that its coordinator holds, context or not, and is later than any of it: by the coordinator's
  *    wall clock, or by one millisecond where that clock is behind (a hybrid clock: Kulkarni, Demirbas et al. 2014). A
  *    slow clock so loses nothing but to what is concurrent.
+ *    Its context does not say what that was, so it answers with a context that does: a client that goes on from there has
+ *    left it behind, wherever it goes on.
  * I2 A delete leaves a sibling: older values that its coordinator had not seen must lose to it where they meet.
  * I3 To drop a sibling here or in `merge` because a later one lives would lose values: that later one may be replaced
  *    already, elsewhere, by a write that its context made and not its time.
