@@ -35,6 +35,10 @@ export interface MemoryDisk {
   failWrites(error: Error): void;
   /** As if a file had been changed while no engine was open: the next one gets a new lineage. */
   touch(): void;
+  /** What it has under the key; undefined too while writes of the key are uncertain. */
+  settled(space: Space, key: Uint8Array): Uint8Array | undefined;
+  /** A bit of such a value turns: counted from the first, and round from the last. */
+  flipBit(space: Space, key: Uint8Array, bit: number): void;
 }
 
 export interface MemoryEngineOptions {
@@ -102,6 +106,18 @@ export function createMemoryDisk(): MemoryDisk {
     },
     touch() {
       state.cleanLineage = undefined;
+    },
+    settled(space, key) {
+      const isOfKey = (one: Mutation) => one.space === space && Buffer.compare(one.key, key) === 0;
+      return uncertain().some((mutations) => mutations.some(isOfKey)) ? undefined : state.synced.get(space, key);
+    },
+    flipBit(space, key, bit) {
+      const value = disk.settled(space, key);
+      if (value === undefined || value.length === 0) return;
+      const byte = (bit >>> 3) % value.length;
+      value[byte] = (value[byte] as number) ^ (1 << (bit & 7));
+      const mutations: Mutation[] = [{ space, key, value }];
+      for (const spaces of [state.synced, state.live]) spaces.apply(mutations);
     },
   };
   states.set(disk, state);

@@ -24,6 +24,7 @@ import { createLeftovers } from './leftovers.ts';
 import { createLocalReplica } from './local-replica.ts';
 import { createLoserLedger } from './losers.ts';
 import { type StorageNode, wallMs } from './node.ts';
+import { createRecordRepair } from './record-repair.ts';
 import { type BufferLimits, createRecordStore, type RecordStore } from './record-store.ts';
 import { createRequestTable } from './request-table.ts';
 import { createTransfers, type Transfers } from './transfers.ts';
@@ -93,7 +94,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     namespace: (name) => ports.namespace(name),
   });
   const digests = createDigests({
-    ...{ engine, records, hash, log, metrics, depth: ports.digestDepth },
+    ...{ engine, hash, log, metrics, depth: ports.digestDepth },
     after: (ms, run) => void clock.after(ms, run),
     store: () => store,
   });
@@ -108,6 +109,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     endOfTurn: (run) => clock.endOfTurn(run),
     wallNowMs: () => wallMs(clock),
     onFailure: (error) => ports.onStorageFailure(error),
+    onCorrupt: (key) => repair.found(key),
     onChanged: (key, before, after) => digests.changed(key, before, after),
     onOwed: (nodeId, by) => hints.changed(nodeId, by),
   });
@@ -149,6 +151,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     ...{ digests, store, background, clock, metrics },
     everyMs: ports.verifyEveryMs,
   });
+  const repair = createRecordRepair({ node, verification, log, metrics });
   return {
     ...node,
     handoff,
@@ -169,6 +172,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
       exchanges.stop();
       transfers.stop();
       verification.stop();
+      repair.stop();
       handoff.stop();
       losers.stop();
       background.stop();

@@ -8,7 +8,6 @@
  * I2 What a clean stop left counts only in the lineage it was left in (StorageEngine.lineage).
  */
 import { ByteReader, ByteWriter } from '../core/codec/bytes.ts';
-import { decodeStored, type RecordCodec } from '../core/codec/record.ts';
 import { createDigestTree, type DigestTree, leafOf } from '../core/merkle/digest-tree.ts';
 import { recordDigest } from '../core/merkle/record-digest.ts';
 import type { Hash64, Log, Metrics, Mutation, StorageEngine } from '../core/ports.ts';
@@ -49,16 +48,15 @@ export interface Watch {
 
 export interface DigestsOptions {
   readonly engine: StorageEngine;
-  readonly records: RecordCodec;
   readonly hash: Hash64;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly depth?: number | undefined;
   after(ms: number, run: () => void): void;
-  store(): Pick<RecordStore, 'flush'>;
+  store(): Pick<RecordStore, 'flush' | 'open'>;
 }
 
-export function createDigests({ engine, records, hash, log, metrics, depth, after, store }: DigestsOptions): Digests {
+export function createDigests({ engine, hash, log, metrics, depth, after, store }: DigestsOptions): Digests {
   const tree = createDigestTree(depth);
   let ready = false;
   let stopped = false;
@@ -111,12 +109,10 @@ export function createDigests({ engine, records, hash, log, metrics, depth, afte
   }
 
   function ofStored(key: Uint8Array, stored: Uint8Array): bigint {
-    try {
-      return of(key, records.decode(decodeStored(stored).bytes));
-    } catch {
-      skipped.add(1); // reading it says more
-      return 0n;
-    }
+    const opened = store().open(key, stored);
+    if (opened !== undefined) return of(key, opened.record);
+    skipped.add(1);
+    return 0n;
   }
 
   async function load(): Promise<boolean> {

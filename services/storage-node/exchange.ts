@@ -23,6 +23,7 @@ import type { Replica } from '../core/quorum/peers.ts';
 import { isStorageKey, STORAGE_KEY_BYTES } from '../core/ring/storage-key.ts';
 import type { StorageNode } from './node.ts';
 import { checkRecords, listRecords } from './record-lists.ts';
+import { CorruptRecord } from './record-store.ts';
 
 const keysMax = 256;
 /** Leaves that are listed at once: at ten records each about a thousand keys. */
@@ -197,12 +198,16 @@ async function recordsOf(store: StorageNode['store'], keys: readonly Uint8Array[
   let bytes = 0;
   for (const key of keys) {
     if (bytes > fetchedBytesMax) break;
-    // One that is not whole is counted by the store. Said to be none, it gets what the other one has (I3).
-    const record = await store.read(key).catch(() => undefined);
+    const record = await store.read(key).catch(noneIfCorrupt);
     bytes += record?.length ?? 0;
     records.push((record as Buffer) ?? Buffer.alloc(0));
   }
   return records;
+}
+
+/** One that is not whole is counted by the store; said to be none, it keeps no other from being mended (I3). */
+function noneIfCorrupt(error: unknown): undefined {
+  if (!(error instanceof CorruptRecord)) throw error;
 }
 
 const nothing: ExchangeResponse = {

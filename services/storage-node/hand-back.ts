@@ -11,7 +11,7 @@ import { sameBytes } from '../core/versioning/record.ts';
 import type { BackgroundTask } from './background.ts';
 import { requestOf } from './exchange.ts';
 import { homesOf, type StorageNode } from './node.ts';
-import { bytesDigest, openStored, pageRecords } from './record-lists.ts';
+import { bytesDigest, pageRecords } from './record-lists.ts';
 import { type Held, nothingHeld } from './record-store.ts';
 
 const writeTimeoutMs = 10_000;
@@ -19,7 +19,7 @@ const writeTimeoutMs = 10_000;
 export interface HandedBack {
   readonly given: number;
   readonly dropped: number;
-  /** Records that changed meanwhile, and are here still. */
+  /** Records that changed meanwhile, or are not whole, and are here still. */
   readonly left: number;
 }
 
@@ -43,8 +43,10 @@ export async function handBack(
   for (let from: Uint8Array | undefined = start; from !== undefined; ) {
     const page = await node.store.scan(from, end, pageRecords);
     const kept = page.entries.flatMap(([key, stored]): Kept[] => {
-      const record = openStored(stored);
-      return record === undefined ? [] : [{ key, ...record }];
+      const record = node.store.open(key, stored);
+      if (record !== undefined) return [{ key, owed: record.owed, bytes: record.bytes }];
+      done.left++; // until it is repaired
+      return [];
     });
     if (kept.length > 0) {
       for (const owner of owners) {

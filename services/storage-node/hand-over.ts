@@ -6,7 +6,6 @@
  *    One that is also owed to another by a hint goes with that, or marks the partition again (handoff.ts).
  * I2 When it ends, what was given up is gone from the engine: whoever then forgets why it was kept leaves nothing behind.
  */
-import { decodeStored } from '../core/codec/record.ts';
 import { rangeOfPartition } from '../core/ring/partition.ts';
 import { isHome, nodeById, type Ring } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
@@ -19,7 +18,7 @@ const writeTimeoutMs = 10_000;
 
 export interface HandedOver {
   readonly given: number;
-  /** Records that changed while they were given, and are kept for the home still. */
+  /** Records that changed while they were given, or are not whole, and are kept for the home still. */
   readonly left: number;
 }
 
@@ -46,7 +45,11 @@ export async function handOver(
     );
     await Promise.all(
       page.entries.map(async ([key, stored]) => {
-        const { bytes } = decodeStored(stored);
+        const bytes = node.store.open(key, stored)?.bytes;
+        if (bytes === undefined) {
+          left++; // until it is repaired
+          return;
+        }
         const deadline = node.clock.now() + writeTimeoutMs;
         await node.peers.replica(home).write({ key, record: bytes, sync: true, hintedFor: '', deadline });
         given++;

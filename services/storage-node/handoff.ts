@@ -18,7 +18,7 @@
 import { hintsOf, parseHintKey } from '../core/codec/hint.ts';
 import { sameBytes } from '../core/versioning/record.ts';
 import { isServedBy, type Place, placeOf, type StorageNode } from './node.ts';
-import { type Held, type Next, nothingHeld } from './record-store.ts';
+import { CorruptRecord, type Held, type Next, nothingHeld } from './record-store.ts';
 
 /** Records in flight to one node: few, because foreground writes use the same stream. */
 const pageHints = 16;
@@ -96,7 +96,9 @@ export function createHandoff(node: StorageNode): Handoff {
       );
       const failed = delivered.filter((result) => result.status === 'rejected');
       failure ??= failed[0];
-      from = failed.length > 0 && failed.length === delivered.length ? undefined : page.next;
+      // A corrupt record is owed still, once it is repaired; it keeps no other from being delivered.
+      const refused = failed.filter(({ reason }) => !(reason instanceof CorruptRecord));
+      from = refused.length > 0 && failed.length === delivered.length ? undefined : page.next;
     }
     if (failure !== undefined) throw failure.reason;
   }

@@ -5,7 +5,7 @@
  *    kept for a home already: what nobody would ever take away again must not come.
  * I2 What was placed by a ring that is behind the fence of the partition is refused (core/ring/fences.ts).
  */
-import { decodeStored, type RecordCodec, recordChecksum } from '../core/codec/record.ts';
+import { type RecordCodec, recordChecksum } from '../core/codec/record.ts';
 import { Failure } from '../core/failure.ts';
 import type { Clock } from '../core/ports.ts';
 import { type RememberedRequest, type Replica, RingMoved, type ScannedKey } from '../core/quorum/peers.ts';
@@ -119,12 +119,10 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
       for (const [key, stored] of page.entries) {
         const parsed = parseStorageKey(key);
         if (parsed.namespace !== namespace || !sameBytes(parsed.key.subarray(0, prefix.length), prefix)) continue;
-        const { bytes } = decodeStored(stored);
-        keys.push({
-          key,
-          checksum: recordChecksum(bytes),
-          siblings: visibleSiblings(records.decode(bytes), wallMs(clock)).length,
-        });
+        const opened = store.open(key, stored);
+        if (opened === undefined) continue; // the other homes list it
+        const siblings = visibleSiblings(opened.record, wallMs(clock)).length;
+        keys.push({ key, checksum: recordChecksum(opened.bytes), siblings });
       }
       return { keys, next: page.next };
     },

@@ -5,6 +5,7 @@
  * I1 A page is given only by a ring at least as new as the one asked by: what is placed by an older one is refused here
  *    from then on (core/ring/fences.ts), so nothing of it comes after the page and is missed.
  * I2 What is said of a checked key is on the disk.
+ * I3 Nothing is left out: a page with a record that is not whole is given once that is repaired (record-repair.ts).
  */
 import type {
   CheckRecords,
@@ -12,7 +13,7 @@ import type {
   KeyDigest,
   ListRecords,
 } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
-import { decodeStored } from '../core/codec/record.ts';
+import { Failure } from '../core/failure.ts';
 import type { Hash64 } from '../core/ports.ts';
 import { rangeOfPartition } from '../core/ring/partition.ts';
 import { epochOf, epochOfParts } from '../core/ring/ring.ts';
@@ -39,20 +40,12 @@ export async function listRecords(
   const { start, end } = rangeOfPartition(partition, partitions);
   await store.flush();
   const page = await store.scan(from.length === 0 ? start : from, end, pageRecords);
-  const kept = page.entries.flatMap(([key, stored]): KeyDigest[] => {
-    const record = openStored(stored);
-    return record === undefined ? [] : [{ key: key as Buffer, digest: bytesDigest(record.bytes, hash) }];
+  const kept = page.entries.map(([key, stored]): KeyDigest => {
+    const record = store.open(key, stored);
+    if (record === undefined) throw new Failure('STORAGE_FAILED', 'a record of the page is not whole');
+    return { key: key as Buffer, digest: bytesDigest(record.bytes, hash) };
   });
   return { behind: false, kept, next: page.next === undefined ? Buffer.alloc(0) : Buffer.from(page.next) };
-}
-
-/** Undefined where it is not whole: whoever reads it counts it. */
-export function openStored(stored: Uint8Array): ReturnType<typeof decodeStored> | undefined {
-  try {
-    return decodeStored(stored);
-  } catch {
-    return undefined;
-  }
 }
 
 /** In the order of the keys. */

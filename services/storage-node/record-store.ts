@@ -23,9 +23,11 @@
  *    was not touched since the read began.
  * I7 While records that are not on disk yet fill the buffer, a buffered change waits for its batch like any other:
  *    none is refused, and none is lost.
+ * I8 What is not whole is neither read nor changed until `restore` has put something in its place. That reads it once
+ *    more, through the overlay like every change: what has been made whole meanwhile stays.
  */
 import { encodeHintNote, hintKey } from '../core/codec/hint.ts';
-import { type CopyNotes, decodeStored, encodeNotes, type RecordCodec } from '../core/codec/record.ts';
+import type { CopyNotes, RecordCodec } from '../core/codec/record.ts';
 import { Failure } from '../core/failure.ts';
 import type { CounterHandle, Metrics, Mutation, ScanPage, StorageEngine } from '../core/ports.ts';
 import { emptyRecord, type KeyRecord } from '../core/versioning/record.ts';
@@ -61,6 +63,26 @@ export interface Next extends Held {
   readonly also?: readonly Mutation[];
 }
 
+/** Bytes on the disk that are not the ones that were written: neither served nor merged into, see record-repair.ts. */
+export class CorruptRecord extends Failure {
+  constructor(error: unknown) {
+    super('STORAGE_FAILED', `a record is not whole: ${messageOf(error)}`);
+    this.name = 'CorruptRecord';
+  }
+}
+
+export interface Opened extends Held {
+  readonly bytes: Uint8Array;
+}
+
+/** What comes into the place of a corrupt record. */
+export interface Restored {
+  /** Empty: nothing. */
+  readonly record: KeyRecord;
+  readonly owed: readonly string[];
+  readonly also: readonly Mutation[];
+}
+
 export interface Changed {
   readonly held: Held;
   /** See I3. */
@@ -77,6 +99,10 @@ export interface RecordStore {
     sync: boolean,
     buffered?: boolean,
   ): Promise<Changed>;
+  /** Puts this in the place of a record that is not whole, without a birth, synced; false: it is whole, and stays. */
+  restore(key: Uint8Array, restored: Restored): Promise<boolean>;
+  /** What a scan has found; undefined where it is not whole. */
+  open(key: Uint8Array, stored: Uint8Array): Opened | undefined;
   /** Resolves when all that is changed so far is in the engine. */
   flush(): Promise<void>;
   /** One page in storage order, with what the buffer holds. Of other changes committed ones only. */
@@ -105,6 +131,8 @@ export interface RecordStoreOptions {
   cacheBytesMax: number;
   buffer?: BufferLimits | undefined;
   onFailure(error: unknown): void;
+  /** Whenever it is found not to be whole. */
+  onCorrupt?(key: Uint8Array): void;
   /** In the same turn as the change. */
   onChanged?(key: Uint8Array, before: KeyRecord, after: KeyRecord): void;
   /** The record of a key has come to be owed to a node, or is no more (-1). */
@@ -293,7 +321,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     const mutations = [...batch.also];
     for (const entry of batch.entries) {
       const held = entry.held as Held;
-      const prefix = held.bytes && encodeNotes(held);
+      const prefix = held.bytes && codec.encodeNotes(held);
       mutations.push({ space: 'records', key: entry.key, prefix, value: held.bytes });
       if (entry.indexed !== held.owed) index(entry, held, mutations);
     }
@@ -369,7 +397,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       loading: alreadyDone,
     };
     if (cached === undefined) {
-      entry.loading = load(key).then((stored) => hold(entry, openStored(stored)));
+      entry.loading = load(key).then((stored) => hold(entry, openStored(key, stored)));
     } else {
       hold(entry, cached);
     }
@@ -378,17 +406,18 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
   }
 
   /** What of the stored bytes is whose. */
-  function openStored(stored: Uint8Array | undefined): CachedRecord {
-    return stored === undefined ? nothingHeld : unlessCorrupt(() => decodeStored(stored));
+  function openStored(key: Uint8Array, stored: Uint8Array | undefined): CachedRecord {
+    return stored === undefined ? nothingHeld : unlessCorrupt(key, () => codec.decodeStored(stored));
   }
 
-  /** Corrupt records throw: they are never served, nor merged into. */
-  function unlessCorrupt<T>(decode: () => T): T {
+  /** Throws CorruptRecord where `decode` throws. */
+  function unlessCorrupt<T>(key: Uint8Array, decode: () => T): T {
     try {
       return decode();
     } catch (error) {
       metrics.corrupt.add(1);
-      throw storageFailure('read', error);
+      options.onCorrupt?.(key);
+      throw new CorruptRecord(error);
     }
   }
 
@@ -398,7 +427,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       return;
     }
     const { birth, owed, bytes } = found;
-    entry.held = { birth, owed, bytes, record: unlessCorrupt(() => codec.decode(bytes)) };
+    entry.held = { birth, owed, bytes, record: unlessCorrupt(entry.key, () => codec.decode(bytes)) };
     entry.indexed = owed;
     overlayBytes += bytes.length;
   }
@@ -408,6 +437,8 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     decide: (held: Held) => Next | undefined,
     sync: boolean,
     buffered = false,
+    /** In the place of a corrupt record, for `decide`. */
+    instead?: Held,
   ): Promise<Changed> {
     if (refusal !== undefined) throw refusal;
     if (overlayBytes > overlayBytesMax) throw overloaded(overlayBytes);
@@ -417,10 +448,18 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       try {
         await entry.loading; // those who wait go on in the order they came (I1)
       } catch (error) {
-        drop(entry);
-        throw error;
+        if (entry.held === undefined) {
+          drop(entry);
+          if (instead === undefined || !(error instanceof CorruptRecord)) throw error;
+          // Somebody reads it once more already.
+          if (overlay.has(entry.name)) return change(key, decide, sync, buffered, instead);
+          overlay.set(entry.name, entry);
+          entry.held = instead;
+          entry.indexed = instead.owed;
+        }
+      } finally {
+        entry.waiting--;
       }
-      entry.waiting--;
     }
     try {
       return apply(entry, decide, sync, buffered);
@@ -469,6 +508,27 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     change,
     flush,
 
+    async restore(key, { record, owed, also }) {
+      const corrupt: Held = { ...nothingHeld, owed };
+      const bytes = codec.encode(record);
+      const next: Next = { ...(record.clock.length === 0 ? nothingHeld : { ...corrupt, record, bytes }), also };
+      const decide = (held: Held) => (held === corrupt ? next : undefined);
+      const { held, committed } = await change(key, decide, true, false, corrupt);
+      await committed;
+      return held === next;
+    },
+
+    open(key, stored) {
+      try {
+        return unlessCorrupt(key, () => {
+          const opened = codec.decodeStored(stored);
+          return { ...opened, record: codec.decode(opened.bytes) };
+        });
+      } catch {
+        return undefined;
+      }
+    },
+
     async read(key) {
       const name = nameOf(key);
       const entry = overlay.get(name);
@@ -482,7 +542,8 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       const mark = {};
       cacheableReads.set(name, mark);
       try {
-        const found = openStored(await load(key));
+        const found = openStored(key, await load(key));
+        if (found.bytes !== undefined) unlessCorrupt(key, () => codec.check(found.bytes as Uint8Array));
         if (cacheableReads.get(name) === mark) cache.put(name, found);
         return found.bytes;
       } finally {
@@ -522,9 +583,12 @@ function overloaded(bytes: number): Failure {
   return new Failure('OVERLOADED', message, { retryAfterMs: 100 });
 }
 
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 function storageFailure(what: 'read' | 'written', error: unknown): Failure {
-  const reason = error instanceof Error ? error.message : String(error);
-  return new Failure('STORAGE_FAILED', `a record could not be ${what}: ${reason}`, {
+  return new Failure('STORAGE_FAILED', `a record could not be ${what}: ${messageOf(error)}`, {
     outcome: what === 'read' ? 'NOT_APPLIED' : 'UNKNOWN',
   });
 }

@@ -10,8 +10,15 @@
  * I2 What is remembered are at least `requestsMax / 2` of the newest requests, at most `requestsMax`, and what of
  *    the oldest generation is not removed yet.
  */
-import { decodeDot, encodeDot, generationOf, requestKey, startOfGeneration } from '../core/codec/request.ts';
-import type { Metrics, Mutation, StorageEngine } from '../core/ports.ts';
+import {
+  decodeDot,
+  encodeDot,
+  generationOf,
+  requestKey,
+  requestsOfKey,
+  startOfGeneration,
+} from '../core/codec/request.ts';
+import type { Metrics, Mutation, ScanPage, StorageEngine } from '../core/ports.ts';
 import type { RememberedRequest } from '../core/quorum/peers.ts';
 import type { Dot } from '../core/versioning/causal-context.ts';
 
@@ -23,6 +30,8 @@ export interface RequestTable {
   open(): Promise<void>;
   /** To be written with the record. */
   remember(key: Uint8Array, request: RememberedRequest): Mutation;
+  /** Forgets the requests of the key with such dots: to be written with what comes into the place of its record. */
+  forget(key: Uint8Array, isGone: (dot: Dot) => boolean): Promise<readonly Mutation[]>;
   /** Sees what is committed. */
   find(key: Uint8Array, requestId: Uint8Array): Promise<Dot | undefined>;
 }
@@ -78,6 +87,21 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
       }
       inGeneration++;
       return { space: 'requests', key: requestKey(generation, key, id), value: encodeDot(dot) };
+    },
+
+    async forget(key, isGone) {
+      const removals: Mutation[] = [];
+      for (const each of [generation, generation - 1]) {
+        const { start, end } = requestsOfKey(each, key);
+        for (let from: Uint8Array | undefined = start; from !== undefined; ) {
+          const page: ScanPage = await engine.scan('requests', from, end, pageRequests);
+          for (const [at, dot] of page.entries) {
+            if (isGone(decodeDot(dot))) removals.push({ space: 'requests', key: at, value: undefined });
+          }
+          from = page.next;
+        }
+      }
+      return removals;
     },
 
     async find(key, requestId) {

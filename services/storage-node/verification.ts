@@ -29,6 +29,8 @@ export interface Verification {
   start(): void;
   /** One round, now; resolves with how many leaves were wrong. */
   verifyAll(): Promise<number>;
+  /** Sets this leaf right; false where that cannot be done now. */
+  verifyLeaf(leaf: number): Promise<boolean>;
   pause(): void;
   stop(): void;
 }
@@ -62,14 +64,17 @@ export function createVerification(options: VerificationOptions): Verification {
   const changing = metrics.counter('cartwheel_verification_skipped_total', 'Blocks that changed while they were read');
   metrics.gauge('cartwheel_verification_progress', 'Of the round under way, 0 to 1', () => block / blocks);
 
-  /** How many leaves were wrong; undefined: it changed meanwhile (I1). */
-  async function look(index: number, { admit }: Pick<BackgroundTask, 'admit'>): Promise<number | undefined> {
-    const first = index * leavesOfBlock;
-    const watch = digests.watch(first, first + leavesOfBlock);
+  /** How many leaves were wrong; undefined: some changed meanwhile (I1). */
+  async function look(
+    first: number,
+    leaves: number,
+    { admit }: Pick<BackgroundTask, 'admit'>,
+  ): Promise<number | undefined> {
+    const watch = digests.watch(first, first + leaves);
     const found = new Map<number, bigint>();
     try {
       await store.flush();
-      const { end } = rangeOfLeaf(first + leavesOfBlock - 1, tree.depth);
+      const { end } = rangeOfLeaf(first + leaves - 1, tree.depth);
       for (let from: Uint8Array | undefined = rangeOfLeaf(first, tree.depth).start; from !== undefined; ) {
         const page = await store.scan(from, end, pageRecords);
         let bytes = 0;
@@ -86,7 +91,7 @@ export function createVerification(options: VerificationOptions): Verification {
       // In one turn with the look at `touched`.
       if (watch.touched || !digests.ready) return undefined;
       let differing = 0;
-      for (let leaf = first; leaf < first + leavesOfBlock; leaf++) {
+      for (let leaf = first; leaf < first + leaves; leaf++) {
         const read = found.get(leaf) ?? 0n;
         if (tree.digest(tree.depth, leaf) === read) continue;
         tree.restore(leaf, read);
@@ -98,15 +103,14 @@ export function createVerification(options: VerificationOptions): Verification {
     }
   }
 
-  async function verify(index: number): Promise<number> {
-    if (!digests.ready) return 0;
-    const task = background.begin(`verification of block ${index} of ${blocks}`);
+  /** How many leaves were wrong; undefined where that cannot be told now. */
+  async function verify(first: number, leaves: number, name: string): Promise<number | undefined> {
+    if (!digests.ready) return undefined;
+    const task = background.begin(`verification of ${name}`);
     try {
       for (let attempt = 0; attempt < attemptsMax && !stopped; attempt++) {
-        const differing = await look(index, task);
-        if (differing === undefined) continue;
-        wrong.add(differing);
-        return differing;
+        const differing = await look(first, leaves, task);
+        if (differing !== undefined) return differing;
       }
       if (!stopped) changing.add(1);
     } catch {
@@ -114,7 +118,14 @@ export function createVerification(options: VerificationOptions): Verification {
     } finally {
       task.end();
     }
-    return 0;
+    return undefined;
+  }
+
+  async function verifyBlock(index: number): Promise<number> {
+    const name = `block ${index} of ${blocks}`;
+    const differing = (await verify(index * leavesOfBlock, leavesOfBlock, name)) ?? 0;
+    wrong.add(differing);
+    return differing;
   }
 
   function later(): void {
@@ -123,7 +134,7 @@ export function createVerification(options: VerificationOptions): Verification {
 
   function step(): void {
     const index = block;
-    void verify(index).finally(() => {
+    void verifyBlock(index).finally(() => {
       timer = undefined;
       block = (index + 1) % blocks;
       later();
@@ -137,9 +148,10 @@ export function createVerification(options: VerificationOptions): Verification {
     },
     async verifyAll() {
       let differing = 0;
-      for (let index = 0; index < blocks && !stopped; index++) differing += await verify(index);
+      for (let index = 0; index < blocks && !stopped; index++) differing += await verifyBlock(index);
       return differing;
     },
+    verifyLeaf: async (leaf) => (await verify(leaf, 1, `leaf ${leaf}`)) !== undefined,
     pause() {
       started = false;
       timer?.();

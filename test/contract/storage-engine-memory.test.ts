@@ -126,6 +126,19 @@ test('a disk touched after a clean stop gives a new lineage', async () => {
   assert.notEqual(openMemoryEngine(disk, { random }).lineage, engine.lineage);
 });
 
+test('a bit turns in what is on the disk for certain, whoever has it open, and a crash leaves it so', async () => {
+  const disk = createMemoryDisk();
+  const engine = openMemoryEngine(disk, { random });
+  await engine.write([put(bytes(1), bytes(4, 0))], false);
+  disk.flipBit('records', bytes(1), 9);
+  assert.equal(disk.settled('records', bytes(1)), undefined);
+  await engine.write([put(bytes(2), bytes(4, 0))], true);
+  for (const key of [1, 2]) disk.flipBit('records', bytes(key), 9);
+  assert.equal(hex((await get(engine, bytes(1))) ?? bytes()), '0402');
+  disk.crash();
+  assert.equal(hex((await get(openMemoryEngine(disk, { random }), bytes(2))) ?? bytes()), '0402');
+});
+
 test('whatever the schedule and the moment of the crash, every acknowledged synced write is there, and a prefix of the rest', async () => {
   await fc.assert(
     fc.asyncProperty(

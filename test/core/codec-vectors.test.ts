@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createContextCodec } from '../../services/core/codec/context.ts';
 import { decodePageToken, encodePageToken } from '../../services/core/codec/page-token.ts';
-import { createRecordCodec, decodeStored, encodeNotes } from '../../services/core/codec/record.ts';
+import { createRecordCodec } from '../../services/core/codec/record.ts';
 import { hashOfStorageKey, parseStorageKey, storageKey } from '../../services/core/ring/storage-key.ts';
 import type { CausalContext } from '../../services/core/versioning/causal-context.ts';
 import type { KeyRecord } from '../../services/core/versioning/record.ts';
@@ -79,23 +79,27 @@ const vectors: readonly Vector[] = [
   {
     name: 'a stored record with its birth',
     hex: '01000000000000000500000000000000017265636f7264',
-    encode: () => Buffer.concat([encodeNotes({ birth: { lineage: 5n, actor: 1n }, owed: [] }), Buffer.from('record')]),
-    decode: decodeStored,
+    encode: () =>
+      Buffer.concat([records.encodeNotes({ birth: { lineage: 5n, actor: 1n }, owed: [] }), Buffer.from('record')]),
+    decode: records.decodeStored,
     value: { birth: { lineage: 5n, actor: 1n }, owed: [], bytes: Buffer.from('record') },
   },
   {
     name: 'a stored record with its birth, owed to two nodes',
-    hex: '030000000000000005000000000000000102016e036e31327265636f7264',
+    hex: '050000000000000005000000000000000102016e036e3132d9a6f8867265636f7264',
     encode: () =>
-      Buffer.concat([encodeNotes({ birth: { lineage: 5n, actor: 1n }, owed: ['n', 'n12'] }), Buffer.from('record')]),
-    decode: decodeStored,
+      Buffer.concat([
+        records.encodeNotes({ birth: { lineage: 5n, actor: 1n }, owed: ['n', 'n12'] }),
+        Buffer.from('record'),
+      ]),
+    decode: records.decodeStored,
     value: { birth: { lineage: 5n, actor: 1n }, owed: ['n', 'n12'], bytes: Buffer.from('record') },
   },
   {
     name: 'a stored record without a birth',
     hex: '007265636f7264',
-    encode: () => Buffer.concat([encodeNotes({ birth: undefined, owed: [] }), Buffer.from('record')]),
-    decode: decodeStored,
+    encode: () => Buffer.concat([records.encodeNotes({ birth: undefined, owed: [] }), Buffer.from('record')]),
+    decode: records.decodeStored,
     value: { birth: undefined, owed: [], bytes: Buffer.from('record') },
   },
   {

@@ -6,7 +6,7 @@ import { ByteReader, ByteWriter, Malformed, varintSize } from '../../services/co
 import { contextBytesMax, createContextCodec } from '../../services/core/codec/context.ts';
 import { entriesSize, readEntries, writeEntries } from '../../services/core/codec/entries.ts';
 import { decodePageToken, encodePageToken } from '../../services/core/codec/page-token.ts';
-import { createRecordCodec, decodeStored, encodeNotes, recordChecksum } from '../../services/core/codec/record.ts';
+import { createRecordCodec, recordChecksum } from '../../services/core/codec/record.ts';
 import {
   type CausalContext,
   type ContextEntry,
@@ -215,7 +215,7 @@ test('random bytes are refused with Malformed and nothing else', () => {
       decodedOr(() => contexts.decode(noise, seed));
       decodedOr(() => records.decode(noise));
       decodedOr(() => decodePageToken(noise, seed, xxh64));
-      decodedOr(() => decodeStored(noise));
+      decodedOr(() => records.decodeStored(noise));
     }),
     { numRuns: 500 },
   );
@@ -348,16 +348,22 @@ test('a stored record keeps its birth and whom it is owed to beside it, and says
   fc.assert(
     fc.property(record, fc.option(birth, { nil: undefined }), owedTo, (one, kept, owed) => {
       const bytes = records.encode(one);
-      const notes = encodeNotes({ birth: kept, owed });
+      const notes = records.encodeNotes({ birth: kept, owed });
       if (owed.length === 0) assert.equal(notes.length, kept === undefined ? 1 : 17);
-      assert.deepEqual(decodeStored(Uint8Array.from([...notes, ...bytes])), { birth: kept, owed, bytes });
+      assert.deepEqual(records.decodeStored(Uint8Array.from([...notes, ...bytes])), { birth: kept, owed, bytes });
       assert.equal(recordChecksum(bytes), checksum32(bytes.subarray(0, -4)));
+      if (owed.length === 0) return;
+      notes.forEach((byte, at) => {
+        const damaged = Uint8Array.from([...notes, ...bytes]);
+        damaged[at] = byte ^ 16;
+        refuses(() => records.decodeStored(damaged), `byte ${at} of what is known of a copy`);
+      });
     }),
   );
-  refuses(() => decodeStored(Uint8Array.from([4, 0, 0])), 'flag 4');
-  refuses(() => decodeStored(Uint8Array.from([2, 1, 9, 0])), 'short id');
-  refuses(() => decodeStored(new Uint8Array(0)), 'empty');
-  refuses(() => decodeStored(Uint8Array.from([1, 0, 0])), 'short birth');
+  refuses(() => records.decodeStored(Uint8Array.from([2, 0, 0])), 'flag 2');
+  refuses(() => records.decodeStored(Uint8Array.from([4, 1, 9, 0])), 'short id');
+  refuses(() => records.decodeStored(new Uint8Array(0)), 'empty');
+  refuses(() => records.decodeStored(Uint8Array.from([1, 0, 0])), 'short birth');
 });
 
 /** With Buffers and views made plain. */

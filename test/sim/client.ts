@@ -90,16 +90,22 @@ export interface ClientOptions {
   readonly marks: Marks;
   /** How often a node has crashed: what only its memory had is gone then. */
   crashesOf(node: string): number;
+  /** Nothing is certain because a disk has it. */
+  readonly damagesDisks: boolean;
   /** How much the wall clocks of two nodes may differ. */
   readonly clocksDifferMs: number;
 }
+
+/** By node: what may take its copy of a key from it, counted. */
+type Mishaps = ReadonlyMap<string, { readonly crashes: number; readonly losses: number }>;
 
 export const emptyToken: Token = { bytes: Buffer.alloc(0), seen: new Set() };
 const retryMs = { min: 1, max: 400 };
 
 export function createClient(options: ClientOptions): Client {
-  const { name, nodes, replicas, scheduler, random, network, oracle, history, marks, crashesOf, clocksDifferMs } =
+  const { name, nodes, replicas, scheduler, random, network, oracle, history, marks, crashesOf, damagesDisks } =
     options;
+  const { clocksDifferMs } = options;
   const { ledger } = oracle;
   const contexts = createContextCodec(xxh64);
   const newRequestId = createRequestIds(random.fork('request ids'));
@@ -213,7 +219,7 @@ export function createClient(options: ClientOptions): Client {
     let mayBeApplied = false;
     for (let tried = 0; ; tried++) {
       const known = new Set(attempt.dots);
-      const crashesBefore = new Map(nodes.map((node) => [node, crashesOf(node)]));
+      const before = mishapsOf(key);
       const request = { ...common, requestId: requestId ?? Buffer.alloc(0), attempt: tried };
       const operation =
         attempt.value === undefined
@@ -227,7 +233,7 @@ export function createClient(options: ClientOptions): Client {
               },
             };
       const answer = await send(key, operation, tried === 0 ? via : random.shuffled(via), timeoutMs);
-      if (!(answer instanceof Failure)) return acknowledged(attempt, token, answer, known, crashesBefore);
+      if (!(answer instanceof Failure)) return acknowledged(attempt, token, answer, known, before);
       const dot = answer.details.receipt?.dot;
       if (dot !== undefined && dot !== '') oracle.dots.named(dot, attempt, 'the receipt of a failure');
       mayBeApplied ||= answer.outcome === 'UNKNOWN';
@@ -247,19 +253,18 @@ export function createClient(options: ClientOptions): Client {
     sent: Token,
     answer: Omit<Result, 'id'>,
     dotsBefore: ReadonlySet<string>,
-    crashesBefore: ReadonlyMap<string, number>,
+    mishapsBefore: Mishaps,
   ): Token {
     const response = answer.put ?? answer.delete;
     if (response === undefined) throw new Violation('no bug', `${describe(attempt)} was answered with something else`);
     const dot = response.receipt?.dot ?? '';
     const where = `the answer to ${attempt.kind} #${attempt.number}`;
     oracle.dots.named(dot, attempt, where);
-    const receipt = response.receipt;
-    const acks = receipt?.acks ?? [];
-    const missed = receipt?.pendingMissed.length ?? 0;
+    const acks = response.receipt?.acks ?? [];
+    const missed = response.receipt?.pendingMissed.length ?? 0;
     if (missed > 0) marks.add('a pending owner missed a write');
     const homes = acks.filter(({ hintedFor, pending }) => hintedFor === '' && !pending).length - missed;
-    const copies = copiesOf(acks, missed, crashesBefore);
+    const copies = copiesOf(attempt.key, acks, missed, mishapsBefore);
     acks.forEach(({ hintedFor: home }, i) => {
       if (home !== '') oracle.owed.push({ write: attempt, dot, home, isLost: () => copies?.[i]?.isLost() ?? false });
     });
@@ -275,22 +280,25 @@ export function createClient(options: ClientOptions): Client {
     return { bytes: response.context, seen };
   }
 
-  /** Undefined where all of them have it on disk. */
-  function copiesOf(
-    acks: Receipt['acks'],
-    missed: number,
-    crashesBefore: ReadonlyMap<string, number>,
-  ): readonly Copy[] | undefined {
+  function mishapsOf(key: string): Mishaps {
+    const ofNode = (node: string) => ({ crashes: crashesOf(node), losses: oracle.lossesOf(node, key) });
+    return new Map(nodes.map((node) => [node, ofNode(node)]));
+  }
+
+  /** Undefined where all of them have it on disk, and disks keep it. */
+  function copiesOf(key: string, acks: Receipt['acks'], missed: number, before: Mishaps): readonly Copy[] | undefined {
     const synced = acks.filter(({ durable }) => durable).length;
-    if (synced === acks.length) return undefined;
+    if (synced === acks.length && !damagesDisks) return undefined;
     if (synced === 0) marks.add('a write was acknowledged from memories alone');
     const copies = acks.map(({ nodeId, durable, hintedFor, pending }) => ({
       isHome: hintedFor === '' && !pending,
       isPending: pending,
       isLost() {
-        const isLost = !durable && crashesOf(nodeId) !== crashesBefore.get(nodeId);
-        if (isLost) marks.add('a crash lost what only a memory had');
-        return isLost;
+        const crashed = !durable && crashesOf(nodeId) !== before.get(nodeId)?.crashes;
+        if (crashed) marks.add('a crash lost what only a memory had');
+        // A fallback may have given it to its home, and the home may have lost it.
+        const holders = hintedFor === '' ? [nodeId] : [nodeId, hintedFor];
+        return crashed || holders.some((node) => oracle.lossesOf(node, key) !== before.get(node)?.losses);
       },
     }));
     return [...copies, ...Array<Copy>(missed).fill({ isHome: false, isPending: true, isLost: () => true })];

@@ -300,6 +300,43 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'repaired-from-one-replica',
+    fault: 'a record that is not whole is replaced by what one other home has',
+    edits: [
+      {
+        file: 'services/core/versioning/restored.ts',
+        snippet: 'homes.some((home) => !said.has(home))',
+        replacement: 'said.size === 0',
+      },
+    ],
+  },
+  {
+    name: 'repaired-with-its-birth',
+    fault: 'a node goes on minting under the birth of a record that was damaged and repaired',
+    edits: [
+      {
+        file: 'services/storage-node/record-store.ts',
+        snippet: '      const corrupt: Held = { ...nothingHeld, owed };',
+        replacement:
+          "      const [stored] = await engine.getMany('records', [key]);\n" +
+          '      const { birth } = (() => { try { return codec.decodeStored(stored!) } catch { return nothingHeld } })();\n' +
+          '      const corrupt: Held = { ...nothingHeld, birth, owed };',
+      },
+      { file: 'services/core/versioning/birth.ts', snippet: 'last > 0 && last', replacement: 'last' },
+    ],
+  },
+  {
+    name: 'damaged-and-owed-to-nobody',
+    fault: 'a fallback whose record is repaired forgets whom it owes it to',
+    edits: [
+      {
+        file: 'services/storage-node/record-repair.ts',
+        snippet: 'ids.filter((_, i) => hints[i] !== undefined)',
+        replacement: 'ids.filter((_, i) => hints[i] === null)',
+      },
+    ],
+  },
+  {
     name: 'request-id-ignored',
     fault: 'a coordinator does not look whether it has a request already',
     edits: [

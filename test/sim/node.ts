@@ -15,6 +15,7 @@ import type { Peers, Replica } from '../../services/core/quorum/peers.ts';
 import { requestLimits } from '../../services/core/requests/limits.ts';
 import { decodeRing } from '../../services/core/ring/codec.ts';
 import { compareVersions, formatVersion, type Ring } from '../../services/core/ring/ring.ts';
+import type { KeyRecord } from '../../services/core/versioning/record.ts';
 import { toOperationError } from '../../services/platform/errors.ts';
 import { checksum32, xxh64 } from '../../services/platform/hash.ts';
 import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
@@ -28,6 +29,7 @@ import type { NodeLife } from './births.ts';
 import { createNodeClock } from './clock.ts';
 import { createDiskTimes, type SimulatedDiskTimes } from './disk.ts';
 import type { History } from './history.ts';
+import { storageKeyOf } from './keys.ts';
 import type { Marks } from './marks.ts';
 import type { CountingMetrics } from './metrics.ts';
 import type { Network } from './network.ts';
@@ -65,6 +67,9 @@ export interface SimulatedNode {
   stop(onStopped: () => void): void;
   failDisk(): void;
   touchDirectory(): void;
+  /** What its disk has of the key, for certain. */
+  onDisk(key: string): KeyRecord | 'damaged' | undefined;
+  flipBit(key: string, bit: number): void;
   /** Nodes that it owes something to; only while it is up. */
   readonly owes: readonly string[];
   /** It compares, verifies and removes nothing by itself any more. */
@@ -353,6 +358,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
 
   /** A node that logs an error, or a warning, has met something that should not happen here. */
   const complain: Log['error'] = (fields, message) => {
+    if ('lostKey' in fields) return oracle.lost(name, Buffer.from(String(fields.lostKey), 'hex'));
     oracle.fail(new Violation('no bug', `${name} logged: ${message} ${JSON.stringify(fields)}`));
   };
   const complaining: Log = { debug() {}, info() {}, warn: complain, error: complain };
@@ -441,6 +447,19 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       history.note('directory touched', name);
       disk.touch();
       endedBy = 'a crash';
+    },
+
+    onDisk(key) {
+      const stored = disk.settled('records', storageKeyOf(key));
+      try {
+        return stored && oracle.records.decode(oracle.records.decodeStored(stored).bytes);
+      } catch {
+        return 'damaged';
+      }
+    },
+
+    flipBit(key, bit) {
+      disk.flipBit('records', storageKeyOf(key), bit);
     },
 
     pauseBackground() {

@@ -1,7 +1,7 @@
 /** The checks, put together, and what they have found: the first violation ends the run. */
 
 import { Malformed } from '../../services/core/codec/bytes.ts';
-import { decodeStored, type RecordCodec } from '../../services/core/codec/record.ts';
+import type { RecordCodec } from '../../services/core/codec/record.ts';
 import { parseStorageKey } from '../../services/core/ring/storage-key.ts';
 import type { Birth } from '../../services/core/versioning/birth.ts';
 import { emptyRecord, type KeyRecord } from '../../services/core/versioning/record.ts';
@@ -33,6 +33,13 @@ export interface Oracle {
   readonly cuts: CutWatch;
   readonly lastWriter: LastWriterCheck;
   readonly losers: LosersCheck;
+  readonly records: RecordCodec;
+  /** A copy on a disk is not whole any more, see World.damaged. */
+  damaged(node: string, key: string, elsewhere: boolean): void;
+  /** The node says that nobody has anything of this record, which was damaged. */
+  lost(node: string, storageKey: Uint8Array): void;
+  /** How often what only the node's copy of the key had may have been lost so. */
+  lossesOf(node: string, key: string): number;
   /** A record on its way to the disk of a node. */
   stored(life: NodeLife, storageKey: Uint8Array, bytes: Uint8Array): void;
   /** A record that a node gives up: it does not belong there. */
@@ -71,7 +78,10 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
   const births: BirthWatch = createBirthWatch(marks);
   const requests = createRequestCheck();
   const cuts = createCutWatch(now);
-  const handoffs = createHandoffCheck(cuts.forgotten);
+  /** By node and key. */
+  const losses = new Map<string, number>();
+  const lossesOf = (node: string, key: string) => losses.get(`${node} ${key}`) ?? 0;
+  const handoffs = createHandoffCheck(cuts.forgotten, (node, key) => lossesOf(node, key) > 0);
   const lastWriter = createLastWriterCheck({ ledger, marks, cut: cuts.forgotten });
   const losers = createLosersCheck({ ledger, marks, crashesOf });
   let violation: Violation | undefined;
@@ -93,6 +103,19 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
     cuts,
     lastWriter,
     losers,
+    records,
+    damaged(node, key, elsewhere) {
+      cuts.dropped({ node }, key);
+      if (elsewhere) return;
+      const name = `${node} ${key}`;
+      losses.set(name, (losses.get(name) ?? 0) + 1);
+    },
+    lost(node, storageKey) {
+      const key = keyOf(storageKey);
+      if (lossesOf(node, key) > 0) return;
+      oracle.fail(new Violation('P12', `${node} has lost ${key}, of which another home has all`, 'lost'));
+    },
+    lossesOf,
     reads: createReadCheck({
       ...{ ledger, dots, replicas, cut: cuts.forgotten },
       latest: (key) => (lastWriterWins(key) ? lastWriter : undefined),
@@ -100,7 +123,7 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
     stored(life, storageKey, bytes) {
       oracle.attempt(() => {
         const where = `a record on the disk of ${life.node}`;
-        const { birth, owed, bytes: encoded } = decodeStored(bytes);
+        const { birth, owed, bytes: encoded } = records.decodeStored(bytes);
         const record = open(encoded, where);
         const key = keyOf(storageKey);
         dots.record(key, record, where);

@@ -63,6 +63,7 @@ export interface Profile {
   /** 0: the ring stays as it is. */
   readonly ringChangeEveryMs: number;
   readonly claimantCrashEveryMs: number;
+  readonly bitFlipEveryMs: number;
   /** 0: replicas are compared only once faults are over. */
   readonly exchangeEveryMs: number;
 }
@@ -112,6 +113,7 @@ export function profileOf(seed: number): Profile {
     ...changes.profile,
     repeatedOutageEveryMs: repeatedOutagesOf(seededRandom(seed, 'repeated outages')),
     latest: latestOf(seededRandom(seed, 'latest')),
+    bitFlipEveryMs: bitFlipsOf(seededRandom(seed, 'turned bits')),
     ...durabilities(seededRandom(seed, 'durability')),
   };
   const profile = changes.isAll ? withoutOtherFaults(usual, seededRandom(seed, 'ring changes alone')) : usual;
@@ -146,7 +148,13 @@ function withoutOtherFaults(profile: Omit<Profile, 'expiring'>, random: SeededRa
     ...{ carts: 0, registers: 8, clients: 6, operationsPerClient: 40, thinkMs: random.between(5, 40) },
     ...{ crashEveryMs: 0, powerLossEveryMs: 0, cleanStopEveryMs: 0, diskFailureEveryMs: 0, outageEveryMs: 0 },
     ...{ partitionEveryMs: 0, slowNodeEveryMs: 0, stoppedNodeEveryMs: 0, slowDiskEveryMs: 0, resetEveryMs: 0 },
-    ...{ restoredNoticeEveryMs: 0, clockJumpEveryMs: 0, exchangeEveryMs: 0, repeatedOutageEveryMs: 0 },
+    ...{
+      restoredNoticeEveryMs: 0,
+      clockJumpEveryMs: 0,
+      exchangeEveryMs: 0,
+      repeatedOutageEveryMs: 0,
+      bitFlipEveryMs: 0,
+    },
     network: { ...profile.network, loss: random.chance(0.5) ? random.between(0.02, 0.15) : 0 },
   };
 }
@@ -161,6 +169,10 @@ function exchangesOf(random: SeededRandom): number {
 
 function latestOf(random: SeededRandom): number {
   return random.chance(0.3) ? 1 + random.below(2) : 0;
+}
+
+function bitFlipsOf(random: SeededRandom): number {
+  return random.chance(0.3) ? random.between(20, 400) : 0;
 }
 
 /** Mostly all is DURABLE: what nobody promised to keep nobody can check. */

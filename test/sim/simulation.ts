@@ -15,6 +15,7 @@ import { checksum32 } from '../../services/platform/hash.ts';
 import { Violation } from '../oracle/violation.ts';
 import { createSimulatedClaimant, isIn } from './claimant.ts';
 import { type Client, createClient } from './client.ts';
+import { bitFlips } from './faults/bit-flips.ts';
 import { cleanStops } from './faults/clean-stops.ts';
 import { clockJumps } from './faults/clock-jumps.ts';
 import { crashes } from './faults/crashes.ts';
@@ -46,7 +47,7 @@ import { runWorkload } from './workload.ts';
 const faults = [
   ringChanges,
   ...[crashes, outages, powerLoss, cleanStops, diskFailures, partitions],
-  ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps, restoredNotices, repeatedOutages],
+  ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps, restoredNotices, repeatedOutages, bitFlips],
 ];
 
 /** Longer than any fault, or the restart of a node, is planned for. */
@@ -120,6 +121,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       ...{ scheduler, network, oracle, history, marks },
       clocksDifferMs: 2 * profile.wallSkewMs + 2,
       crashesOf,
+      damagesDisks: profile.bitFlipEveryMs > 0,
     }),
   );
   const keys = keysOf(profile);
@@ -128,7 +130,8 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   const world: World = {
     ...{ profile, scheduler, network, nodes, claimant, marks, history },
     clients: clients.map(({ name }) => name),
-    homes: () => keys.map(homesOf),
+    homes: () => new Map(keys.map((key) => [key, homesOf(key)])),
+    damaged: ({ name }, key, elsewhere) => oracle.damaged(name, key, elsewhere),
     random: (name) => root.fork(`faults/${name}`),
     healing: () => healing,
   };
@@ -201,6 +204,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       history,
       marks,
       metrics,
+      damaged: profile.bitFlipEveryMs > 0,
       runUntilDone,
       settle,
     });
@@ -220,6 +224,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   if (metrics.count('cartwheel_transfer_records_total') > 0) marks.add('a partition was taken over');
   if (metrics.count('cartwheel_handed_back_records_total') > 0) marks.add('a record was handed back');
   if (metrics.count('cartwheel_handed_over_records_total') > 0) marks.add('a record was handed over without a hint');
+  if (metrics.count('cartwheel_corrupt_records_repaired_total') > 0) marks.add('a damaged record was repaired');
   if (metrics.count('cartwheel_stand_ins_total') > 0) marks.add('a fallback stood in for a home');
   for (const { dots } of oracle.ledger.all()) if (dots.size > 1) marks.add('a retry met two coordinators');
   const { violation } = oracle;

@@ -78,6 +78,8 @@ export interface ClusterOptions {
   readonly cacheBytesMax?: number;
   readonly exchangeEveryMs?: number;
   readonly losersBytesMax?: number;
+  /** In the place of the one in memory, whose disk then has nothing. */
+  readonly engine?: (index: number) => StorageEngine;
 }
 
 export function createCluster(options: ClusterOptions = {}): Cluster {
@@ -119,7 +121,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       if (self.stalledDisk === undefined) queueMicrotask(run);
       else self.stalledDisk.push(run);
     };
-    const engine = openMemoryEngine(disk, { random, schedule });
+    const engine = options.engine?.(index) ?? openMemoryEngine(disk, { random, schedule });
     const metrics = createReadableMetrics();
     const node = assembleStorageNode({
       id,

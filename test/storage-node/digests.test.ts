@@ -33,7 +33,6 @@ function openNode(disk: MemoryDisk, seed: number) {
   const metrics = createReadableMetrics();
   const digests = createDigests({
     engine,
-    records: codec,
     hash: xxh64,
     log,
     metrics,

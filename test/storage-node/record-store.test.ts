@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
-import { createRecordCodec, decodeStored, encodeNotes } from '../../services/core/codec/record.ts';
+import { createRecordCodec } from '../../services/core/codec/record.ts';
 import { Failure } from '../../services/core/failure.ts';
 import type { StorageEngine } from '../../services/core/ports.ts';
 import { emptyContext, printDot } from '../../services/core/versioning/causal-context.ts';
@@ -157,7 +157,7 @@ test('I1: two changes of a key whose first read is still pending both count', as
   assert.deepEqual(await valuesNow(k), ['a', 'b', 'c']);
   const stored = memory.getMany('records', [k]);
   await releaseAll();
-  assert.deepEqual(valuesOf(decodeStored((await stored)[0] as Uint8Array).bytes), ['a', 'b', 'c']);
+  assert.deepEqual(valuesOf(codec.decodeStored((await stored)[0] as Uint8Array).bytes), ['a', 'b', 'c']);
 });
 
 test('changes of a key are decided in the order they came', async () => {
@@ -262,7 +262,7 @@ test('I3: what is committed with a sync survives the crash of the disk, and comm
   disk.crash();
   const again = openMemoryEngine(disk, { random: { u64: () => 1n, below: () => 0 } });
   const [stored] = await again.getMany('records', [k]);
-  assert.deepEqual(valuesOf(decodeStored(stored as Uint8Array).bytes), ['a']);
+  assert.deepEqual(valuesOf(codec.decodeStored(stored as Uint8Array).bytes), ['a']);
 });
 
 const changeNothing = () => undefined;
@@ -596,7 +596,7 @@ for (const cacheBytesMax of [0, 2_000, 1_000_000]) {
           const again = openMemoryEngine(disk, { random: { u64: () => 99n, below: () => 0 } });
           const left = await again.getMany('records', keys);
           for (const [i, stored] of left.entries()) {
-            assertHolds(valuesOf(stored && decodeStored(stored).bytes), atCrash[i] as Set<string>);
+            assertHolds(valuesOf(stored && codec.decodeStored(stored).bytes), atCrash[i] as Set<string>);
           }
           return;
         }
@@ -622,7 +622,10 @@ test('what is stored is the birth and the record of the last change', async () =
   await second.committed;
   const [stored] = await memory.getMany('records', [k]);
   const { held } = second;
-  assert.deepEqual(Buffer.from(stored as Uint8Array), Buffer.concat([encodeNotes(held), held.bytes as Uint8Array]));
+  assert.deepEqual(
+    Buffer.from(stored as Uint8Array),
+    Buffer.concat([codec.encodeNotes(held), held.bytes as Uint8Array]),
+  );
   assert.equal(held.birth?.actor, first.held.birth?.actor);
   assert.deepEqual(
     held.record.siblings.map(({ dot }) => printDot(dot)),
@@ -661,7 +664,7 @@ test('a buffered change is acknowledged and read at once, and on disk when its t
     [0, 0, 0],
   );
   const [stored] = await memory.getMany('records', [k]);
-  assert.deepEqual(valuesOf(decodeStored(stored as Uint8Array).bytes), ['a']);
+  assert.deepEqual(valuesOf(codec.decodeStored(stored as Uint8Array).bytes), ['a']);
   clock.advance(1_000);
   await nextTurn();
   assert.equal(writes.length, 1, 'nothing is left to do');
@@ -776,7 +779,7 @@ test('a crash loses what only the buffer had, and nothing that was promised', as
   disk.crash();
   const reopened = openMemoryEngine(disk, { random: { u64: () => 99n, below: () => 0 } });
   const [stored] = await reopened.getMany('records', [k]);
-  assert.deepEqual(valuesOf(decodeStored(stored as Uint8Array).bytes), ['kept']);
+  assert.deepEqual(valuesOf(codec.decodeStored(stored as Uint8Array).bytes), ['kept']);
   assert.notEqual(reopened.lineage, lineage, 'a lost dot is not minted again: its birth has ended (birth.ts, I1)');
 });
 

@@ -64,7 +64,7 @@ export async function removed(result: Promise<Omit<Result, 'id'>>): Promise<Dele
 }
 
 export function valuesOf({ siblings }: Pick<GetResponse, 'siblings'>): string[] {
-  return siblings.map(({ value }) => value.toString()).sort();
+  return siblings.map(({ value }) => Buffer.from(value).toString()).sort();
 }
 
 export async function failureOf(result: Promise<unknown>): Promise<Failure> {

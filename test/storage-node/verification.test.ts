@@ -74,6 +74,7 @@ test('P12: a bit that turned on the disk is found without a read, and the exchan
     return exchange(at.node, 'n1', partition, partitions, { admit: async () => {} });
   };
   assert.equal((await compare()).keysListed, 0, 'nothing is known of it yet');
+  cluster.node(2).answers = 'no'; // so that it is not repaired
   assert.equal(await verified(cluster, at), 1);
   assert.equal((await failureOf(compare())).reason, 'STORAGE_FAILED');
 });

@@ -16,10 +16,13 @@
  *
  * What a node keeps on its disk has what only this node knows of it before it, which is never sent:
  *
- *   u8      1 where a birth follows, plus 2 where nodes follow that the record is owed to
+ *   u8      1 where a birth follows, plus 4 where nodes follow that the record is owed to
  *   u64     lineage, u64 actor             (the birth)
  *   varint  how many nodes; each: varint length of its id, then its bytes
+ *   u32     CRC-32 of all so far, where nodes are in it
  *   the record as above
+ *
+ * A birth alone has no checksum: one that is damaged is nobody's, and the next write makes another.
  */
 import type { Checksum32 } from '../ports.ts';
 import type { Birth } from '../versioning/birth.ts';
@@ -39,6 +42,12 @@ export interface RecordCodec {
   encode(record: KeyRecord): Uint8Array;
   /** Values are views into `bytes`. Throws Malformed for anything that `encode` did not write. */
   decode(bytes: Uint8Array): KeyRecord;
+  /** Throws Malformed where the bytes are not whole: for less than it costs to decode them. */
+  check(bytes: Uint8Array): void;
+  /** What comes before the record where it is stored. */
+  encodeNotes(notes: CopyNotes): Uint8Array;
+  /** Throws Malformed. The record's own bytes are not looked at here: decode them to know that they are whole. */
+  decodeStored(bytes: Uint8Array): StoredRecord;
 }
 
 /** What a node knows of its own copy of a record. */
@@ -58,7 +67,19 @@ export function createRecordCodec(
   checksum: Checksum32,
   allocate: (size: number) => Uint8Array = (size) => new Uint8Array(size),
 ): RecordCodec {
+  function check(bytes: Uint8Array): void {
+    const end = bytes.length - checksumBytes;
+    if (end < 1) throw new Malformed(`a record has at least 5 bytes, this one ${bytes.length}`);
+    const wanted = recordChecksum(bytes);
+    const found = checksum(bytes.subarray(0, end));
+    if (found !== wanted) throw new Malformed(`checksum of a record is ${found}, its end says ${wanted}`);
+  }
+
   return {
+    check,
+    encodeNotes: (notes) => encodeNotes(notes, checksum),
+    decodeStored: (bytes) => decodeStored(bytes, checksum),
+
     encode(record) {
       const writer = new ByteWriter(allocate(recordSize(record)));
       const version = versionOf(record);
@@ -81,12 +102,8 @@ export function createRecordCodec(
     },
 
     decode(bytes) {
-      const end = bytes.length - checksumBytes;
-      if (end < 1) throw new Malformed(`a record has at least 5 bytes, this one ${bytes.length}`);
-      const wanted = recordChecksum(bytes);
-      const found = checksum(bytes.subarray(0, end));
-      if (found !== wanted) throw new Malformed(`checksum of a record is ${found}, its end says ${wanted}`);
-      const reader = new ByteReader(bytes, 0, end);
+      check(bytes);
+      const reader = new ByteReader(bytes, 0, bytes.length - checksumBytes);
       const version = reader.u8();
       if (version < plainVersion || version > contendingVersion) {
         throw new Malformed(`record version ${version}; this build reads ${plainVersion} to ${contendingVersion}`);
@@ -141,8 +158,7 @@ export function recordChecksum(bytes: Uint8Array): number {
   return new ByteReader(bytes, bytes.length - checksumBytes).u32();
 }
 
-/** What comes before the record where it is stored. */
-export function encodeNotes({ birth, owed }: CopyNotes): Uint8Array {
+function encodeNotes({ birth, owed }: CopyNotes, checksum: Checksum32): Uint8Array {
   if (owed.length === 0) return encodeBirth(birth, 0);
   const ids = owed.map((id) => utf8.encode(id));
   const size = ids.reduce((sum, { length }) => sum + varintSize(length) + length, varintSize(ids.length));
@@ -152,30 +168,40 @@ export function encodeNotes({ birth, owed }: CopyNotes): Uint8Array {
     writer.varint(id.length);
     writer.put(id);
   }
-  return Uint8Array.from([...encodeBirth(birth, 2), ...writer.bytes]);
+  const notes = Uint8Array.from([...encodeBirth(birth, owedFlag), ...writer.bytes]);
+  const sealed = new ByteWriter(new Uint8Array(notes.length + checksumBytes));
+  sealed.put(notes);
+  sealed.u32(checksum(notes));
+  return sealed.bytes;
 }
+
+const birthFlag = 1;
+const owedFlag = 4;
 
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder();
 const noNotes = Uint8Array.of(0);
 const nobody: readonly string[] = Object.freeze([]);
 
-function encodeBirth(birth: Birth | undefined, flags: 0 | 2): Uint8Array {
+function encodeBirth(birth: Birth | undefined, flags: 0 | typeof owedFlag): Uint8Array {
   if (birth === undefined) return flags === 0 ? noNotes : Uint8Array.of(flags);
   const writer = new ByteWriter(new Uint8Array(17));
-  writer.u8(1 | flags);
+  writer.u8(birthFlag | flags);
   writer.u64(birth.lineage);
   writer.u64(birth.actor);
   return writer.bytes;
 }
 
-/** The record's own bytes are not looked at here: decode them to know that they are whole. */
-export function decodeStored(bytes: Uint8Array): StoredRecord {
+function decodeStored(bytes: Uint8Array, checksum: Checksum32): StoredRecord {
   const reader = new ByteReader(bytes);
   const flags = reader.u8();
-  if (flags > 3) throw new Malformed(`a stored record begins with 0 to 3, this one with ${flags}`);
-  const birth = (flags & 1) === 0 ? undefined : { lineage: reader.u64(), actor: reader.u64() };
-  const owed = (flags & 2) === 0 ? nobody : readOwed(reader);
+  if ((flags & ~(birthFlag | owedFlag)) !== 0) throw new Malformed(`a stored record begins with ${flags}`);
+  const birth = (flags & birthFlag) === 0 ? undefined : { lineage: reader.u64(), actor: reader.u64() };
+  const owed = (flags & owedFlag) === 0 ? nobody : readOwed(reader);
+  if (owed !== nobody) {
+    const found = checksum(bytes.subarray(0, reader.position));
+    if (found !== reader.u32()) throw new Malformed('the checksum of what a node knows of its copy is wrong');
+  }
   return { birth, owed, bytes: bytes.subarray(reader.position) };
 }
 

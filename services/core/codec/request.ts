@@ -23,6 +23,16 @@ export function requestKey(generation: number, storageKey: Uint8Array, requestId
   return writer.bytes;
 }
 
+/** The range of a key's requests in a generation; of all keys with its hash. */
+export function requestsOfKey(
+  generation: number,
+  storageKey: Uint8Array,
+): { readonly start: Uint8Array; readonly end: Uint8Array } {
+  const start = requestKey(generation, storageKey, new Uint8Array(0));
+  // Ids have at most 32 bytes.
+  return { start, end: requestKey(generation, storageKey, new Uint8Array(33).fill(0xff)) };
+}
+
 export function generationOf(key: Uint8Array): number {
   return new ByteReader(key).u32();
 }

@@ -17,8 +17,8 @@ import {
 import type { NodeLife } from '../births.ts';
 
 export interface CutWatch {
-  /** The node's copy is gone: handed over to where it belongs, and not forgotten. */
-  dropped(life: NodeLife, key: string): void;
+  /** The node's copy is gone, handed over to where it belongs or damaged: it has not forgotten what was in it. */
+  dropped(life: Pick<NodeLife, 'node'>, key: string): void;
   /** The clock of the node's copy, now; empty where it has none. */
   holds(life: NodeLife, key: string, clock: CausalContext): void;
   /** The node is told of a clock: what it then does not hold it has forgotten. */

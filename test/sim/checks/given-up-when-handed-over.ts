@@ -21,8 +21,14 @@ export interface HandoffCheck {
   dropped(life: NodeLife, key: string): void;
 }
 
-/** `cut`: the dot was cut from some clock, so a home may have got it though its clock does not contain it. */
-export function createHandoffCheck(cut: (key: string, dot: Dot) => boolean): HandoffCheck {
+/**
+ * `cut`: the dot was cut from some clock, so a home may have got it though its clock does not contain it. `lost`: damage
+ * to a disk has taken some of what the node had.
+ */
+export function createHandoffCheck(
+  cut: (key: string, dot: Dot) => boolean,
+  lost: (node: string, key: string) => boolean,
+): HandoffCheck {
   const latest = new Map<string, { readonly life: number; readonly owed: readonly string[]; clock: CausalContext }>();
   return {
     stored({ node, number }, key, owed, { clock }) {
@@ -32,8 +38,9 @@ export function createHandoffCheck(cut: (key: string, dot: Dot) => boolean): Han
     dropped({ node, number }, key) {
       const dropped = latest.get(`${node} ${key}`);
       latest.delete(`${node} ${key}`);
-      if (dropped === undefined || dropped.life !== number) return;
+      if (dropped === undefined || dropped.life !== number || lost(node, key)) return;
       for (const home of dropped.owed) {
+        if (lost(home, key)) continue;
         const got = latest.get(`${home} ${key}`)?.clock ?? [];
         if ([...dotsOf(dropped.clock)].every((dot) => contains(got, dot) || cut(key, dot))) continue;
         const clocks = `${printContext(dropped.clock)}, and ${home} has ${printContext(got)}`;

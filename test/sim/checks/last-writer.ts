@@ -102,12 +102,10 @@ export function createLastWriterCheck({ ledger, marks, cut }: LastWriterOptions)
     },
 
     ended(key, left) {
-      const made = [...(madeOf.get(key)?.values() ?? [])];
-      for (const one of made) {
-        const { write } = one;
-        if (write?.outcome !== 'acknowledged' || !isKept(write) || [...write.dots].some((dot) => left.has(dot)))
-          continue;
-        if (made.some((other) => replaces(other, one))) continue;
+      const made = madeOf.get(key) ?? new Map<string, Made>();
+      for (const write of ledger.writesOf(key)) {
+        if (write.kind === 'delete' || write.outcome !== 'acknowledged' || !isKept(write)) continue;
+        if ([...write.dots].some((dot) => left.has(dot) || isReplaced(made.get(dot) as Made, made.values()))) continue;
         throw new Violation('P3', `${describe(write)} is gone, in no ledger of losers, and nobody replaced it`, 'lost');
       }
     },
@@ -124,6 +122,11 @@ function accountedFor(winner: Made, made: readonly Made[]): ReadonlySet<Made> {
 
 function covers({ before, learned }: Made, { dot }: Timed): boolean {
   return contains(before.clock, dot) || contains(learned, dot);
+}
+
+function isReplaced(one: Made, made: Iterable<Made>): boolean {
+  for (const other of made) if (replaces(other, one)) return true;
+  return false;
 }
 
 /** Covers what was there to be seen until then: not what had gone before. */

@@ -8,7 +8,9 @@ export const outages: Fault = (world) => {
   const random = world.random('outages');
   const { scheduler, nodes } = world;
   every(world, world.profile.outageEveryMs, random, () => {
-    const homes = random.shuffled(random.pick(world.homes())).slice(0, random.chance(0.7) ? undefined : 2);
+    const homes = random
+      .shuffled(random.pick([...world.homes().values()]))
+      .slice(0, random.chance(0.7) ? undefined : 2);
     for (const node of nodes.filter(({ name }) => homes.includes(name))) {
       if (node.state === 'down') continue;
       node.crash(survivorsOf(node, random));

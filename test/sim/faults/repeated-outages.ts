@@ -8,7 +8,7 @@ export const repeatedOutages: Fault = (world) => {
   const random = world.random('repeated outages');
   const { scheduler, nodes } = world;
   const { repeatedOutageEveryMs: everyMs } = world.profile;
-  const homes = random.pick(world.homes);
+  const homes = random.pick([...world.homes().values()]);
   const strikeLater = () => scheduler.after(random.between(0.7 * everyMs, 1.3 * everyMs), strike);
   function strike(): void {
     if (world.healing()) return;

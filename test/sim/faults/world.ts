@@ -15,11 +15,13 @@ export interface World {
   readonly nodes: readonly SimulatedNode[];
   readonly claimant: SimulatedClaimant;
   /** Of each key, the names of its homes now. */
-  homes(): readonly (readonly string[])[];
+  homes(): ReadonlyMap<string, readonly string[]>;
   /** Names of all clients. */
   readonly clients: readonly string[];
   readonly marks: Marks;
   readonly history: History;
+  /** The node's copy of the key is not whole any more; another home has all that was in it, or nobody may have. */
+  damaged(node: SimulatedNode, key: string, elsewhere: boolean): void;
   random(name: string): SeededRandom;
   /** Faults are over: nothing may break any more. */
   healing(): boolean;
