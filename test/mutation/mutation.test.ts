@@ -37,6 +37,27 @@ const noticedBy: Readonly<Record<string, readonly (readonly [file: string, name:
   'dropped-hint': [
     ['storage-node/hints.test.ts', 'what was owed is delivered when the home is back, and fallbacks keep nothing'],
   ],
+  'earliest-wins': [
+    [
+      'core/last-writer.test.ts',
+      'of two concurrent puts the later is shown, the other has lost, once, and the next put replaces both',
+    ],
+  ],
+  'repaired-from-one-replica': [
+    [
+      'storage-node/record-repair.test.ts',
+      'while it is damaged others answer, and it is whole again when every other home has said what it has',
+    ],
+  ],
+  'repaired-with-its-birth': [
+    ['storage-node/record-repair.test.ts', 'a write after the repair is minted under a new birth'],
+  ],
+  'damaged-and-owed-to-nobody': [
+    [
+      'storage-node/record-repair.test.ts',
+      'a fallback owes what it keeps, damaged or not, and delivers the rest meanwhile',
+    ],
+  ],
   'handoff-of-what-has-changed': [
     ['storage-node/hints.test.ts', 'what a record has become while it was delivered is owed still'],
   ],

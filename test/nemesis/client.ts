@@ -8,6 +8,7 @@ import { type CartwheelClient, OperationFailed, type PutAnswer } from '../../cli
 import { checkContext } from '../oracle/checks/contexts.ts';
 import { describe, type WriteAttempt } from '../oracle/ledger.ts';
 import { Violation } from '../oracle/violation.ts';
+import { lastWriterWins, namespaceOf } from '../sim/keys.ts';
 import { type Counts, countOne } from './counts.ts';
 import type { History } from './history.ts';
 import type { Oracle } from './oracle.ts';
@@ -80,6 +81,7 @@ export function observe(options: ObservedClientOptions): ObservedClient {
   async function write(kind: 'put' | 'delete', key: string, options: WriteOptions): Promise<Token | undefined> {
     const { token = emptyToken, w, timeoutMs, retries = 0, item, items = [] } = options;
     const requestId = newRequestId();
+    const namespace = namespaceOf(key);
     const attempt = ledger.begin({
       ...{ kind, key, client: name, w: w ?? majority, requestId, replaces: token.seen, item, items },
       context: oracle.contextOf(key, token.bytes),
@@ -91,8 +93,10 @@ export function observe(options: ObservedClientOptions): ObservedClient {
       try {
         const answer =
           attempt.value === undefined
-            ? await client.delete(key, token.bytes, { w, requestId, attempt: tried, timeoutMs })
-            : await client.put(key, attempt.value, { context: token.bytes, w, requestId, attempt: tried, timeoutMs });
+            ? await client.delete(key, token.bytes, { namespace, w, requestId, attempt: tried, timeoutMs })
+            : await client.put(key, attempt.value, {
+                ...{ namespace, context: token.bytes, w, requestId, attempt: tried, timeoutMs },
+              });
         return acknowledged(attempt, token, answer);
       } catch (error) {
         const failure = failureOf(error, key);
@@ -126,7 +130,7 @@ export function observe(options: ObservedClientOptions): ObservedClient {
       oracle.dots.named(dot, attempt, where);
       if (attempt.dots.size === 2) counts.retried++;
       const context = oracle.contextOf(key, bytes);
-      checkContext(ledger, { key, context, sent: attempt.context, seen, dot, where });
+      checkContext(ledger, { key, context, sent: attempt.context, seen, dot, hides: lastWriterWins(key), where });
     });
     return { bytes, seen };
   }
@@ -135,7 +139,7 @@ export function observe(options: ObservedClientOptions): ObservedClient {
     async get(key, { r, timeoutMs }) {
       const startedAt = now();
       try {
-        const { siblings, context, certificate } = await client.get(key, { r, timeoutMs });
+        const { siblings, context, certificate } = await client.get(key, { namespace: namespaceOf(key), r, timeoutMs });
         const where = `a get of ${key} by ${name} at ${(startedAt / 1000).toFixed(3)} s`;
         const homes = certificate.homesAnswered;
         counts.reads++;
@@ -148,7 +152,8 @@ export function observe(options: ObservedClientOptions): ObservedClient {
         let seen = new Set<WriteAttempt>();
         violations.attempt(key, () => {
           seen = oracle.reads.answered({ key, r: homes, startedAt, siblings, where });
-          checkContext(ledger, { key, context: oracle.contextOf(key, context), sent: [], seen, where });
+          const newContext = oracle.contextOf(key, context);
+          checkContext(ledger, { key, context: newContext, sent: [], seen, hides: lastWriterWins(key), where });
         });
         const token = { bytes: context, seen };
         return { token, values: siblings.map(({ value }) => value), divergent: certificate.divergent };

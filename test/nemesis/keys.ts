@@ -1,6 +1,7 @@
 /**
- * The keys that are written. Each is in use for a while, shared by all clients, and then read only, so that a long
- * run has thousands of keys, none with a long history, and clocks that are not cut (record.ts).
+ * The keys that are written, named as in test/sim/keys.ts: in one of six the last writer wins. Each is in use for a
+ * while, shared by all clients, and then read only, so that a long run has thousands of keys, none with a long history,
+ * and clocks that are not cut (record.ts).
  *
  * I1 A key is folded once: when it has had its writes and no operation on it is under way.
  */
@@ -45,7 +46,8 @@ export function createKeys({ random, inUse, onRetired }: KeysOptions): Keys {
   function create(): KeyInUse {
     const number = made++;
     const isCart = number % 3 === 0;
-    return { name: `${isCart ? 'cart' : 'register'}-${number}`, isCart, tokens: [], writes: 0, underWay: 0 };
+    const kind = isCart ? 'cart' : number % 6 === 1 ? 'latest' : 'register';
+    return { name: `${kind}-${number}`, isCart, tokens: [], writes: 0, underWay: 0 };
   }
 
   return {

@@ -6,13 +6,15 @@
  *    broken (ledger.ts, fold), and a few bytes a write.
  */
 import { createContextCodec } from '../../services/core/codec/context.ts';
-import { hashOfStorageKey, storageKey } from '../../services/core/ring/storage-key.ts';
+import { hashOfStorageKey } from '../../services/core/ring/storage-key.ts';
 import type { CausalContext } from '../../services/core/versioning/causal-context.ts';
 import { clockEntriesMax } from '../../services/core/versioning/record.ts';
 import { xxh64 } from '../../services/platform/hash.ts';
 import { createDotCheck, type DotCheck } from '../oracle/checks/dots-name-one-write.ts';
 import { createReadCheck, type ReadCheck } from '../oracle/checks/reads.ts';
 import { createLedger, type Ledger } from '../oracle/ledger.ts';
+import { lastWriterWins, storageKeyOf } from '../sim/keys.ts';
+import { createLatestCheck } from './latest.ts';
 
 export interface Oracle {
   readonly ledger: Ledger;
@@ -26,11 +28,13 @@ export interface Oracle {
   readonly keysCut: number;
 }
 
-export function createOracle(replicas: number): Oracle {
+/** `wallAt`: what the wall clock said at a time of the ledger. */
+export function createOracle(replicas: number, wallAt: (ms: number) => number): Oracle {
   const ledger = createLedger();
   const dots = createDotCheck(ledger);
   const contexts = createContextCodec(xxh64);
   const keysCut = new Set<string>();
+  const latest = createLatestCheck({ ledger, wallAt, cut });
 
   /**
    * A clock is cut only where it has more entries than that, so many births have minted for the key. Each dot seen
@@ -52,8 +56,11 @@ export function createOracle(replicas: number): Oracle {
   return {
     ledger,
     dots,
-    reads: createReadCheck({ ledger, dots, replicas, cut }),
-    contextOf: (key, bytes) => contexts.decode(bytes, hashOfStorageKey(storageKey('default', Buffer.from(key), xxh64))),
+    reads: createReadCheck({
+      ...{ ledger, dots, replicas, cut },
+      latest: (key) => (lastWriterWins(key) ? latest : undefined),
+    }),
+    contextOf: (key, bytes) => contexts.decode(bytes, hashOfStorageKey(storageKeyOf(key))),
     fold(key) {
       cut(key);
       for (const write of ledger.fold(key)) dots.forget(write);

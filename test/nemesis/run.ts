@@ -16,6 +16,7 @@ import { createRequestIds } from '../../services/platform/routing/request-ids.ts
 import { type Cluster, type ClusterProcess, freePorts, planCluster } from '../e2e/cluster.ts';
 import { settled } from '../e2e/support.ts';
 import { Violation } from '../oracle/violation.ts';
+import { latestNamespace } from '../sim/keys.ts';
 import { seededRandom } from '../sim/random.ts';
 import { observe } from './client.ts';
 import { type Counts, createCounts } from './counts.ts';
@@ -169,7 +170,8 @@ async function attack(
   const violations = createViolations(end);
   const counts = createCounts();
   const faults = new Map<string, number>();
-  const oracle = createOracle(replicas);
+  const wallBegunAt = Date.now();
+  const oracle = createOracle(replicas, (ms) => wallBegunAt + ms);
   const history = createHistory(join(directory, 'history'), now);
   const keys = createKeys({ random: random.fork('keys'), inUse: keysInUse, onRetired: (key) => oracle.fold(key) });
   const mayFail = watchProcesses(cluster, violations, view);
@@ -203,6 +205,7 @@ async function attack(
   try {
     await Promise.all(cluster.processes.map((each) => each.start()));
     await settled(cluster);
+    await open([cluster.router.address], false).namespaces.create(latestNamespace, { resolution: 'LAST_WRITER_WINS' });
     if (!stop.aborted) await orViolation(violations, loadAndFaults);
     if (!stop.aborted) await orViolation(violations, lastCheck);
   } finally {

@@ -10,10 +10,9 @@ import { type CartwheelClient, OperationFailed } from '../../client/index.ts';
 import { decodeRing } from '../../services/core/ring/codec.ts';
 import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
 import { preferenceList } from '../../services/core/ring/preference-list.ts';
-import { storageKey } from '../../services/core/ring/storage-key.ts';
-import { xxh64 } from '../../services/platform/hash.ts';
 import { checkCart } from '../oracle/checks/carts.ts';
 import { Violation } from '../oracle/violation.ts';
+import { isCart, namespaceOf, storageKeyOf } from '../sim/keys.ts';
 import type { Oracle } from './oracle.ts';
 import type { Violations } from './violations.ts';
 
@@ -69,12 +68,16 @@ async function problemOf(
   for (const home of homes) {
     const startedAt = now();
     try {
-      const { siblings, certificate } = await home.get(key, { r: homes.length, timeoutMs });
+      const { siblings, certificate } = await home.get(key, {
+        namespace: namespaceOf(key),
+        r: homes.length,
+        timeoutMs,
+      });
       const where = 'a get after the faults';
       const read = { key, r: certificate.homesAnswered, startedAt, siblings, where };
       if (!violations.attempt(key, () => oracle.reads.answered(read))) return 'found already';
       oracle.reads.answered({ ...read, faultsAreOver: true });
-      if (key.startsWith('cart'))
+      if (isCart(key))
         checkCart(
           oracle.ledger,
           key,
@@ -97,7 +100,7 @@ async function homesByRing(
   if (first === undefined) throw new Error('there is no client');
   const ring = decodeRing(await first.ring());
   return (key) => {
-    const partition = partitionOfStorageKey(storageKey('default', Buffer.from(key), xxh64), ring.partitions);
+    const partition = partitionOfStorageKey(storageKeyOf(key), ring.partitions);
     const indexes = preferenceList(ring, partition).slice(0, ring.replicas);
     return indexes.map((index) => {
       const address = ring.nodes[index]?.address ?? '';

@@ -70,6 +70,17 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'earliest-wins',
+    fault: 'where the last writer wins readers are shown the earliest of what was written concurrently',
+    edits: [
+      {
+        file: 'services/core/versioning/last-writer.ts',
+        snippet: 'compareTimes(sibling, latest) > 0',
+        replacement: 'compareTimes(sibling, latest) < 0',
+      },
+    ],
+  },
+  {
     name: 'beaten-and-dropped',
     fault: 'where the last writer wins merge drops a value because a later one is there',
     edits: [
@@ -258,8 +269,8 @@ export const controls: readonly Control[] = [
       },
       {
         file: 'services/storage-node/exchange.ts',
-        snippet: '      keys.map(({ key }) => key),',
-        replacement: '      keys.filter(({ theirs }) => theirs !== absent).map(({ key }) => key),',
+        snippet: 'keys.map(({ key }) => key)',
+        replacement: 'keys.filter(({ theirs }) => theirs !== absent).map(({ key }) => key)',
       },
     ],
   },

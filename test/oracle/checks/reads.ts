@@ -17,7 +17,7 @@ export interface ReadAnswered {
   readonly startedAt: number;
   /** What has expired by then need not be seen; the start where it is not given. */
   readonly answeredAt?: number;
-  readonly siblings: readonly { readonly dot: string; readonly value: Uint8Array }[];
+  readonly siblings: readonly { readonly dot: string; readonly value: Uint8Array; readonly writtenAt?: Date }[];
   readonly where: string;
   /** All that was acknowledged must be seen, wherever it was written. */
   readonly faultsAreOver?: boolean;
