@@ -233,7 +233,14 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     }
   }
 
-  async function runReads(batch: PendingRead[]): Promise<void> {
+  async function runReads(batch: readonly PendingRead[]): Promise<void> {
+    await readAll(batch);
+    readBatches--;
+    startReads();
+  }
+
+  /** What the engine cannot read fails alone, though it is asked for all at once. */
+  async function readAll(batch: readonly PendingRead[]): Promise<void> {
     try {
       const values = await engine.getMany(
         'records',
@@ -243,11 +250,9 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
         read.resolve(values[i]);
       });
     } catch (error) {
-      const failed = storageFailure('read', error);
-      for (const read of batch) read.reject(failed);
+      if (batch.length > 1) for (const read of batch) await readAll([read]);
+      else batch[0]?.reject(storageFailure('read', error));
     }
-    readBatches--;
-    startReads();
   }
 
   function gather(): Batch {

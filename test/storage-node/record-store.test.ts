@@ -468,6 +468,24 @@ test('a read that fails rejects those who waited for it, and the next change ask
   assert.deepEqual(valuesOf(await store.read(k)), ['c']);
 });
 
+test('P12: a record that the engine cannot read spoils none of those that are read with it', async () => {
+  const keys = [1, 2, 3, 4].map((n) => Uint8Array.of(n));
+  const isBad = (key: Uint8Array) => key[0] === 3;
+  const { store, add } = setup({
+    wrap: (engine) => ({
+      ...engine,
+      getMany: (space, asked) =>
+        asked.some(isBad) ? Promise.reject(new Error('block checksum mismatch')) : engine.getMany(space, asked),
+    }),
+  });
+  const good = keys.filter((key) => !isBad(key));
+  for (const key of good) await (await add(key, 'v')).committed;
+  const read = await Promise.allSettled(keys.map((key) => store.read(key)));
+  for (const [i, key] of keys.entries()) assert.equal(read[i]?.status, isBad(key) ? 'rejected' : 'fulfilled');
+  const changed = await Promise.allSettled(keys.map((key) => add(key, 'w')));
+  for (const [i, key] of keys.entries()) assert.equal(changed[i]?.status, isBad(key) ? 'rejected' : 'fulfilled');
+});
+
 for (const [what, at] of [
   ['the birth before the record', 0],
   ['the record', 22],
