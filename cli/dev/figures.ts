@@ -15,8 +15,9 @@ export interface Figures {
   readonly keys: number | undefined;
 }
 
-/** What one operation of a client is, at a router and at a storage node alike. */
-const operationHistogram = 'cartwheel_operation_seconds';
+/** A router has operations of clients; a storage node runs them, whoever sent them. */
+const routedHistogram = 'cartwheel_operation_seconds';
+const coordinatedHistogram = 'cartwheel_coordination_seconds';
 /** Rates and quantiles are over this many scrapes, a second apart. */
 const windowScrapes = 10;
 const scrapeTimeoutMs = 1000;
@@ -47,7 +48,8 @@ export class FigureReader {
       ]);
       const scrapes = this.windows.get(child.plan.name) ?? [];
       this.windows.set(child.plan.name, scrapes);
-      scrapes.push({ at: performance.now(), counts: histogramCounts(text, operationHistogram) });
+      const histogram = child.plan.kind === 'storage-node' ? coordinatedHistogram : routedHistogram;
+      scrapes.push({ at: performance.now(), counts: histogramCounts(text, histogram) });
       if (scrapes.length > windowScrapes) scrapes.shift();
       return {
         ...ratesOf(scrapes),

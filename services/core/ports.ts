@@ -96,13 +96,15 @@ export interface StorageEngine {
 export interface Metrics {
   /** Values in milliseconds, exported in seconds. */
   histogram(name: string, help: string, labels?: Readonly<Record<string, string>>): HistogramHandle;
+  /** Whole numbers (of things, or bytes), exported as they are. */
+  sizes(name: string, help: string, labels?: Readonly<Record<string, string>>): HistogramHandle;
   counter(name: string, help: string, labels?: Readonly<Record<string, string>>): CounterHandle;
   /** `read` is called at each scrape. */
   gauge(name: string, help: string, read: () => number, labels?: Readonly<Record<string, string>>): void;
 }
 
 export interface HistogramHandle {
-  observe(milliseconds: number): void;
+  observe(value: number): void;
 }
 
 export interface CounterHandle {

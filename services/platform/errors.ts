@@ -55,9 +55,9 @@ const CODES: Readonly<Record<ReasonName, status>> = {
   CHANGE_CONFLICT: status.FAILED_PRECONDITION,
 };
 
-const REASON_NAMES: ReadonlyMap<number, ReasonName> = new Map(
-  (Object.keys(CODES) as ReasonName[]).map((name) => [Reason[name], name]),
-);
+export const reasonNames = Object.keys(CODES) as readonly ReasonName[];
+
+const REASON_NAMES: ReadonlyMap<number, ReasonName> = new Map(reasonNames.map((name) => [Reason[name], name]));
 
 /** The gRPC status code of a reason. */
 export function reasonCode(reason: ReasonName, outcome: OutcomeName): status {

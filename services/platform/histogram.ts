@@ -1,13 +1,16 @@
 /**
- * A latency histogram over typed arrays: what the hot path pays for being measured.
+ * Histograms over typed arrays, of latencies and of sizes: what the hot path pays for being measured.
  *
- * Buckets are log-linear. Between 1 and 512 ms each power of two is cut into four equal parts, which makes steps
- * of 1.25, 1.2, 1.17 and 1.14; outside, into two (1.5 and 1.33), from 0.03 ms to 65.5 s. The bucket of a value is
- * therefore written in its own bits: the exponent and the top two bits of the mantissa of the double.
+ * Buckets of latencies are log-linear. Between 1 and 512 ms each power of two is cut into four equal parts, which makes
+ * steps of 1.25, 1.2, 1.17 and 1.14; outside, into two (1.5 and 1.33), from 0.03 ms to 65.5 s. One more bound is
+ * 300 ms, Dynamo's objective, so that what met it is counted and not estimated. The bucket of a value is
+ * therefore written in its own bits: the exponent and the top six bits of the mantissa of the double.
  *
- *     63      52   50                 32                       0
- *     s eeeeeeeeeee mm mmmmmmmmmmmmmmmmmm mmmmmmmmmmmmmmmmmmmmmmmm
- *       └── slot ────┘   high word          low word
+ *     63      52     46               32                       0
+ *     s eeeeeeeeeee mmmmmm mmmmmmmmmmmmmm mmmmmmmmmmmmmmmmmmmmmmmm
+ *       └───── slot ─────┘ high word        low word
+ *
+ * Buckets of sizes are the powers of two.
  *
  * I1 A value that equals a bound belongs to the bucket below it: Prometheus' `le` is "less than or equal".
  * I2 observe() allocates nothing and looks nothing up by name.
@@ -18,7 +21,11 @@ const FIRST_EXPONENT = -5;
 const FINE_FROM_EXPONENT = 0;
 const FINE_UNTIL_EXPONENT = 9;
 const END_EXPONENT = 16;
-const SLOTS_PER_OCTAVE = 4;
+/** 256 ms · (1 + 11/64). */
+const OBJECTIVE_MS = 300;
+/** As many as it takes for each bound to begin one. */
+const SLOTS_PER_OCTAVE = 64;
+const SLOT_SHIFT = 20 - Math.log2(SLOTS_PER_OCTAVE);
 
 /** Upper bounds in milliseconds, ascending; a last bucket without a bound follows. */
 export const BOUNDS_MS: Float64Array = bounds();
@@ -36,15 +43,32 @@ const HIGH = LITTLE_ENDIAN ? 1 : 0;
 export class Histogram implements HistogramHandle {
   /** Not cumulative; one longer than BOUNDS_MS. Doubles, because 2^32 operations are a day's work. */
   readonly counts: Float64Array = new Float64Array(BOUNDS_MS.length + 1);
-  sumMs = 0;
+  sum = 0;
 
-  /** A negative value or NaN is counted as 0: it comes from a clock, and must not spoil the sum. */
+  /** Milliseconds. A negative value or NaN is counted as 0: it comes from a clock, and must not spoil the sum. */
   observe(milliseconds: number): void {
     const value = milliseconds > 0 && milliseconds < Number.MAX_VALUE ? milliseconds : 0;
     const bucket = bucketOf(value);
     // biome-ignore lint/style/noNonNullAssertion: bucketOf() is an index of it
     this.counts[bucket] = this.counts[bucket]! + 1;
-    this.sumMs += value;
+    this.sum += value;
+  }
+}
+
+/** Upper bounds of sizes; a last bucket without a bound follows. */
+export const SIZE_BOUNDS: readonly number[] = Array.from({ length: 21 }, (_, exponent) => 2 ** exponent);
+
+export class SizeHistogram implements HistogramHandle {
+  /** Not cumulative; one longer than SIZE_BOUNDS. */
+  readonly counts: Float64Array = new Float64Array(SIZE_BOUNDS.length + 1);
+  sum = 0;
+
+  /** A whole number below 2^32. */
+  observe(size: number): void {
+    const bucket = size <= 1 ? 0 : Math.min(32 - Math.clz32(size - 1), SIZE_BOUNDS.length);
+    // biome-ignore lint/style/noNonNullAssertion: bucket is an index of it
+    this.counts[bucket] = this.counts[bucket]! + 1;
+    this.sum += size;
   }
 }
 
@@ -54,7 +78,7 @@ export function bucketOf(milliseconds: number): number {
   // Minus one unit in the last place where the low word is 0, so that a bound falls below itself (I1). Zero, the
   // one number that this would wrap, is below every bound anyway.
   const high = words[HIGH] as number;
-  const slot = (words[LOW] === 0 && high > 0 ? high - 1 : high) >>> 18;
+  const slot = (words[LOW] === 0 && high > 0 ? high - 1 : high) >>> SLOT_SHIFT;
   const index = slot - FIRST_SLOT;
   if (index < 0) return 0;
   return SLOT_TO_BUCKET[index] ?? BOUNDS_MS.length;
@@ -66,7 +90,7 @@ function bounds(): Float64Array {
     const fine = exponent >= FINE_FROM_EXPONENT && exponent < FINE_UNTIL_EXPONENT;
     for (const quarters of fine ? [5, 6, 7, 8] : [6, 8]) list.push((quarters / 4) * 2 ** exponent);
   }
-  return Float64Array.from(list);
+  return Float64Array.from([...list, OBJECTIVE_MS].sort((a, b) => a - b));
 }
 
 function slotTable(): Uint8Array {

@@ -11,7 +11,7 @@
  */
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { CounterHandle, HistogramHandle, Metrics } from '../core/ports.ts';
-import { BOUNDS_MS, Histogram } from './histogram.ts';
+import { BOUNDS_MS, Histogram, SIZE_BOUNDS, SizeHistogram } from './histogram.ts';
 
 /** Services, methods, codes and peers of a large cluster fit well; a metric labelled by key would not. */
 export const MAX_SERIES_PER_METRIC = 1_000;
@@ -37,11 +37,14 @@ interface Family {
   readonly kind: Kind;
   readonly help: string;
   readonly labelNames: string;
-  readonly series: Map<string, Histogram | Counter | (() => number)>;
+  readonly series: Map<string, Series>;
 }
 
+type Series = Histogram | SizeHistogram | Counter | (() => number);
+
 const NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
-const LE_LABELS = Array.from(BOUNDS_MS, (bound) => `le="${number(bound / 1_000)}"`);
+const LE_SECONDS = Array.from(BOUNDS_MS, (bound) => `le="${number(bound / 1_000)}"`);
+const LE_SIZES = SIZE_BOUNDS.map((bound) => `le="${number(bound)}"`);
 
 export function createMetrics(options: { readonly service: string }): ProcessMetrics {
   const families = new Map<string, Family>();
@@ -69,23 +72,25 @@ export function createMetrics(options: { readonly service: string }): ProcessMet
     return [family, key];
   }
 
+  function handleOf<T extends Series>(
+    Made: new () => T,
+    kind: Kind,
+    name: string,
+    help: string,
+    labels: Labels | undefined = {},
+  ): T {
+    const [family, key] = seriesOf(kind, name, help, labels);
+    const known = family.series.get(key);
+    if (known instanceof Made) return known;
+    const made = new Made();
+    family.series.set(key, made);
+    return made;
+  }
+
   const metrics: ProcessMetrics = {
-    histogram(name: string, help: string, labels: Labels = {}): HistogramHandle {
-      const [family, key] = seriesOf('histogram', name, help, labels);
-      const known = family.series.get(key);
-      if (known instanceof Histogram) return known;
-      const made = new Histogram();
-      family.series.set(key, made);
-      return made;
-    },
-    counter(name: string, help: string, labels: Labels = {}): CounterHandle {
-      const [family, key] = seriesOf('counter', name, help, labels);
-      const known = family.series.get(key);
-      if (known instanceof Counter) return known;
-      const made = new Counter();
-      family.series.set(key, made);
-      return made;
-    },
+    histogram: (name, help, labels): HistogramHandle => handleOf(Histogram, 'histogram', name, help, labels),
+    sizes: (name, help, labels): HistogramHandle => handleOf(SizeHistogram, 'histogram', name, help, labels),
+    counter: (name, help, labels): CounterHandle => handleOf(Counter, 'counter', name, help, labels),
     gauge(name: string, help: string, read: () => number, labels: Labels = {}): void {
       const [family, key] = seriesOf('gauge', name, help, labels);
       family.series.set(key, read);
@@ -108,23 +113,35 @@ export function createMetrics(options: { readonly service: string }): ProcessMet
   return metrics;
 }
 
-function renderSeries(lines: string[], name: string, labels: string, series: Histogram | Counter | (() => number)) {
+function renderSeries(lines: string[], name: string, labels: string, series: Series) {
   const braced = labels === '' ? '' : `{${labels}}`;
   if (series instanceof Counter) {
     lines.push(`${name}${braced} ${number(series.value)}`);
   } else if (series instanceof Histogram) {
-    const before = labels === '' ? '' : `${labels},`;
-    let cumulated = 0;
-    for (const [bucket, label] of LE_LABELS.entries()) {
-      cumulated += series.counts[bucket] ?? 0;
-      lines.push(`${name}_bucket{${before}${label}} ${cumulated}`);
-    }
-    cumulated += series.counts[BOUNDS_MS.length] ?? 0;
-    lines.push(`${name}_bucket{${before}le="+Inf"} ${cumulated}`);
-    lines.push(`${name}_sum${braced} ${number(series.sumMs / 1_000)}`, `${name}_count${braced} ${cumulated}`);
+    renderHistogram(lines, name, labels, series.counts, LE_SECONDS, series.sum / 1_000);
+  } else if (series instanceof SizeHistogram) {
+    renderHistogram(lines, name, labels, series.counts, LE_SIZES, series.sum);
   } else {
     lines.push(`${name}${braced} ${number(series())}`);
   }
+}
+
+function renderHistogram(
+  lines: string[],
+  name: string,
+  labels: string,
+  counts: Float64Array,
+  bounds: readonly string[],
+  sum: number,
+) {
+  const before = labels === '' ? '' : `${labels},`;
+  const braced = labels === '' ? '' : `{${labels}}`;
+  let cumulated = 0;
+  for (const [bucket, label] of [...bounds, 'le="+Inf"'].entries()) {
+    cumulated += counts[bucket] ?? 0;
+    lines.push(`${name}_bucket{${before}${label}} ${cumulated}`);
+  }
+  lines.push(`${name}_sum${braced} ${number(sum)}`, `${name}_count${braced} ${cumulated}`);
 }
 
 function labelText(names: readonly string[], value: (name: string) => string): string {

@@ -11,12 +11,10 @@ import type { Ring } from '../core/ring/ring.ts';
 import { coordinatorsOf } from '../platform/routing/coordinators.ts';
 import { type DispatchPorts, dispatch } from '../platform/routing/dispatch.ts';
 import type { Arrival } from '../platform/streams/session-server.ts';
-import type { RouterMetrics } from './metrics.ts';
 
 export interface Router extends DispatchPorts {
   readonly limits: RequestLimits;
   readonly hash: Hash64;
-  readonly metrics: RouterMetrics;
   ring(): Ring | undefined;
 }
 
@@ -25,24 +23,14 @@ export async function routeOperation(
   operation: Operation,
   { deadline }: Arrival,
 ): Promise<Omit<Result, 'id'>> {
-  const startedAt = router.clock.now();
-  const { operation: latency, failedOperations } = router.metrics;
-  const [name, request] = requestOf(operation);
-  try {
-    const coordinators = coordinatorsOf(currentRing(router), request.namespace, request.key, router);
-    const result = await dispatch(router, coordinators, operation, deadline);
-    latency[name].observe(router.clock.now() - startedAt);
-    return result;
-  } catch (error) {
-    failedOperations.add(1);
-    throw error;
-  }
+  const { namespace, key } = requestOf(operation);
+  const coordinators = coordinatorsOf(currentRing(router), namespace, key, router);
+  return dispatch(router, coordinators, operation, deadline);
 }
 
 function requestOf({ get, put, delete: remove }: Operation) {
-  if (get !== undefined) return ['get', get] as const;
-  if (put !== undefined) return ['put', put] as const;
-  if (remove !== undefined) return ['delete', remove] as const;
+  const request = get ?? put ?? remove;
+  if (request !== undefined) return request;
   throw new Failure('OPERATION_INVALID', 'the operation has no get, put or delete', { field: 'operation' });
 }
 

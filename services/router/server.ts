@@ -26,7 +26,6 @@ import { createUnaryChannels } from '../platform/routing/unary-channels.ts';
 import { statusService } from '../platform/status-service.ts';
 import { createSessionServer, type Execute } from '../platform/streams/session-server.ts';
 import type { RouterConfig } from './config.ts';
-import { createRouterMetrics } from './metrics.ts';
 import { type Router, routeListing, routeOperation } from './route.ts';
 
 export async function startRouter(config: RouterConfig): Promise<Stop> {
@@ -38,7 +37,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
   const id = `router-${random.u64().toString(16).padStart(16, '0')}`;
   const ringVersion = () => rings.current()?.version;
 
-  const pool = createSessionPool({ name: id, clock, random, ring: ringVersion });
+  const pool = createSessionPool({ name: id, clock, random, hop: 'routed', ring: ringVersion });
   const channels = createUnaryChannels(clock);
   const router: Router = {
     pool,
@@ -47,7 +46,6 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
     newRequestId: createRequestIds(random),
     limits: requestLimits,
     hash: xxh64,
-    metrics: createRouterMetrics(metrics),
     ring: () => rings.current(),
   };
   rings.subscribe((ring) => {

@@ -41,15 +41,21 @@ export async function coordinateGet(
   get: ValidGet,
   deadline: number,
 ): Promise<GetResponse> {
+  const { clock, metrics } = node;
+  const beganAt = clock.now();
   const quorum = await readReplicas(node, place, get, deadline);
+  const readAt = clock.now();
+  metrics.stage.read_quorum.observe(readAt - beganAt);
 
   const answers = quorum.answers.slice();
   const record = mergedOf(answers);
   // Later, with the answers of those that were slower.
   void quorum.over.then(() => mend(node, place, get.storageKey, quorum.answers));
-  const wallNowMs = wallMs(node.clock);
-  return {
-    ...chooseSiblings(get, visibleSiblings(record, wallNowMs), wallNowMs),
+  const wallNowMs = wallMs(clock);
+  const siblings = visibleSiblings(record, wallNowMs);
+  metrics.siblings.observe(siblings.length);
+  const response: GetResponse = {
+    ...chooseSiblings(get, siblings, wallNowMs),
     context: Buffer.from(node.validation.contexts.encode(join(record.clock, get.session), get.keyHash)),
     certificate: {
       replicasAsked: answers.length + quorum.tally.failed + quorum.tally.outstanding,
@@ -60,6 +66,8 @@ export async function coordinateGet(
       ring: place.ring.version,
     },
   };
+  metrics.stage.answer.observe(clock.now() - readAt);
+  return response;
 }
 
 function mergedOf(answers: readonly ReadAnswer[]): KeyRecord {

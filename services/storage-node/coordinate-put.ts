@@ -127,9 +127,13 @@ async function writeAt(
     if (requestId.length > 0) also.push(node.requests.remember(storageKey, { id: requestId, dot: written.dot }));
     return owing(node, place, { ...own, birth, record, bytes, also }, standIns.homeOf(node.id));
   };
+  const beganAt = node.clock.now();
   const { held, committed } = await changeInTime(node, storageKey, deadline, change, isSynced(node.id));
   const { dot, entriesCut } = written as unknown as Written;
   onMade({ dot, others, record: held.record });
+  const changedAt = node.clock.now();
+  node.metrics.stage.own.observe(changedAt - beganAt);
+  node.metrics.clockEntries.observe(held.record.clock.length);
   node.metrics.entriesCut.add(entriesCut);
   if (standIns.homeOf(node.id) !== undefined) node.metrics.coordinatedByFallback.add(1);
 
@@ -176,6 +180,7 @@ async function writeAt(
   const outcome = await quorum.outcome;
   if (outcome === 'moved') throw quorum.moved;
   await pending.settled;
+  node.metrics.stage.write_quorum.observe(node.clock.now() - changedAt);
   const receipt = receiptOf(quorum, place, dot, standIns, isSynced);
   receipt.acks.push(...pending.acks(synced === 'all'));
   receipt.pendingMissed = pending.missed();
@@ -189,7 +194,9 @@ async function writeAt(
   const covered = request.lastWriterWins ? join(request.context, held.record.clock) : request.context;
   const seen = others.reduce((context, other) => withDot(context, other), covered);
   const context = contexts.encode(answerContext(seen, dot), request.keyHash);
-  return { context: Buffer.from(context), siblings: visibleSiblings(held.record, wallMs(node.clock)).length, receipt };
+  const siblings = visibleSiblings(held.record, wallMs(node.clock)).length;
+  node.metrics.siblings.observe(siblings);
+  return { context: Buffer.from(context), siblings, receipt };
 }
 
 /** What a change leaves, where it is one. */

@@ -12,6 +12,10 @@ export interface CoordinatorMetrics {
   /** Of whole operations, as this node answered them. */
   readonly operation: Readonly<Record<'get' | 'put' | 'delete', HistogramHandle>>;
   readonly failedOperations: CounterHandle;
+  /** Parts of them, in milliseconds; they do not overlap. */
+  readonly stage: Readonly<Record<'own' | 'write_quorum' | 'read_quorum' | 'answer', HistogramHandle>>;
+  readonly siblings: HistogramHandle;
+  readonly clockEntries: HistogramHandle;
   readonly hintsDelivered: CounterHandle;
   readonly standIns: CounterHandle;
   readonly recalled: CounterHandle;
@@ -31,9 +35,15 @@ export function createCoordinatorMetrics(metrics: Metrics, log: Log): Coordinato
     transfer: failed('transfer'),
   };
   const operation = (name: string) =>
-    metrics.histogram('cartwheel_operation_seconds', 'Operations coordinated here, from their arrival to the answer', {
+    metrics.histogram('cartwheel_coordination_seconds', 'Operations run here, whoever sent them, until their answer', {
       operation: name,
     });
+  const stage = (name: string) =>
+    metrics.histogram(
+      'cartwheel_coordination_stage_seconds',
+      'Parts of them: reading and changing the own record, waiting for W or for R replicas, and making the answer',
+      { stage: name },
+    );
   const created: CoordinatorMetrics = {
     entriesCut: metrics.counter(
       'cartwheel_clock_entries_cut_total',
@@ -55,7 +65,15 @@ export function createCoordinatorMetrics(metrics: Metrics, log: Log): Coordinato
     repairsUnderWay: 0,
     forwarded: metrics.counter('cartwheel_forwarded_operations_total', 'Operations sent on to a home of their key'),
     operation: { get: operation('get'), put: operation('put'), delete: operation('delete') },
-    failedOperations: metrics.counter('cartwheel_failed_operations_total', 'Operations answered with an error'),
+    failedOperations: metrics.counter('cartwheel_coordination_failures_total', 'Of them, those that failed'),
+    stage: {
+      own: stage('own'),
+      write_quorum: stage('write_quorum'),
+      read_quorum: stage('read_quorum'),
+      answer: stage('answer'),
+    },
+    siblings: metrics.sizes('cartwheel_siblings', 'Siblings of a key when it was read or written here'),
+    clockEntries: metrics.sizes('cartwheel_clock_entries', 'Entries of the clock of a key when it was written here'),
     replicaFailed(nodeId, what, error) {
       failures[what].add(1);
       log.debug({ nodeId, what, err: error }, 'a replica did not do what was asked');

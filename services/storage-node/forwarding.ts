@@ -16,7 +16,7 @@ export function createForwarding(rings: RingSource, clock: Clock, random: Random
     name: `storage-node/${nodeId}`,
     clock,
     random,
-    forwarded: true,
+    hop: 'forwarded',
     ring: () => rings.current()?.version,
   });
   return {

@@ -42,6 +42,16 @@ test('a histogram has cumulative buckets in seconds, a sum and a count', async (
   for (const { labels } of samples) assert.equal(labels.get('method'), 'Get');
 });
 
+test('sizes are exported as they are, in buckets of powers of two', async () => {
+  const metrics = createMetrics({ service: 'test' });
+  const handle = metrics.sizes('cartwheel_siblings', 'Siblings.');
+  for (const size of [1, 1, 3, 4, 5]) handle.observe(size);
+  const samples = (await scrape(metrics)).get('cartwheel_siblings')?.samples ?? [];
+  const atMost = (le: string) => samples.find(({ labels }) => labels.get('le') === le)?.value;
+  assert.deepEqual([atMost('1'), atMost('2'), atMost('4'), atMost('8'), atMost('+Inf')], [2, 2, 4, 5, 5]);
+  assert.equal(samples.find(({ name }) => name === 'cartwheel_siblings_sum')?.value, 14);
+});
+
 test('counters add, and a gauge is read at each scrape', async () => {
   const metrics = createMetrics({ service: 'test' });
   const counter = metrics.counter('c_total', 'A counter.');

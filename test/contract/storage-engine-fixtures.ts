@@ -26,13 +26,15 @@ export function recordingMetrics(): Metrics & { readonly values: Map<string, () 
       },
     };
   }
+  function histogram(name: string, _help: string, labels: Readonly<Record<string, string>> = {}) {
+    const count = counter([name, ...Object.values(labels)].join(' '));
+    return { observe: () => count.add(1) };
+  }
   return {
     values,
     counter,
-    histogram(name, _help, labels = {}) {
-      const count = counter([name, ...Object.values(labels)].join(' '));
-      return { observe: () => count.add(1) };
-    },
+    histogram,
+    sizes: histogram,
     gauge(name, _help, read) {
       values.set(name, read);
     },

@@ -123,5 +123,5 @@ test('all records are read without a failure while a storage node is killed and 
 
 async function getsCoordinatedBy({ admin }: ClusterProcess): Promise<number> {
   const text = await (await fetch(`http://${admin}/metrics`)).text();
-  return Number(/^cartwheel_operation_seconds_count\{operation="get"\} (\d+)$/m.exec(text)?.[1]);
+  return Number(/^cartwheel_coordination_seconds_count\{operation="get"\} (\d+)$/m.exec(text)?.[1]);
 }

@@ -64,6 +64,7 @@ function createCountingMetrics(): Metrics & { readonly counts: Map<string, numbe
     counts,
     histogram: () => ({ observe() {} }),
     counter: (name) => ({ add: (n) => counts.set(name, (counts.get(name) ?? 0) + n) }),
+    sizes: () => ({ observe() {} }),
     gauge() {},
   };
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { BOUNDS_MS, bucketOf, Histogram } from '../../services/platform/histogram.ts';
+import { BOUNDS_MS, bucketOf, Histogram, SIZE_BOUNDS, SizeHistogram } from '../../services/platform/histogram.ts';
 
 const bounds = Array.from(BOUNDS_MS);
 
@@ -22,6 +22,24 @@ test('from 1 to 500 ms no bound is more than 1.25 times the one before', () => {
 test('the bounds reach from 0.05 ms to 60 s', () => {
   assert.ok((bounds[0] ?? 1) <= 0.05);
   assert.ok((bounds.at(-1) ?? 0) >= 60_000);
+});
+
+test('300 ms, the objective of the paper, is a bound', () => {
+  assert.ok(bounds.includes(300));
+});
+
+test('a size falls into the first bucket whose bound it does not exceed', () => {
+  const sizes = fc.nat({ max: 2 ** 31 });
+  fc.assert(
+    fc.property(fc.oneof(sizes, fc.nat({ max: 70 })), (size) => {
+      const histogram = new SizeHistogram();
+      histogram.observe(size);
+      const wanted = SIZE_BOUNDS.findIndex((bound) => size <= bound);
+      assert.equal(histogram.counts.indexOf(1), wanted < 0 ? SIZE_BOUNDS.length : wanted);
+      assert.equal(histogram.sum, size);
+    }),
+    { numRuns: 2_000 },
+  );
 });
 
 test('a value falls into the first bucket whose bound it does not exceed', () => {
@@ -49,7 +67,7 @@ test('a value on a bound belongs below it, its neighbours to either side', () =>
 test('observations add up, and what no clock should say counts as zero', () => {
   const histogram = new Histogram();
   for (const value of [1, 2, 3, 1e9, -5, Number.NaN, Number.POSITIVE_INFINITY]) histogram.observe(value);
-  assert.equal(histogram.sumMs, 1e9 + 6);
+  assert.equal(histogram.sum, 1e9 + 6);
   assert.equal(
     histogram.counts.reduce((sum, count) => sum + count, 0),
     7,

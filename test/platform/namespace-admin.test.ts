@@ -21,7 +21,8 @@ interface Node {
 }
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
-const uncounted = { histogram: () => ({ observe() {} }), counter: () => ({ add() {} }), gauge() {} };
+const noHandle = { observe() {} };
+const uncounted = { histogram: () => noHandle, sizes: () => noHandle, counter: () => ({ add() {} }), gauge() {} };
 const settings = (changes: Parameters<typeof NamespaceSettings.fromPartial>[0]) =>
   NamespaceSettings.fromPartial(changes);
 

@@ -15,6 +15,7 @@ export function createCountingMetrics(): CountingMetrics {
       },
     }),
     histogram: () => ({ observe() {} }),
+    sizes: () => ({ observe() {} }),
     gauge() {},
   };
 }

@@ -16,6 +16,7 @@ export function createReadableMetrics(): ReadableMetrics {
       },
     }),
     histogram: () => ({ observe() {} }),
+    sizes: () => ({ observe() {} }),
     gauge(name, _help, read) {
       gauges.set(name, read);
     },

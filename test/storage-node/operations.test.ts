@@ -100,7 +100,7 @@ test('what is wrong with a request is said by the node it came to, before it goe
     assert.equal((await failureOf(cluster.run(stranger, operation))).reason, reason);
   }
   assert.deepEqual(cluster.forwards, []);
-  assert.equal(stranger.metrics.valueOf('cartwheel_failed_operations_total'), 5);
+  assert.equal(stranger.metrics.valueOf('cartwheel_coordination_failures_total'), 5);
 });
 
 test('NO_RING: a node that knows no ring yet says so, and when to come again', async () => {

@@ -7,7 +7,7 @@ import type { Result, RingVersion } from '../../../proto/gen/cartwheel/kv/v1/kv.
 import { createDeadlines } from '../../core/deadlines.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, Random } from '../../core/ports.ts';
-import { type OperationBody, openSession, type SessionClient } from '../streams/session-client.ts';
+import { type Hop, type OperationBody, openSession, type SessionClient } from '../streams/session-client.ts';
 
 const retryDelayMsMin = 50;
 const retryDelayMsMax = 2_000;
@@ -32,8 +32,7 @@ export interface SessionPoolOptions {
   readonly name: string;
   readonly clock: Clock;
   readonly random: Random;
-  /** See forwardedMetadata in session-client.ts. */
-  readonly forwarded?: boolean;
+  readonly hop?: Hop;
   ring?(): RingVersion | undefined;
 }
 
@@ -45,7 +44,7 @@ interface Slot {
 }
 
 export function createSessionPool(options: SessionPoolOptions): SessionPool {
-  const { name, clock, random, forwarded = false } = options;
+  const { name, clock, random, hop } = options;
   const deadlines = createDeadlines(clock);
   const slots = new Map<string, Slot>();
   let closed = false;
@@ -65,7 +64,7 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
     const session = openSession({
       address,
       name,
-      forwarded,
+      hop,
       ring: options.ring?.(),
       endOfTurn: (run) => clock.endOfTurn(run),
       onReady() {

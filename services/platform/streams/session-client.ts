@@ -40,8 +40,14 @@ const surelyTakenBytes = 2 * 1024 * 1024;
 /** Of a message, beside the operation as it is estimated. */
 const messageOverheadBytes = 1024;
 
-/** What the metadata of a stream says when its operations were sent on by a storage node, never to be sent on again. */
-export const forwardedMetadata = 'cartwheel-forwarded';
+/** A stream of operations that a router, or another storage node, sends on for their clients. */
+export type Hop = 'routed' | 'forwarded';
+
+/** What the metadata of such a stream says. What was forwarded is never sent on again. */
+export const hopMetadata: Readonly<Record<Hop, string>> = {
+  routed: 'cartwheel-routed',
+  forwarded: 'cartwheel-forwarded',
+};
 
 /**
  * Streams carry megabytes: with HTTP/2's default window of 64 KiB they stand still for each. Pings find a
@@ -82,7 +88,8 @@ export interface SessionClientOptions {
   /** name/version, for the server's log. */
   readonly name: string;
   readonly ring?: RingVersion | undefined;
-  readonly forwarded?: boolean;
+  /** Undefined: the operations are this process's own. */
+  readonly hop?: Hop | undefined;
   endOfTurn(run: () => void): void;
   /** The server has welcomed the session. */
   onReady?(): void;
@@ -99,7 +106,7 @@ export function openSession(options: SessionClientOptions): SessionClient {
   const { address, onClose } = options;
   const channel = new KeyValueServiceClient(address, credentials.createInsecure(), streamChannelOptions);
   const metadata = new Metadata();
-  if (options.forwarded === true) metadata.set(forwardedMetadata, '1');
+  if (options.hop !== undefined) metadata.set(hopMetadata[options.hop], '1');
   const inFlight = new Map<bigint, InFlight>();
   let stream: ClientDuplexStream<SessionRequest, SessionResponse> | undefined;
   let bytesInFlight = 0;

@@ -30,7 +30,8 @@ import { compareVersions } from '../../core/ring/ring.ts';
 import { asFailure, toOperationError } from '../errors.ts';
 import { createFrameGate } from './frame-gate.ts';
 import { createLanes, type Lane } from './lanes.ts';
-import { forwardedMetadata } from './session-client.ts';
+import { createOperationMetrics, type OperationMetrics, uncounted } from './operation-metrics.ts';
+import { type Hop, hopMetadata } from './session-client.ts';
 
 export const sessionsMax = 4_096;
 /** A client needs one; a proxy brings those of many clients on one connection. */
@@ -88,6 +89,7 @@ export function createSessionServer(options: SessionServerOptions): SessionServe
   const lanes = createLanes(laneLimits);
   // Of their own: else two nodes that wait for what each has sent on to the other would wait until the deadline.
   const forwardedLanes = createLanes(laneLimits);
+  const clients = createOperationMetrics(metrics);
   const cutOff = metrics.counter(
     'cartwheel_sessions_cut_off_total',
     'Sessions ended because nobody read their answers',
@@ -141,9 +143,11 @@ export function createSessionServer(options: SessionServerOptions): SessionServe
         stream.emit('error', refusal);
         return;
       }
-      const forwarded = stream.metadata.get(forwardedMetadata).length > 0;
+      const hops = (hop: Hop) => stream.metadata.get(hopMetadata[hop]).length > 0;
+      const forwarded = hops('forwarded');
+      const measures = forwarded || hops('routed') ? uncounted : clients;
       const lane = (forwarded ? forwardedLanes : lanes).open();
-      const session = openSession(stream, { ...options, forwarded, lane, cutOff, onPaused: cutOffWorst });
+      const session = openSession(stream, { ...options, forwarded, lane, measures, cutOff, onPaused: cutOffWorst });
       sessions.add(session);
       sessionsOf.set(peer, (sessionsOf.get(peer) ?? 0) + 1);
       void session.over.then(() => {
@@ -156,6 +160,7 @@ export function createSessionServer(options: SessionServerOptions): SessionServe
     },
 
     async runOne(peer, operation, deadline, answered) {
+      const arrivedAt = clock.now();
       const connection = unaryLanes.get(peer) ?? { lane: lanes.open(), calls: 0 };
       unaryLanes.set(peer, connection);
       connection.calls++;
@@ -166,11 +171,16 @@ export function createSessionServer(options: SessionServerOptions): SessionServe
       const cost = await new Promise<number>((resolve) => {
         connection.lane.enter(carriedBytes(operation), operation.get !== undefined, resolve);
       });
+      clients.waited(clock.now() - arrivedAt);
       const run = async () => {
         if (isGone || clock.now() >= deadline) throw waitedTooLong();
         return execute(operation, { deadline, forwarded: false });
       };
       const running = run();
+      running.then(
+        () => clients.answered(operation, clock.now() - arrivedAt),
+        (thrown) => clients.failed(operation, thrown),
+      );
       void Promise.allSettled([running, answered]).then(([{ status, ...settled }]) => {
         const result = status === 'fulfilled' ? (settled as { value: Omit<Result, 'id'> }).value : undefined;
         connection.lane.leave(cost, result?.get && resultBytes(result));
@@ -203,6 +213,7 @@ interface Session {
 interface SessionOptions extends SessionServerOptions {
   readonly forwarded: boolean;
   readonly lane: Lane;
+  readonly measures: OperationMetrics;
   readonly cutOff: CounterHandle;
   /** Its peer does not read as fast as it asks. */
   onPaused(): void;
@@ -210,7 +221,7 @@ interface SessionOptions extends SessionServerOptions {
 
 function openSession(
   stream: ServerDuplexStream<SessionRequest, SessionResponse>,
-  { execute, clock, limits, log, ringVersion, forwarded, lane, ...options }: SessionOptions,
+  { execute, clock, limits, log, ringVersion, forwarded, lane, measures, ...options }: SessionOptions,
 ): Session {
   /** By id, what is not answered yet; an id that was cancelled and came again names another operation. */
   const inFlight = new Map<bigint, Operation>();
@@ -302,12 +313,14 @@ function openSession(
     stream.resume();
   }
 
-  function refuse(id: bigint, failure: Failure): void {
-    answer({ id, error: toOperationError(failure) }, 128);
+  function refuse(operation: Operation, failure: Failure): void {
+    measures.failed(operation, failure);
+    answer({ id: operation.id, error: toOperationError(failure) }, 128);
   }
 
-  async function run(operation: Operation, deadline: number, cost: number): Promise<void> {
+  async function run(operation: Operation, arrivedAt: number, deadline: number, cost: number): Promise<void> {
     const { id } = operation;
+    measures.waited(clock.now() - arrivedAt);
     /** Undefined: it was cancelled while it waited, or nobody is there any more. */
     let result: Omit<Result, 'id'> | undefined;
     try {
@@ -315,8 +328,12 @@ function openSession(
       // Never at once: many of these in a row would call each other, through the lane.
       if (isGone || clock.now() >= deadline) await undefined;
       if (!isGone && clock.now() >= deadline) throw waitedTooLong();
-      if (!isGone) result = await execute(operation, { deadline, forwarded });
+      if (!isGone) {
+        result = await execute(operation, { deadline, forwarded });
+        measures.answered(operation, clock.now() - arrivedAt);
+      }
     } catch (thrown) {
+      measures.failed(operation, thrown);
       result = { error: toOperationError(asFailure(thrown, log)) };
     }
     const bytes = result === undefined ? 0 : resultBytes(result);
@@ -346,9 +363,9 @@ function openSession(
     inFlight.set(operation.id, operation);
     unfinished++;
     const timeoutMs = Math.min(operation.timeoutMs || limits.timeoutMsDefault, limits.timeoutMsMax);
-    const deadline = clock.now() + timeoutMs;
+    const arrivedAt = clock.now();
     lane.enter(carriedBytes(operation), operation.get !== undefined, (cost) => {
-      void run(operation, deadline, cost);
+      void run(operation, arrivedAt, arrivedAt + timeoutMs, cost);
     });
     pause();
   }
@@ -360,17 +377,17 @@ function openSession(
       endWhenDone();
     } else if (id === 0n || inFlight.has(id)) {
       const message = id === 0n ? 'an operation has an id that is not 0' : `operation ${id} is in flight already`;
-      refuse(id, new Failure('OPERATION_INVALID', message, { field: 'id' }));
+      refuse(operation, new Failure('OPERATION_INVALID', message, { field: 'id' }));
     } else if (operation.get === undefined && operation.put === undefined && operation.delete === undefined) {
       refuse(
-        id,
+        operation,
         new Failure('OPERATION_INVALID', `operation ${id} has no get, put, delete or cancel`, { field: 'operation' }),
       );
     } else if (goingAway) {
-      refuse(id, new Failure('DRAINING', 'this process is going away'));
+      refuse(operation, new Failure('DRAINING', 'this process is going away'));
     } else if (unfinished >= operationsMax) {
       const message = `${unfinished} operations are in flight on this session, the limit`;
-      refuse(id, new Failure('OVERLOADED', message, { retryAfterMs: 50 }));
+      refuse(operation, new Failure('OVERLOADED', message, { retryAfterMs: 50 }));
     } else {
       accept(operation);
     }
