@@ -59,6 +59,7 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
   metrics.gauge('cartwheel_ring_change_partitions_left', 'Partitions that are not yet as the goal wants them.', () => {
     return changes?.status()?.partitionsLeft ?? 0;
   });
+  metrics.gauge('cartwheel_claimant_active', '1 where this process issues rings.', () => (claimLoop ? 1 : 0));
   const server = await startGrpcServer({
     listen: config.listen,
     log,

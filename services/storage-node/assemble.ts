@@ -26,6 +26,7 @@ import { createLoserLedger } from './losers.ts';
 import { type StorageNode, wallMs } from './node.ts';
 import { createRecordRepair } from './record-repair.ts';
 import { type BufferLimits, createRecordStore, type RecordStore } from './record-store.ts';
+import { exposeRedundancy } from './redundancy.ts';
 import { createRequestTable } from './request-table.ts';
 import { createTransfers, type Transfers } from './transfers.ts';
 import { createVerification, type Verification } from './verification.ts';
@@ -144,7 +145,8 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     random,
     metrics: coordinatorMetrics,
   };
-  const handoff = createHandoff(node);
+  exposeRedundancy(node, metrics);
+  const handoff = createHandoff(node, metrics);
   const exchanges = createExchanges(node, background, metrics, ports.exchangeEveryMs);
   const transfers = createTransfers(node, background, metrics);
   const verification = createVerification({

@@ -60,7 +60,11 @@ export function createBackground(clock: Clock, metrics: Metrics, limits: Governo
   let stopped = false;
   const operations = metrics.counter('cartwheel_background_operations_total', 'Operations admitted for the background');
   const bytes = metrics.counter('cartwheel_background_bytes_total', 'Bytes of records admitted for the background');
-  metrics.gauge('cartwheel_background_share', 'Of its ceiling, what the background may do now', () => governor.share);
+  metrics.gauge(
+    'cartwheel_background_share',
+    'What the background may do now, as a part of its ceiling, 0 to 1',
+    () => governor.share,
+  );
   metrics.gauge('cartwheel_background_tasks', 'Background tasks under way', () => running.size);
 
   function wait(ms: number): Promise<void> {

@@ -41,7 +41,7 @@ export function createCoordinatorMetrics(metrics: Metrics, log: Log): Coordinato
   const stage = (name: string) =>
     metrics.histogram(
       'cartwheel_coordination_stage_seconds',
-      'Parts of them: reading and changing the own record, waiting for W or for R replicas, and making the answer',
+      'Parts of operations run here: changing the own record, waiting for W or R replicas, making the answer of a get',
       { stage: name },
     );
   const created: CoordinatorMetrics = {
@@ -65,7 +65,7 @@ export function createCoordinatorMetrics(metrics: Metrics, log: Log): Coordinato
     repairsUnderWay: 0,
     forwarded: metrics.counter('cartwheel_forwarded_operations_total', 'Operations sent on to a home of their key'),
     operation: { get: operation('get'), put: operation('put'), delete: operation('delete') },
-    failedOperations: metrics.counter('cartwheel_coordination_failures_total', 'Of them, those that failed'),
+    failedOperations: metrics.counter('cartwheel_coordination_failures_total', 'Operations run here that failed'),
     stage: {
       own: stage('own'),
       write_quorum: stage('write_quorum'),

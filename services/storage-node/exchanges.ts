@@ -242,6 +242,11 @@ function exchangeMetrics(metrics: Metrics, status: () => RepairStatus) {
   metrics.gauge('cartwheel_exchange_pairs_differing', 'Partitions known to differ from another home', () => {
     return status().differing;
   });
+  metrics.gauge(
+    'cartwheel_exchange_age_seconds',
+    'How long ago the partition and home were compared that have waited longest; NaN until all were',
+    () => (status().oldestMs ?? Number.NaN) / 1_000,
+  );
   metrics.gauge('cartwheel_convergence_lag_seconds', 'Age of the oldest difference that is known', () => {
     return status().lagMs / 1_000;
   });

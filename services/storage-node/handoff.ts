@@ -16,6 +16,7 @@
  *    be, the handoff ends, and begins anew later.
  */
 import { hintsOf, parseHintKey } from '../core/codec/hint.ts';
+import type { Metrics } from '../core/ports.ts';
 import { sameBytes } from '../core/versioning/record.ts';
 import { isServedBy, type Place, placeOf, type StorageNode } from './node.ts';
 import { CorruptRecord, type Held, type Next, nothingHeld } from './record-store.ts';
@@ -42,13 +43,16 @@ interface Course {
   delivered: number;
 }
 
-export function createHandoff(node: StorageNode): Handoff {
+export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
   const { clock, random, hints, peers, store, metrics } = node;
   const courses = new Map<string, Course>();
   /** After a failure: not before then, and then twice as long. */
   const pauses = new Map<string, { until: number; ms: number }>();
   let timer: (() => void) | undefined;
   let stopped = false;
+  measures.gauge('cartwheel_hints_deliverable', 'Records owed to homes that can be reached', () => {
+    return hints.nodes().reduce((sum, nodeId) => sum + (peers.reachable(nodeId) ? hints.count(nodeId) : 0), 0);
+  });
 
   function look(): void {
     timer = undefined;

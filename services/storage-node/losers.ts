@@ -53,7 +53,10 @@ export function createLoserLedger({
   let stopped = false;
   let cancelSweep: (() => void) | undefined;
   const noted = metrics.counter('cartwheel_losers_total', 'Values beaten by one that had not seen them');
-  const dropped = metrics.counter('cartwheel_losers_dropped_total', 'Of them not kept, because the ledger was full');
+  const dropped = metrics.counter(
+    'cartwheel_losers_dropped_total',
+    'Values beaten and not kept, because the ledger was full',
+  );
   metrics.gauge('cartwheel_losers_bytes', 'Bytes of values that lost and are kept', () => bytes);
 
   function sweepLater(): void {

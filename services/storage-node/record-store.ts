@@ -618,7 +618,7 @@ function storeMetrics(
   metrics.gauge('cartwheel_unsynced_records', 'Records changed and not on disk yet', unsyncedRecords);
   metrics.gauge(
     'cartwheel_unsynced_age_seconds',
-    'How long the oldest of them has waited',
+    'How long the oldest record that is not on disk yet has waited',
     () => unsyncedAgeMs() / 1_000,
   );
   metrics.gauge('cartwheel_record_cache_bytes', 'Bytes of records in the cache', cacheBytes);
@@ -633,7 +633,10 @@ function storeMetrics(
   return {
     reads: { hit: reads('hit'), miss: reads('miss') },
     batches: metrics.counter('cartwheel_commit_batches_total', 'Batches handed to the storage engine'),
-    batchRecords: metrics.counter('cartwheel_commit_records_total', 'Records in those batches'),
+    batchRecords: metrics.counter(
+      'cartwheel_commit_records_total',
+      'Records in the batches handed to the storage engine',
+    ),
     corrupt: metrics.counter('cartwheel_corrupt_records_total', 'Records read from disk whose bytes were not whole'),
   };
 }

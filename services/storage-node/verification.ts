@@ -62,7 +62,11 @@ export function createVerification(options: VerificationOptions): Verification {
   );
   const unreadable = metrics.counter('cartwheel_verification_failed_total', 'Blocks of records that could not be read');
   const changing = metrics.counter('cartwheel_verification_skipped_total', 'Blocks that changed while they were read');
-  metrics.gauge('cartwheel_verification_progress', 'Of the round under way, 0 to 1', () => block / blocks);
+  metrics.gauge(
+    'cartwheel_verification_progress',
+    'How much of the records has been verified in this round, 0 to 1',
+    () => block / blocks,
+  );
 
   /** How many leaves were wrong; undefined: some changed meanwhile (I1). */
   async function look(

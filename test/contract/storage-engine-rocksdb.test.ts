@@ -302,6 +302,9 @@ test('writes that wait together become fewer batches, and are counted', async ()
     assert.equal(value('cartwheel_engine_failed'), 0);
     const batches = value('cartwheel_engine_batches_total');
     assert.ok(batches >= 1 && batches < 250, `${batches} batches`);
+    assert.ok(value('cartwheel_engine_memtable_bytes') > 0);
+    assert.ok(value('cartwheel_disk_available_bytes') > 0);
+    assert.ok(value('cartwheel_disk_size_bytes') >= value('cartwheel_disk_available_bytes'));
     await engine.close();
     assert.equal(value('cartwheel_engine_keys_estimated'), 0);
   });

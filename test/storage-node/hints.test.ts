@@ -40,6 +40,24 @@ test('P8: a fallback stands in for a home that is down, and owes it the record',
   assert.deepEqual(await owedBy(fallback, cluster.storageKey('cart')), [homes[2].id]);
 });
 
+test('hints for a home that can be reached count as deliverable, until it has them', async () => {
+  const { cluster, homes } = await setup();
+  cluster.setReachable(homes[2], false);
+  const { receipt } = await stored(cluster.run(homes[0], put('cart', 'v', { w: 3 })));
+  const standIn = receipt?.acks.find(({ hintedFor }) => hintedFor !== '')?.nodeId;
+  const fallback = cluster.nodes.find(({ id }) => id === standIn) as TestNode;
+  const gauges = () => ['cartwheel_hints', 'cartwheel_hints_deliverable'].map((name) => fallback.metrics.valueOf(name));
+  await pass(cluster, 1_000);
+  assert.deepEqual(gauges(), [1, 0]);
+  homes[2].answers = 'no';
+  cluster.setReachable(homes[2], true);
+  await pass(cluster, 1_000);
+  assert.deepEqual(gauges(), [1, 1]);
+  homes[2].answers = 'yes';
+  await pass(cluster, 20_000);
+  assert.deepEqual(gauges(), [0, 0]);
+});
+
 test('P8: with all homes down puts and gets go on, and say what they rest on', async () => {
   const { cluster, homes, others } = await setup();
   for (const home of homes) cluster.setReachable(home, false);

@@ -330,6 +330,9 @@ function createCounters(metrics: Metrics, state: () => Membership) {
   metrics.gauge('cartwheel_ring_sequence', 'Sequence of the ring; 0: none.', () =>
     Number(state().ring?.version.sequence ?? 0n),
   );
+  metrics.gauge('cartwheel_ring_nodes', 'Storage nodes in the ring.', () => {
+    return state().ring?.nodes.filter(({ status }) => status !== 'LEFT').length ?? 0;
+  });
   return {
     rounds: metrics.counter('cartwheel_gossip_rounds_total', 'Rounds with a peer that went well.'),
     failures: metrics.counter('cartwheel_gossip_failures_total', 'Rounds with a peer that failed.'),

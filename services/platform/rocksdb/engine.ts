@@ -13,6 +13,7 @@ import { beginRun, inspectLastRun, markCleanStop } from './clean-stop.ts';
 import { COLUMN_OF_SPACE, COLUMNS } from './columns.ts';
 import { startCommitter } from './committer.ts';
 import { DataDirectoryError, databaseDirectory, messageOf, prepareDataDirectory } from './data-directory.ts';
+import { exposeEngine } from './engine-metrics.ts';
 import { createReadPlacement } from './read-placement.ts';
 
 /**
@@ -71,6 +72,10 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
     const inlineReads = metrics.counter('cartwheel_engine_inline_reads_total', 'getMany that ran on the event loop.');
     const placement = createReadPlacement();
     let closing: Promise<void> | undefined;
+
+    function property(name: string): number {
+      return closing === undefined ? Number(database.getProperty(`rocksdb.${name}`)) || 0 : 0;
+    }
 
     async function getManyInline(
       keys: readonly Uint8Array[],
@@ -166,10 +171,6 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
       },
 
       stats() {
-        if (closing !== undefined) {
-          return { keysEstimated: 0, diskBytes: 0 };
-        }
-        const property = (name: string) => Number(database.getProperty(`rocksdb.${name}`)) || 0;
         // What is in memtables is in the write-ahead log, whose size the binding does not tell.
         const diskBytes = property('total-sst-files-size') + property('size-all-mem-tables');
         return { keysEstimated: property('estimate-num-keys'), diskBytes };
@@ -197,12 +198,7 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
       }
     }
 
-    metrics.gauge(
-      'cartwheel_engine_keys_estimated',
-      'Keys of records, as RocksDB estimates them.',
-      () => engine.stats().keysEstimated,
-    );
-    metrics.gauge('cartwheel_engine_disk_bytes', 'Bytes of table files and memtables.', () => engine.stats().diskBytes);
+    await exposeEngine(metrics, directory, { property, diskBytes: () => engine.stats().diskBytes });
     return engine;
   }
 }

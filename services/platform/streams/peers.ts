@@ -80,6 +80,10 @@ export function createPeers(options: PeersOptions): ConnectedPeers {
   metrics.gauge('cartwheel_peers_reachable', 'Storage nodes whose stream is up', () => {
     return [...peers.values()].filter((peer) => peer.reachable).length;
   });
+  metrics.gauge('cartwheel_peers', 'Other storage nodes of the ring', () => peers.size);
+  metrics.gauge('cartwheel_peer_queue_bytes', 'Bytes of operations that wait for a frame to another replica', () => {
+    return [...peers.values()].reduce((sum, peer) => sum + peer.queueBytes, 0);
+  });
   metrics.gauge('cartwheel_peer_operations_in_flight', 'Replica operations without an answer', () => {
     return [...peers.values()].reduce((sum, peer) => sum + peer.inFlight, 0);
   });
@@ -129,6 +133,7 @@ interface Peer extends PeerView {
   readonly connected: boolean;
   readonly address: string;
   readonly replica: Replica;
+  readonly queueBytes: number;
   close(): void;
 }
 
@@ -214,6 +219,7 @@ function connectPeer(
     const wasTrusted = health.trusted;
     let answered = 0;
     for (const result of results) {
+      measures.in.bytes.add(result.record.length);
       const record = joiner.add(result.id, result.record, result.more);
       const operation = waiting.get(result.id);
       if (record === undefined || operation === undefined) continue;
@@ -292,6 +298,7 @@ function connectPeer(
       watch();
       bytesInFlight += bytes;
       measures.out.operations.add(1);
+      measures.out.bytes.add(bytes);
       let items = 0;
       for (const item of itemsOf(id)) {
         gate.push(item, 'write' in item ? item.write.record.length + 64 : bytes);
@@ -380,6 +387,9 @@ function connectPeer(
     get inFlight() {
       return waiting.size;
     },
+    get queueBytes() {
+      return gate.queueBytes;
+    },
     close() {
       closed = true;
       cancelRetry();
@@ -402,6 +412,7 @@ interface ReplicationMeasures {
 interface FrameCounters {
   readonly frames: CounterHandle;
   readonly operations: CounterHandle;
+  readonly bytes: CounterHandle;
 }
 
 function replicationMeasures(metrics: Metrics): ReplicationMeasures {
@@ -415,7 +426,16 @@ function replicationMeasures(metrics: Metrics): ReplicationMeasures {
         direction,
       },
     ),
-    operations: metrics.counter('cartwheel_replication_operations_total', 'Operations in those frames', { direction }),
+    operations: metrics.counter(
+      'cartwheel_replication_operations_total',
+      'Operations in frames to other replicas (out), and their answers (in)',
+      { direction },
+    ),
+    bytes: metrics.counter(
+      'cartwheel_replication_bytes_total',
+      'Bytes of keys and records in frames to other replicas (out) and of their answers (in)',
+      { direction },
+    ),
   });
   return { read: roundTrip('read'), write: roundTrip('write'), out: counters('out'), in: counters('in') };
 }

@@ -102,6 +102,7 @@ export function createSessionServer(options: SessionServerOptions): SessionServe
     },
   );
   metrics.gauge('cartwheel_session_unread_bytes', 'Answers of Session streams that wait to be read', () => unread());
+  const traffic = { out: sessionTraffic(metrics, 'out'), in: sessionTraffic(metrics, 'in') };
   metrics.gauge('cartwheel_sessions', 'Open Session streams', () => sessions.size);
   metrics.gauge('cartwheel_session_operations_in_flight', 'Operations of Session streams without an answer', () => {
     let count = 0;
@@ -147,7 +148,15 @@ export function createSessionServer(options: SessionServerOptions): SessionServe
       const forwarded = hops('forwarded');
       const measures = forwarded || hops('routed') ? uncounted : clients;
       const lane = (forwarded ? forwardedLanes : lanes).open();
-      const session = openSession(stream, { ...options, forwarded, lane, measures, cutOff, onPaused: cutOffWorst });
+      const session = openSession(stream, {
+        ...options,
+        forwarded,
+        lane,
+        measures,
+        traffic,
+        cutOff,
+        onPaused: cutOffWorst,
+      });
       sessions.add(session);
       sessionsOf.set(peer, (sessionsOf.get(peer) ?? 0) + 1);
       void session.over.then(() => {
@@ -202,6 +211,26 @@ export function createSessionServer(options: SessionServerOptions): SessionServe
   };
 }
 
+/** Counts one frame, and what is in it. */
+function sessionTraffic(metrics: Metrics, direction: 'in' | 'out'): (operations: number) => void {
+  const frames = metrics.counter(
+    'cartwheel_session_frames_total',
+    'Messages of Session streams, from clients (in) and to them (out)',
+    { direction },
+  );
+  const operations = metrics.counter(
+    'cartwheel_session_operations_total',
+    'Operations (in) and answers (out) in messages of Session streams',
+    {
+      direction,
+    },
+  );
+  return (count) => {
+    frames.add(1);
+    operations.add(count);
+  };
+}
+
 interface Session {
   readonly inFlight: number;
   readonly unreadBytes: number;
@@ -214,6 +243,7 @@ interface SessionOptions extends SessionServerOptions {
   readonly forwarded: boolean;
   readonly lane: Lane;
   readonly measures: OperationMetrics;
+  readonly traffic: Readonly<Record<'in' | 'out', (operations: number) => void>>;
   readonly cutOff: CounterHandle;
   /** Its peer does not read as fast as it asks. */
   onPaused(): void;
@@ -221,7 +251,7 @@ interface SessionOptions extends SessionServerOptions {
 
 function openSession(
   stream: ServerDuplexStream<SessionRequest, SessionResponse>,
-  { execute, clock, limits, log, ringVersion, forwarded, lane, measures, ...options }: SessionOptions,
+  { execute, clock, limits, log, ringVersion, forwarded, lane, measures, traffic, ...options }: SessionOptions,
 ): Session {
   /** By id, what is not answered yet; an id that was cancelled and came again names another operation. */
   const inFlight = new Map<bigint, Operation>();
@@ -236,6 +266,7 @@ function openSession(
 
   const gate = createFrameGate<Result>({
     write(results) {
+      traffic.out(results.length);
       const flowing = send({ results, newerRing: newerRing() });
       if (flowing) resume();
       endWhenDone();
@@ -398,6 +429,7 @@ function openSession(
       log.debug({ client: request.hello.client, peer: stream.getPeer() }, 'a session began');
       toldRing = request.hello.ring;
     }
+    traffic.in(request.operations.length);
     for (const operation of request.operations) receive(operation);
   });
   stream.on('drain', () => {
