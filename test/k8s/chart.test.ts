@@ -1,6 +1,6 @@
 /** The chart without a cluster: what it makes, and what it refuses, by the path of the key. Needs helm. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -44,6 +44,25 @@ test('whole numbers of a values file are written out', { skip }, async () => {
   assert.match(stdout, /"--exchange-every=5m"\n *- "--requests-max=12000000"/);
 });
 
+test('the rules of the chart are those that promtool tests, with the values in their place', { skip }, async () => {
+  const rules = await readFile(join(chart, 'rules.yaml'), 'utf8');
+  const made = async (...args: string[]) => {
+    const enabled = ['--set', 'prometheusRule.enabled=true', '--show-only', 'templates/prometheus-rule.yaml'];
+    const { stdout } = await template(...enabled, ...args);
+    return stdout
+      .slice(stdout.indexOf('spec:\n') + 'spec:\n'.length)
+      .replaceAll(/^ {2}/gm, '')
+      .trim();
+  };
+  assert.equal(await made(), rules.trim());
+  const other = await made(
+    ...['--set', 'prometheusRule.latencyMs=96', '--set', 'prometheusRule.runbooks=https://example.org/r'],
+  );
+  const wanted = rules.replaceAll('le="0.3"', 'le="0.096"');
+  assert.equal(other, wanted.replaceAll('runbook_url: docs/runbooks/', 'runbook_url: https://example.org/r/').trim());
+  assert.doesNotMatch((await template()).stdout, /kind: PrometheusRule/);
+});
+
 const refused: readonly (readonly [path: RegExp, values: string])[] = [
   [/storage\.replicas is 2 and ring\.replicas is 3/, 'storage: { replicas: 2 }'],
   [/ring\.partitions is 1000; it must be a power of two/, 'ring: { partitions: 1000 }'],
@@ -64,6 +83,8 @@ const refused: readonly (readonly [path: RegExp, values: string])[] = [
   [/membership[/.]replicas/, 'membership: { replicas: 2 }'],
   [/networkPolicy[/.]enabled/, 'networkPolicy: { enabled: "yes" }'],
   [/podMonitor[/.]interval/, 'podMonitor: { interval: often }'],
+  [/prometheusRule[/.]latencyMs/, 'prometheusRule: { latencyMs: 250 }'],
+  [/prometheusRule[/.]runbooks/, 'prometheusRule: { runbooks: "https://example.org/runbooks/" }'],
   [/ring[/.]replicas/, 'ring: { replicas: 0 }'],
   [/sotrage/, 'sotrage: { replicas: 3 }'],
 ];
