@@ -63,6 +63,16 @@ test('the rules of the chart are those that promtool tests, with the values in t
   assert.doesNotMatch((await template()).stdout, /kind: PrometheusRule/);
 });
 
+test('the dashboards are in the ConfigMap as they are in the chart', { skip }, async () => {
+  const { stdout } = await template('--set', 'dashboards.enabled=true', '--show-only', 'templates/dashboards.yaml');
+  assert.match(stdout, /grafana_dashboard: "1"/);
+  for (const file of await readdir(join(chart, 'dashboards'))) {
+    const json = await readFile(join(chart, 'dashboards', file), 'utf8');
+    assert.ok(stdout.includes(`  cartwheel-${file}: |\n${json.trim().replaceAll(/^/gm, '    ')}\n`), file);
+  }
+  assert.doesNotMatch((await template()).stdout, /kind: ConfigMap/);
+});
+
 const refused: readonly (readonly [path: RegExp, values: string])[] = [
   [/storage\.replicas is 2 and ring\.replicas is 3/, 'storage: { replicas: 2 }'],
   [/ring\.partitions is 1000; it must be a power of two/, 'ring: { partitions: 1000 }'],
@@ -85,6 +95,7 @@ const refused: readonly (readonly [path: RegExp, values: string])[] = [
   [/podMonitor[/.]interval/, 'podMonitor: { interval: often }'],
   [/prometheusRule[/.]latencyMs/, 'prometheusRule: { latencyMs: 250 }'],
   [/prometheusRule[/.]runbooks/, 'prometheusRule: { runbooks: "https://example.org/runbooks/" }'],
+  [/dashboards[/.]labels/, 'dashboards: { labels: { grafana_dashboard: 1 } }'],
   [/ring[/.]replicas/, 'ring: { replicas: 0 }'],
   [/sotrage/, 'sotrage: { replicas: 3 }'],
 ];
