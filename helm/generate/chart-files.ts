@@ -1,12 +1,18 @@
 /** The files of the chart that are made, and what is in them. */
+import { readFileSync } from 'node:fs';
 import { dashboards } from './dashboards.ts';
 import { grafanaDashboard } from './grafana.ts';
+import { chartReadme } from './readme.ts';
 
 const chart = new URL('../cartwheel/', import.meta.url);
 
 export function chartFiles(): readonly (readonly [path: URL, content: string])[] {
-  return dashboards.map((dashboard) => {
-    const path = new URL(`dashboards/${dashboard.name}.json`, chart);
-    return [path, `${JSON.stringify(grafanaDashboard(dashboard), null, 1)}\n`];
-  });
+  const readme = chartReadme(readFileSync(new URL('values.yaml', chart), 'utf8'));
+  return [
+    [new URL('README.md', chart), readme],
+    ...dashboards.map((dashboard) => {
+      const content = `${JSON.stringify(grafanaDashboard(dashboard), null, 1)}\n`;
+      return [new URL(`dashboards/${dashboard.name}.json`, chart), content] as const;
+    }),
+  ];
 }
