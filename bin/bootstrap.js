@@ -19,6 +19,9 @@ const WANTED_HOST_MAJOR = 20;
 const WANTED_MAJOR = 24;
 const PASSED_ON = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 const PARENT_LOOK_MS = 500;
+/** The contracts that gRPC reflection shows, as descriptors. */
+const DESCRIBED = ['proto', 'node_modules/grpc-health-check/proto'];
+const DESCRIPTORS = ['--as-file-descriptor-set', '--exclude-source-info'];
 
 /** Installs and generates as needed; returns the path of a Node 24. Ends the process where that cannot be. */
 export function bootstrap() {
@@ -103,11 +106,15 @@ function generateWhenStale(node) {
   const scratch = join(root, 'node_modules', `.cartwheel-gen-${process.pid}`);
   rmSync(scratch, { recursive: true, force: true });
   mkdirSync(scratch, { recursive: true });
-  run(
-    node,
-    [join('node_modules', '@bufbuild', 'buf', 'bin', 'buf'), 'generate', '--output', scratch],
-    'buf generate failed',
-  );
+  const buf = join('node_modules', '@bufbuild', 'buf', 'bin', 'buf');
+  run(node, [buf, 'generate', '--output', scratch], 'buf generate failed');
+  const described = DESCRIBED.map((folder, i) => {
+    const file = join(scratch, `${i}.binpb`);
+    run(node, [buf, 'build', folder, ...DESCRIPTORS, '--output', file], 'buf build failed');
+    return readFileSync(file);
+  });
+  // Two messages of one type, one after the other, are their union.
+  writeFileSync(join(scratch, 'proto', 'gen', 'descriptors.binpb'), Buffer.concat(described));
   writeFileSync(join(scratch, 'proto', 'gen', '.sources'), wanted);
   if (existsSync(generated)) renameSync(generated, join(scratch, 'replaced'));
   renameSync(join(scratch, 'proto', 'gen'), generated);
@@ -120,7 +127,8 @@ function fingerprintOfSources() {
   const contracts = readdirSync(join(root, 'proto'), { recursive: true })
     .filter((file) => file.endsWith('.proto'))
     .sort();
-  const files = [...contracts.map((file) => join('proto', file)), 'buf.gen.yaml', 'node_modules/ts-proto/package.json'];
+  const makers = ['node_modules/ts-proto/package.json', 'node_modules/grpc-health-check/package.json'];
+  const files = [...contracts.map((file) => join('proto', file)), 'buf.gen.yaml', ...makers];
   for (const file of files) hash.update(`${file}\n`).update(readFileSync(join(root, file)));
   return `${hash.digest('hex')}\n`;
 }

@@ -12,7 +12,7 @@
  *    call's answer.
  */
 
-import { readdirSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
@@ -31,9 +31,8 @@ import {
   status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
-import { HealthImplementation, protoPath as healthProtoPath } from 'grpc-health-check';
+import { HealthImplementation } from 'grpc-health-check';
 import type { HistogramHandle, Log, Metrics } from '../core/ports.ts';
 import { listen } from './admin-http.ts';
 import { asFailure, toServiceError } from './errors.ts';
@@ -99,7 +98,8 @@ const MAX_FIELDS = 16_384;
 /** How often slow unary requests are looked for; no timer per call. */
 const SWEEP_INTERVAL_MS = 1_000;
 
-const PROTO_FOLDER = fileURLToPath(new URL('../../proto', import.meta.url));
+/** A FileDescriptorSet of our contracts, and of grpc.health.v1. */
+const DESCRIPTORS = fileURLToPath(new URL('../../proto/gen/descriptors.binpb', import.meta.url));
 
 /** Rejects with the address in the message when it cannot be bound. */
 export async function startGrpcServer(options: {
@@ -423,12 +423,26 @@ function checkFields(bytes: Buffer): void {
   }
 }
 
+/**
+ * With descriptors as buf writes them: those that proto-loader makes name types in part only, and no imports, which
+ * most reflection clients (grpcurl, buf curl) refuse.
+ */
 function reflectionOf(names: readonly string[]): ReflectionService {
-  const files = readdirSync(PROTO_FOLDER, { recursive: true, encoding: 'utf8' }).filter((file) =>
-    file.endsWith('.proto'),
-  );
-  const definitions = loadSync([...files, healthProtoPath], { includeDirs: [PROTO_FOLDER] });
-  return new ReflectionService(definitions, { services: [...names, 'grpc.health.v1.Health'] });
+  // Nothing but the files is looked at in a definition.
+  const format = 'Protocol Buffer 3 EnumDescriptorProto';
+  const all = { format, type: {}, fileDescriptorProtos: filesOf(readFileSync(DESCRIPTORS)) } as const;
+  return new ReflectionService({ all }, { services: [...names, 'grpc.health.v1.Health'] });
+}
+
+/** Of a FileDescriptorSet, which has nothing else. */
+function filesOf(descriptorSet: Buffer): Buffer[] {
+  const reader = new BinaryReader(descriptorSet);
+  const files: Buffer[] = [];
+  while (reader.pos < reader.len) {
+    reader.tag();
+    files.push(Buffer.from(reader.bytes()));
+  }
+  return files;
 }
 
 /** `cartwheel.kv.v1.KeyValueService` of `/cartwheel.kv.v1.KeyValueService/Get`. */

@@ -1,6 +1,9 @@
 /** What each process shows of itself, and that it says goodbye: metrics, reflection, health, logs, drain. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 import { credentials } from '@grpc/grpc-js';
 import {
   KeyValueServiceClient,
@@ -33,6 +36,16 @@ before(async () => {
   });
 });
 after(() => cluster?.stop());
+
+/** A gRPC client of others, which knows nothing but what reflection says. */
+async function bufCurl(...args: readonly string[]): Promise<string> {
+  const script = createRequire(import.meta.url).resolve('@bufbuild/buf/bin/buf');
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    ...[script, 'curl', '--protocol', 'grpc', '--http2-prior-knowledge'],
+    ...args,
+  ]);
+  return stdout;
+}
 
 /** Each histogram of ours by name: per label set the bounds in seconds and the count. */
 async function histogramsOf({ admin }: ClusterProcess) {
@@ -137,6 +150,24 @@ test('a client that knows nothing but reflection puts, gets and asks for the sta
     const status = await call(await reflectedDefinition(each.address, admin), each.address, admin, 'GetStatus');
     assert.equal(status.address, each.address);
   }
+});
+
+test('a client that is strict about descriptors finds every method, and speaks by them', {
+  timeout: hangMs,
+}, async () => {
+  for (const { address } of cluster.processes) {
+    const methods = (await bufCurl('--list-methods', `http://${address}`)).trim().split('\n');
+    for (const service of await reflectedServices(address))
+      assert.ok(
+        methods.some((method) => method.startsWith(`${service}/`)),
+        `${service} at ${address}`,
+      );
+  }
+  const url = `http://${cluster.router.address}/${kv}`;
+  const [key, value] = ['by buf curl', 'works'].map((text) => Buffer.from(text).toString('base64'));
+  await bufCurl('--data', JSON.stringify({ key, value, request_id: 'AAEC', ttl: '60s' }), `${url}/Put`);
+  const { siblings } = JSON.parse(await bufCurl('--data', JSON.stringify({ key, max_bytes: 10 }), `${url}/Get`));
+  assert.deepEqual([siblings.length, siblings[0].value], [1, value]);
 });
 
 test('grpc.health.v1 says SERVING of every process and each of its services', { timeout: hangMs }, async () => {

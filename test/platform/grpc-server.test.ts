@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { createFileRegistry, fromBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { type Client, credentials, loadPackageDefinition, makeClientConstructor, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { service as healthService } from 'grpc-health-check';
@@ -148,8 +150,20 @@ test('a reflection client sees the services that are there, and their messages',
     });
   const listed = await ask({ listServices: '' });
   assert.deepEqual(listed.listServicesResponse?.service?.map(({ name }) => name).sort(), [KV, 'grpc.health.v1.Health']);
-  const file = await ask({ fileContainingSymbol: 'cartwheel.kv.v1.PutRequest' });
-  assert.ok((file.fileDescriptorResponse?.fileDescriptorProto?.length ?? 0) >= 1);
+  for (const symbol of [KV, 'grpc.health.v1.Health']) {
+    const { fileDescriptorResponse } = await ask({ fileContainingSymbol: symbol });
+    const files = (fileDescriptorResponse?.fileDescriptorProto ?? []) as unknown as Buffer[];
+    const [file, ...imported] = files.map((each) => fromBinary(FileDescriptorProtoSchema, each));
+    assert.ok(file);
+    // It throws where a type is not named in full, or is in no file that is imported.
+    const registry = createFileRegistry(file, (wanted) => imported.find(({ name }) => name === wanted));
+    assert.ok(registry.getService(symbol));
+    if (symbol === KV) {
+      const fields = registry.getMessage('cartwheel.kv.v1.PutRequest')?.fields ?? [];
+      assert.ok(fields.some(({ name }) => name === 'request_id'));
+      assert.equal(fields.find(({ name }) => name === 'ttl')?.message?.typeName, 'google.protobuf.Duration');
+    }
+  }
   stream.end();
   await new Promise((resolve) => stream.once('end', resolve));
   client.close();
