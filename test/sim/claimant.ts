@@ -106,6 +106,7 @@ export function createSimulatedClaimant(options: SimulatedClaimantOptions): Simu
       }
       if (goal === undefined) continue;
       const step = advance(ring, goal, reports, limits);
+      goal = step.goal;
       if (step.ring !== undefined) issue(step.ring);
       if (!step.done) continue;
       marks.add('a change of the ring came to its end');
