@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { panelQueries } from '../dashboards/queries.ts';
 import { isThere } from '../k8s/tools.ts';
+import { type Disks, prepareDisks } from '../nemesis/disks.ts';
 import { rulesFile } from '../rules/known-series.ts';
 import { type Cluster, freePorts, startCluster } from './cluster.ts';
 import { hangMs, pause, settled, until, withClient } from './support.ts';
@@ -14,6 +15,7 @@ import { hangMs, pause, settled, until, withClient } from './support.ts';
 const skip = (await isThere('prometheus')) ? false : 'there is no prometheus (Debian: apt-get install prometheus)';
 
 let cluster: Cluster;
+let disks: Disks;
 let directory: string;
 let stopPrometheus = async () => {};
 let ask: (query: string) => Promise<readonly Sample[]>;
@@ -26,14 +28,18 @@ interface Sample {
 
 before(async () => {
   if (skip !== false) return;
-  cluster = await startCluster({ flags: { node: ['--exchange-every', '5s'] } });
-  await settled(cluster);
   directory = mkdtempSync(join(tmpdir(), 'cartwheel-prometheus-'));
+  disks = await prepareDisks(join(directory, 'disks'));
+  cluster = await startCluster({
+    flags: { node: ['--exchange-every', '5s'] },
+    node: (name) => ({ environment: disks.environmentOf(name) }),
+  });
+  await settled(cluster);
   await startPrometheus();
   startLoad();
 });
 after(async () => {
-  await stopLoad();
+  await stopLoad().catch(() => {}); // a test has said so
   await stopPrometheus();
   await cluster?.stop();
   if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
@@ -94,7 +100,7 @@ async function startPrometheus(): Promise<void> {
 function startLoad(): void {
   let stopped = false;
   const { router, nodes } = cluster;
-  const loads = [router, ...nodes].map(({ address }) =>
+  const clients = [router, ...nodes].map(({ address }) =>
     withClient({ endpoints: [address] }, async (client) => {
       for (let i = 0; !stopped; i++) {
         // Old ones, which are in the cache, and new ones.
@@ -106,9 +112,11 @@ function startLoad(): void {
       }
     }),
   );
-  stopLoad = async () => {
+  const ended = Promise.all(clients).then(() => undefined);
+  ended.catch(() => {}); // it is looked at when the load is stopped
+  stopLoad = () => {
     stopped = true;
-    await Promise.allSettled(loads);
+    return ended;
   };
 }
 
@@ -121,12 +129,12 @@ async function hasData(what: string, query: string): Promise<void> {
   });
 }
 
-test('every panel of the dashboards has data', { timeout: hangMs, skip }, async () => {
+test('every panel of the dashboards has data', { timeout: 2 * hangMs, skip }, async () => {
   for (const { where, expr } of panelQueries('10s')) await hasData(where, expr);
 });
 
 test('everything that is recorded is there, and says that the objectives are met', {
-  timeout: hangMs,
+  timeout: 2 * hangMs,
   skip,
 }, async () => {
   const recorded = new Set(
@@ -141,13 +149,31 @@ test('everything that is recorded is there, and says that the objectives are met
   assert.deepEqual(await ask('cartwheel:slo_bad:rate5m{slo="availability"} > 0'), []);
 });
 
-test('a storage node that is killed makes partitions degraded, and its alert pending', {
-  timeout: hangMs,
+async function hasAlert(name: string, state: 'pending' | 'firing'): Promise<void> {
+  const query = `ALERTS{alertname="${name}",alertstate="${state}"}`;
+  await until(query, async () => (await ask(query)).length > 0);
+}
+
+test('disks that sync slowly: gets and puts are late, and the alerts of both are there', {
+  timeout: 2 * hangMs,
+  skip,
+}, async (t) => {
+  if (disks.obstacle !== undefined) {
+    t.skip(disks.obstacle);
+    return;
+  }
+  for (const { name } of cluster.nodes) disks.trouble(name, { syncDelayMs: 500 });
+  await hasAlert('CartwheelDiskSlow', 'pending');
+  await hasAlert('CartwheelLatency', 'firing');
+  assert.deepEqual(await ask('ALERTS{alertname="CartwheelAvailability"}'), []);
+  for (const { name } of cluster.nodes) disks.trouble(name, {});
+});
+
+test('a storage node that is killed makes partitions degraded, and its alert waits for its time', {
+  timeout: 2 * hangMs,
   skip,
 }, async () => {
   await stopLoad();
   await cluster.nodes[2]?.kill('SIGKILL');
-  await until('CartwheelRedundancyLost waits for its time', async () => {
-    return (await ask('ALERTS{alertname="CartwheelRedundancyLost",alertstate="pending"}')).length > 0;
-  });
+  await hasAlert('CartwheelRedundancyLost', 'pending');
 });
