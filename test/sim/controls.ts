@@ -375,39 +375,6 @@ export const controls: readonly Control[] = [
     ],
   },
   {
-    name: 'no-fence',
-    fault: 'replicas take whatever ring an operation was placed by',
-    edits: [
-      {
-        file: 'services/storage-node/local-replica.ts',
-        snippet: 'epoch < fences.of(partitionOf(key))',
-        replacement: 'epoch < 0',
-      },
-    ],
-  },
-  {
-    name: 'pull-from-one-owner',
-    fault: 'a partition is pulled from its first owner alone',
-    edits: [
-      {
-        file: 'services/storage-node/transfers.ts',
-        snippet: "return homesOf(ring, partition).filter(({ status }) => status !== 'DOWN');",
-        replacement: "return homesOf(ring, partition).filter(({ status }) => status !== 'DOWN').slice(0, 1);",
-      },
-    ],
-  },
-  {
-    name: 'pull-before-the-fence',
-    fault: 'an owner lists its records to whoever takes over before it knows of it',
-    edits: [
-      {
-        file: 'services/storage-node/record-lists.ts',
-        snippet: 'epochOf(known.version) >= wanted',
-        replacement: 'wanted >= 0',
-      },
-    ],
-  },
-  {
     name: 'pending-owners-left-out',
     fault: 'writes do not go to pending owners, and their receipts do not say so',
     edits: [
@@ -415,28 +382,6 @@ export const controls: readonly Control[] = [
         file: 'services/storage-node/pending-owners.ts',
         snippet: 'if (pending.length === 0) return nothingPending;',
         replacement: 'if (pending.length >= 0) return nothingPending;',
-      },
-    ],
-  },
-  {
-    name: 'old-owners-forgotten-at-the-flip',
-    fault: 'a flip leaves nobody pending, though coordinators may read by the ring before',
-    edits: [
-      {
-        file: 'services/core/ring/change.ts',
-        snippet: '    if (leaving.length > 0) pending.set(partition, leaving);',
-        replacement: '    if (leaving.length < 0) pending.set(partition, leaving);',
-      },
-    ],
-  },
-  {
-    name: 'ring-used-before-it-is-kept',
-    fault: 'a node goes over to a ring before that is on its disk',
-    edits: [
-      {
-        file: 'test/sim/node.ts',
-        snippet: '            keptRing = ring;',
-        replacement: '            if (number % 2 === 1) keptRing = ring;',
       },
     ],
   },
@@ -459,17 +404,6 @@ export const controls: readonly Control[] = [
         file: 'services/storage-node/handoff.ts',
         snippet: 'await store.change(key, (now) => withoutOwed(now, nodeId), false);',
         replacement: 'await store.change(key, () => nothingHeld, false);',
-      },
-    ],
-  },
-  {
-    name: 'last-hint-takes-the-record-of-a-former-owner',
-    fault: 'a record of a former owner goes with its last hint',
-    edits: [
-      {
-        file: 'services/storage-node/handoff.ts',
-        snippet: ' || node.leftovers.has(place.partition);',
-        replacement: ';',
       },
     ],
   },
