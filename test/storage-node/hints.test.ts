@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { builtInNamespace } from '../../services/core/namespaces/namespace.ts';
+import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
 import { createHintBook } from '../../services/storage-node/hints.ts';
 import { type ClusterOptions, createCluster, type TestNode } from './cluster.ts';
 import { createReadableMetrics } from './metrics.ts';
@@ -84,6 +85,31 @@ test('what was owed is delivered when the home is back, and fallbacks keep nothi
     assert.deepEqual(other.node.hints.nodes(), []);
     assert.deepEqual((await other.engine.scan('hints', new Uint8Array(0), undefined, 10)).entries, []);
   }
+});
+
+test('a record whose last hint goes while its partition is handed back is not left behind', async () => {
+  const { cluster, homes, others } = await setup({ cacheBytesMax: 0 });
+  const partition = (key: string) => partitionOfStorageKey(cluster.storageKey(key), partitions);
+  const neighbour = Array.from({ length: 200 }, (_, i) => `key ${i}`).find(
+    (key) => partition(key) === partition('cart'),
+  );
+  cluster.setReachable(homes[2], false);
+  await stored(cluster.run(homes[0], put(neighbour as string, 'v', { w: 3 })));
+  const held = await Promise.all(others.map((other) => cluster.held(other, neighbour as string)));
+  const fallback = others.find((_, i) => held[i] !== undefined) as TestNode;
+  // It looks through what it has of others, as after a start, and the first owner that it asks takes its time.
+  homes[0].stalledDisk = [];
+  fallback.node.transfers.start();
+  await pass(cluster, 500);
+  await stored(cluster.run(homes[1], put('cart', 'v', { w: 2 })));
+  cluster.setReachable(homes[2], true);
+  await pass(cluster, 2_000);
+  assert.deepEqual(fallback.node.hints.nodes(), []);
+  const stalled = homes[0].stalledDisk;
+  homes[0].stalledDisk = undefined;
+  for (const run of stalled) run();
+  await pass(cluster, 5_000);
+  for (const key of ['cart', neighbour as string]) assert.equal(await cluster.held(fallback, key), undefined, key);
 });
 
 test('a home that fails while it is asked is replaced by a fallback at once', async () => {
