@@ -402,7 +402,7 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/handoff.ts',
-        snippet: 'await store.change(key, (now) => withoutOwed(now, nodeId), false);',
+        snippet: 'await store.change(key, (now) => withoutOwed(now, nodeId, place), false);',
         replacement: 'await store.change(key, () => nothingHeld, false);',
       },
     ],
