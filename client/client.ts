@@ -33,6 +33,7 @@ import { createUnaryChannels } from '../services/platform/routing/unary-channels
 import type { OperationBody } from '../services/platform/streams/session-client.ts';
 import { getAll } from './all-siblings.ts';
 import { type ChangesClient, changesClient } from './changes.ts';
+import { checkOptions } from './check-options.ts';
 import { durabilityNumber, type NamespacesClient, openChange, openNamespace, settingsMessage } from './namespaces.ts';
 import { OperationFailed } from './operation-failed.ts';
 import { followRing, type RingWatch } from './ring-watch.ts';
@@ -148,12 +149,14 @@ export function connect(options: ConnectOptions): CartwheelClient {
 
   const client: CartwheelClient = {
     async get(key, options = {}) {
+      check(options);
       const { namespace = '', r, maxBytes = 0, dots = [], session = noBytes } = options;
       const get = { namespace, key: bytesOf(key), r, sessionContext: bytesOf(session), maxBytes, dots: [...dots] };
       return answerOf(await run('get', get.key, { get }, options));
     },
 
     async put(key, value, options = {}) {
+      check(options);
       const { namespace = '', w, durability, ttlMs, context = noBytes, requestId = noBytes, attempt = 0 } = options;
       const { require } = options;
       const put = {
@@ -173,6 +176,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
     },
 
     async delete(key, context, options = {}) {
+      check(options);
       const { namespace = '', w, durability, requestId = noBytes, attempt = 0 } = options;
       const request = {
         namespace,
@@ -206,8 +210,12 @@ export function connect(options: ConnectOptions): CartwheelClient {
       }
     },
 
-    explain: (key, { namespace = '', timeoutMs = requestLimits.timeoutMsDefault } = {}) =>
-      anyEndpoint((address) => channels.explain(address, { namespace, key: bytesOf(key) }, timeoutMs)),
+    async explain(key, options = {}) {
+      check(options);
+      const { namespace = '', timeoutMs = requestLimits.timeoutMsDefault } = options;
+      const request = { namespace, key: bytesOf(key) };
+      return anyEndpoint((address) => channels.explain(address, request, timeoutMs));
+    },
 
     async ring() {
       try {
@@ -263,6 +271,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
 
     async close() {
       watch?.close();
+      watch = undefined;
       pool.close();
       channels.close();
     },
@@ -304,6 +313,14 @@ export function connect(options: ConnectOptions): CartwheelClient {
   return client;
 }
 
+function check(options: Parameters<typeof checkOptions>[0]): void {
+  try {
+    checkOptions(options);
+  } catch (error) {
+    throw failed(error);
+  }
+}
+
 function statusOf(address: string): Promise<GetStatusResponse> {
   return callAdmin(address, statusTimeoutMs, (admin, ...rest) => admin.getStatus({}, ...rest));
 }
@@ -335,7 +352,9 @@ function answerOf({ siblings, context, omitted, certificate }: GetResponse): Get
 
 function bytesOf(value: Key | Value): Buffer {
   if (typeof value === 'string') return Buffer.from(value, 'utf8');
-  return Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  if (Buffer.isBuffer(value)) return value;
+  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  throw failed(new Failure('OPERATION_INVALID', `a string or bytes are wanted, and ${String(value)} came`));
 }
 
 function isGone(error: unknown): boolean {

@@ -73,7 +73,7 @@ export interface WriteOptions extends OperationOptions {
   readonly w?: number | undefined;
   /** What they have to do for that; the namespace's where it is not said. The receipt tells who has it on disk. */
   readonly durability?: DurabilityName | undefined;
-  /** Up to 32 bytes; two attempts with one id are one write. One is made where there is none. */
+  /** Up to 32 bytes; attempts with one id are one write, where `attempt` counts them. One is made where there is none. */
   readonly requestId?: Uint8Array | undefined;
   /** How often the caller has tried this write before, with this request id; then it is asked first what became of it. */
   readonly attempt?: number | undefined;

@@ -20,16 +20,19 @@ export interface Alarm {
 export interface Deadlines {
   /** Calls `ring` once `clock.now()` has reached `at`. */
   set(at: number, ring: () => void): Alarm;
+  /** No alarm goes off any more. */
+  close(): void;
 }
 
 export function createDeadlines(clock: Clock): Deadlines {
   const buckets = new Map<number, OneAlarm[]>();
   let nextTick = 0;
   let ticking = false;
+  let cancelTick = () => {};
 
   function arm(): void {
     ticking = true;
-    clock.after(tickMs, tick);
+    cancelTick = clock.after(tickMs, tick);
   }
 
   function tick(): void {
@@ -56,6 +59,10 @@ export function createDeadlines(clock: Clock): Deadlines {
       if (others === undefined) buckets.set(bucket, [alarm]);
       else others.push(alarm);
       return alarm;
+    },
+    close() {
+      buckets.clear();
+      cancelTick();
     },
   };
 }

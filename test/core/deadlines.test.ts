@@ -121,3 +121,14 @@ test('a clock that jumps far rings everything due in order of time', () => {
   assert.deepEqual(rung, [100, 3_000, 9_000]);
   assert.equal(clock.timers, 0);
 });
+
+test('after the close nothing goes off, and there is no timer', () => {
+  const clock = createManualClock();
+  const deadlines = createDeadlines(clock);
+  let rung = 0;
+  deadlines.set(10_000, () => rung++).cancel();
+  deadlines.set(50, () => rung++);
+  deadlines.close();
+  clock.advance(20_000);
+  assert.equal(rung, 0);
+});

@@ -136,6 +136,8 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
     close() {
       closed = true;
       for (const [address, slot] of [...slots]) drop(address, slot);
+      // What a cancelled alarm leaves would keep a program alive until it is due.
+      deadlines.close();
     },
   };
 }

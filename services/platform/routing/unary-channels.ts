@@ -32,8 +32,10 @@ const options: ClientOptions = {
 
 export function createUnaryChannels(clock: Pick<Clock, 'wallNow'>): UnaryChannels {
   const channels = new Map<string, KeyValueServiceClient>();
+  let closed = false;
 
   function channel(address: string): KeyValueServiceClient {
+    if (closed) throw new Failure('DRAINING', 'the client is closed');
     let known = channels.get(address);
     if (known === undefined) {
       known = new KeyValueServiceClient(address, credentials.createInsecure(), options);
@@ -53,7 +55,10 @@ export function createUnaryChannels(clock: Pick<Clock, 'wallNow'>): UnaryChannel
   return {
     channel,
     keep,
-    close: () => keep([]),
+    close() {
+      closed = true;
+      keep([]);
+    },
 
     explain(address, request, timeoutMs) {
       return new Promise((resolve, reject) => {

@@ -1,0 +1,54 @@
+/** What a client says without asking anybody: options that cannot be sent, and everything after its close. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type CartwheelClient, connect, OperationFailed } from '../../client/index.ts';
+
+async function refused(attempt: (client: CartwheelClient) => Promise<unknown>): Promise<OperationFailed> {
+  const client = connect({ endpoints: ['127.0.0.1:1'] });
+  try {
+    await attempt(client);
+  } catch (error) {
+    assert.ok(error instanceof OperationFailed, String(error));
+    assert.equal(error.outcome, 'NOT_APPLIED');
+    return error;
+  } finally {
+    await client.close();
+  }
+  assert.fail('it was not refused');
+}
+
+const bad: readonly [string, string, (client: CartwheelClient) => Promise<unknown>][] = [
+  ['QUORUM_INVALID', 'w', (client) => client.put('k', 'v', { w: 1.5 })],
+  ['QUORUM_INVALID', 'w', (client) => client.put('k', 'v', { w: -1 })],
+  ['QUORUM_INVALID', 'w', (client) => client.delete('k', Buffer.alloc(0), { w: Number.NaN })],
+  ['QUORUM_INVALID', 'r', (client) => client.get('k', { r: 2 ** 32 })],
+  ['OPERATION_INVALID', 'maxBytes', (client) => client.get('k', { maxBytes: -1 })],
+  ['OPERATION_INVALID', 'timeoutMs', (client) => client.get('k', { timeoutMs: Number.POSITIVE_INFINITY })],
+  ['OPERATION_INVALID', 'timeoutMs', (client) => client.explain('k', { timeoutMs: Number.NaN })],
+  ['OPERATION_INVALID', 'attempt', (client) => client.put('k', 'v', { attempt: 0.5 })],
+  ['OPERATION_INVALID', 'require.zones', (client) => client.put('k', 'v', { require: { zones: -2 } })],
+  ['TTL_INVALID', 'ttlMs', (client) => client.put('k', 'v', { ttlMs: Number.NaN })],
+  ['DURABILITY_INVALID', 'durability', (client) => client.put('k', 'v', { durability: 'FOO' as 'DURABLE' })],
+];
+
+for (const [reason, field, attempt] of bad) {
+  test(`${attempt.toString().replace('(client) => client.', '')} is refused before anything is sent`, async () => {
+    const error = await refused(attempt);
+    assert.deepEqual([error.reason, error.field], [reason, field]);
+  });
+}
+
+test('a key or a value that is neither text nor bytes is refused', async () => {
+  assert.equal((await refused((client) => client.get(undefined as unknown as string))).reason, 'OPERATION_INVALID');
+  assert.equal((await refused((client) => client.put('k', 7 as unknown as string))).reason, 'OPERATION_INVALID');
+});
+
+test('after its close a client refuses everything, and keeps no program alive', async () => {
+  for (const direct of [false, true]) {
+    const client = connect({ endpoints: ['127.0.0.1:1'], direct });
+    await client.close();
+    for (const attempt of [() => client.get('k', { timeoutMs: 60_000 }), () => client.ring()]) {
+      await assert.rejects(attempt, (error) => error instanceof OperationFailed && error.reason === 'DRAINING');
+    }
+  }
+});
