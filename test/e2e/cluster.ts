@@ -77,11 +77,22 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   const cluster = await planCluster(options);
   try {
     await Promise.all(cluster.processes.map((each) => each.start()));
+    await Promise.all(cluster.nodes.map((node) => reachesOthers(node, cluster.nodes.length - 1)));
   } catch (error) {
     await cluster.stop();
     throw error;
   }
   return cluster;
+}
+
+/** Ready nodes may still be finding each other; a test begins when all of them have, or after a while. */
+async function reachesOthers({ admin }: ClusterProcess, others: number): Promise<void> {
+  const giveUpAt = performance.now() + 15_000;
+  while (performance.now() < giveUpAt) {
+    const page = await (await fetch(`http://${admin}/metrics`)).text();
+    if (Number(/^cartwheel_peers_reachable\S* (\d+)$/m.exec(page)?.[1] ?? 0) >= others) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 /** The same, with nothing started yet. */
