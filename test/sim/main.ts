@@ -13,7 +13,7 @@ const usage = `The whole cluster in one process, under one seed after the other.
 
   npm run sim -- [--seeds 200] [--first 1]   many seeds; ends at the first that breaks a promise
   npm run sim -- --seed 17 [--trace]         one seed; the last line is the hash of its history
-  npm run sim -- --controls [--seeds 200]    systems built wrong, each of which must be caught
+  npm run sim -- --controls --seeds 500      systems built wrong, each of which must be caught
   npm run sim -- --help
 
 Exit code 0: all is well; 1: a promise was broken, or a control was not caught; 2: wrong usage.
