@@ -5,7 +5,7 @@
 
 import { createExchangeQueue, type ExchangePair, type PairState } from '../core/merkle/exchange-queue.ts';
 import type { Metrics } from '../core/ports.ts';
-import { isHome, isPending, nodeById, type Ring, type RingNode } from '../core/ring/ring.ts';
+import { isHome, nodeById, type Ring, type RingNode, serves } from '../core/ring/ring.ts';
 import type { Background } from './background.ts';
 import { exchange } from './exchange.ts';
 import { handOver } from './hand-over.ts';
@@ -141,7 +141,7 @@ export function createExchanges(
     if (ring === undefined || self === undefined) return moved;
     for (const { home, partition, mark } of hints.marks()) {
       const marked = nodeById(ring, home)?.index ?? -1;
-      if (!isHome(ring, partition, marked) && !isPending(ring, partition, marked)) {
+      if (!serves(ring, partition, marked)) {
         // The ring has given it to others: it is handed back to them (transfers.ts).
         if (!isHome(ring, partition, self.index)) node.leftovers.add(partition);
         await hints.unmark(home, partition, mark);

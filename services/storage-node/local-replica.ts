@@ -11,7 +11,7 @@ import type { Clock } from '../core/ports.ts';
 import { type RememberedRequest, type Replica, RingMoved, type ScannedKey } from '../core/quorum/peers.ts';
 import type { Fences } from '../core/ring/fences.ts';
 import { partitionOfStorageKey } from '../core/ring/partition.ts';
-import { isHome, isPending, nodeById, type Ring } from '../core/ring/ring.ts';
+import { nodeById, type Ring, serves } from '../core/ring/ring.ts';
 import { parseStorageKey } from '../core/ring/storage-key.ts';
 import {
   cut,
@@ -55,9 +55,9 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
     const self = known && nodeById(known, id);
     if (known !== undefined && self !== undefined) {
       const partition = partitionOfStorageKey(key, known.partitions);
-      if (isServedBy(known, partition, self.index)) return;
+      if (serves(known, partition, self.index)) return;
       const home = hintedFor === '' ? undefined : nodeById(known, hintedFor);
-      if (home !== undefined && isServedBy(known, partition, home.index)) return;
+      if (home !== undefined && serves(known, partition, home.index)) return;
       if (own.bytes !== undefined) return;
     }
     throw new Failure('NOT_ENOUGH_REPLICAS', `node ${id} does not own the partition of the key`);
@@ -142,8 +142,4 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
   function partitionOf(key: Uint8Array): number {
     return partitionOfStorageKey(key, (ring() as Ring).partitions);
   }
-}
-
-function isServedBy(ring: Ring, partition: number, node: number): boolean {
-  return isHome(ring, partition, node) || isPending(ring, partition, node);
 }

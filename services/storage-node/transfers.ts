@@ -10,7 +10,7 @@
  * I3 While there is nothing to do there is no timer.
  */
 import type { Metrics } from '../core/ports.ts';
-import { epochOf, isHome, isPending, nodeById, type Ring, type RingNode } from '../core/ring/ring.ts';
+import { epochOf, isHome, isPending, nodeById, type Ring, type RingNode, serves } from '../core/ring/ring.ts';
 import type { Background } from './background.ts';
 import { handBack } from './hand-back.ts';
 import { homesOf, type StorageNode } from './node.ts';
@@ -55,16 +55,15 @@ export function createTransfers(node: StorageNode, background: Background, metri
   );
 
   const selfIn = (ring: Ring) => nodeById(ring, node.id)?.index ?? -1;
-  const serves = (ring: Ring, partition: number) =>
-    isHome(ring, partition, selfIn(ring)) || isPending(ring, partition, selfIn(ring));
+  const servesHere = (ring: Ring, partition: number) => serves(ring, partition, selfIn(ring));
 
   function follow(ring: Ring): void {
     const before = known;
     known = ring;
     if (before?.partitions !== ring.partitions) leftovers.clear();
     for (let partition = 0; partition < ring.partitions; partition++) {
-      if (serves(ring, partition)) leftovers.delete(partition);
-      else if (before?.partitions !== ring.partitions || serves(before, partition)) leftovers.add(partition);
+      if (servesHere(ring, partition)) leftovers.delete(partition);
+      else if (before?.partitions !== ring.partitions || servesHere(before, partition)) leftovers.add(partition);
     }
     for (const partition of ring.pending.keys()) {
       if (before !== undefined && isHome(before, partition, selfIn(before))) givenUp.set(partition, clock.now());
@@ -162,7 +161,7 @@ export function createTransfers(node: StorageNode, background: Background, metri
 
   async function giveBack(partition: number): Promise<void> {
     const ring = known;
-    if (ring === undefined || serves(ring, partition)) return;
+    if (ring === undefined || servesHere(ring, partition)) return;
     const added = leftovers.addedAt(partition);
     const task = background.begin(`hand-back of partition ${partition}`);
     try {

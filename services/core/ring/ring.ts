@@ -121,6 +121,11 @@ export function isPending(ring: Ring, partition: number, node: number): boolean 
   return ring.pending.get(partition)?.includes(node) ?? false;
 }
 
+/** Whether the node gets the partition's writes: as an owner, or pending. */
+export function serves(ring: Ring, partition: number, node: number): boolean {
+  return isHome(ring, partition, node) || isPending(ring, partition, node);
+}
+
 /** Undefined where the ring has no such node. */
 export function nodeById(ring: Ring, id: string): RingNode | undefined {
   return ring.nodes.find((node) => node.id === id);
