@@ -18,6 +18,12 @@ export const backgroundLimits: GovernorLimits = {
 };
 
 const lookEveryMs = 1_000;
+const writeTimeoutMs = 10_000;
+
+/** For a record that is written for the background, here or elsewhere: patient, because no client waits for it. */
+export function writeDeadline({ clock }: { readonly clock: Pick<Clock, 'now'> }): number {
+  return clock.now() + writeTimeoutMs;
+}
 
 export interface TaskStatus {
   readonly name: string;

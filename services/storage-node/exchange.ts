@@ -21,6 +21,7 @@ import { leafOf, rangeOfLeaf } from '../core/merkle/digest-tree.ts';
 import { createWalk, differing, isAscending, nodesMax } from '../core/merkle/walk.ts';
 import type { Replica } from '../core/quorum/peers.ts';
 import { isStorageKey, STORAGE_KEY_BYTES } from '../core/ring/storage-key.ts';
+import { writeDeadline } from './background.ts';
 import type { StorageNode } from './node.ts';
 import { checkRecords, listRecords } from './record-lists.ts';
 import { CorruptRecord } from './record-store.ts';
@@ -32,7 +33,6 @@ const keysAtOnce = 64;
 const listedKeysMax = 4_096;
 const fetchedBytesMax = 1024 * 1024;
 const scanRecords = 512;
-const writeTimeoutMs = 10_000;
 /** So many are single bad records; more are a bad disk. */
 const failuresMax = 16;
 const absent = 0n;
@@ -106,7 +106,6 @@ export async function exchange(
   }
 
   async function mend(keys: readonly Unequal[]): Promise<void> {
-    const deadline = () => node.clock.now() + writeTimeoutMs;
     for await (const records of fetchRecords(
       peer,
       keys.map(({ key }) => key),
@@ -115,7 +114,8 @@ export async function exchange(
         records.length,
         records.reduce((sum, { record }) => sum + record.length, 0),
       );
-      const take = (one: Fetched) => node.replica.write({ ...one, sync: true, hintedFor: '', deadline: deadline() });
+      const take = (one: Fetched) =>
+        node.replica.write({ ...one, sync: true, hintedFor: '', deadline: writeDeadline(node) });
       const mended = (one: Fetched) => take(one).then(() => void done.pulled++);
       await Promise.all(records.map((one) => attempt(() => mended(one))));
     }
@@ -125,7 +125,7 @@ export async function exchange(
           const record = await node.store.read(key);
           if (record === undefined || node.digests.of(key, node.records.decode(record)) === theirs) return;
           await admit(1, record.length);
-          await peer.write({ key, record, sync: true, hintedFor: '', deadline: deadline() });
+          await peer.write({ key, record, sync: true, hintedFor: '', deadline: writeDeadline(node) });
           done.pushed++;
         }),
       ),

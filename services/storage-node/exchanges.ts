@@ -10,6 +10,7 @@ import type { Background } from './background.ts';
 import { exchange } from './exchange.ts';
 import { handOver } from './hand-over.ts';
 import type { StorageNode } from './node.ts';
+import { createRounds } from './rounds.ts';
 
 const lookEveryMs = 250;
 const refusedMs = 5_000;
@@ -55,10 +56,7 @@ export function createExchanges(
   let lastHurried = 0;
   /** By home: a hand-over to it has failed, and is not tried again before then. */
   const refusedUntil = new Map<string, number>();
-  let timer: (() => void) | undefined;
-  let working = false;
-  let started = false;
-  let stopped = false;
+  const rounds = createRounds({ clock, delayMs: () => lookEveryMs, round: work });
 
   function followRing(): void {
     const ring = node.ring();
@@ -69,19 +67,6 @@ export function createExchanges(
 
   /** Hints bring what they can; an exchange before them would only send it twice. */
   const askable = (peer: string) => peers.reachable(peer) && hints.count(peer) === 0;
-
-  function later(): void {
-    if (started && !stopped && !working) timer ??= clock.after(lookEveryMs, look);
-  }
-
-  function look(): void {
-    timer = undefined;
-    working = true;
-    void work().finally(() => {
-      working = false;
-      later();
-    });
-  }
 
   /** What hints had no room for is compared at once, and once a mark. */
   function hurryMarked(): void {
@@ -97,7 +82,7 @@ export function createExchanges(
     if (!node.digests.ready) return;
     hurryMarked();
     for (;;) {
-      if (stopped || !started) return;
+      if (!rounds.goOn) return;
       const pair = queue.next(clock.now(), askable);
       if (pair === undefined) break;
       await compare(pair);
@@ -148,7 +133,7 @@ export function createExchanges(
         continue;
       }
       const refused = (refusedUntil.get(home) ?? 0) > clock.now();
-      if (stopped || refused || isHome(ring, partition, self.index) || !peers.reachable(home)) continue;
+      if (rounds.stopped || refused || isHome(ring, partition, self.index) || !peers.reachable(home)) continue;
       const task = background.begin(`hand-over of partition ${partition} to ${home}`);
       try {
         const { given, left } = await handOver(node, ring, partition, home, task);
@@ -183,27 +168,18 @@ export function createExchanges(
   peers.onReachable((peer) => queue.back(peer, clock.now()));
 
   return {
-    start() {
-      started = true;
-      later();
-    },
+    start: () => rounds.start(),
     async compareAll() {
       followRing();
       let moved = 0;
       if (!node.digests.ready) return moved;
-      for (const pair of [...queue.pairs]) if (!stopped && peers.reachable(pair.peer)) moved += await compare(pair);
+      for (const pair of [...queue.pairs])
+        if (!rounds.stopped && peers.reachable(pair.peer)) moved += await compare(pair);
       return moved + (await handOverMarked());
     },
     status,
-    pause() {
-      started = false;
-      timer?.();
-      timer = undefined;
-    },
-    stop() {
-      stopped = true;
-      timer?.();
-    },
+    pause: () => rounds.pause(),
+    stop: () => rounds.stop(),
   };
 }
 

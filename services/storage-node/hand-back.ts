@@ -8,13 +8,11 @@ import { Failure } from '../core/failure.ts';
 import { rangeOfPartition } from '../core/ring/partition.ts';
 import type { Ring } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
-import type { BackgroundTask } from './background.ts';
+import { type BackgroundTask, writeDeadline } from './background.ts';
 import { requestOf } from './exchange.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { bytesDigest, pageRecords } from './record-lists.ts';
 import { type Held, nothingHeld } from './record-store.ts';
-
-const writeTimeoutMs = 10_000;
 
 export interface HandedBack {
   readonly given: number;
@@ -73,7 +71,7 @@ export async function handBack(
       lacking.length,
       lacking.reduce((sum, { bytes }) => sum + bytes.length, 0),
     );
-    const deadline = node.clock.now() + writeTimeoutMs;
+    const deadline = writeDeadline(node);
     await Promise.all(
       lacking.map(({ key, bytes }) =>
         node.peers.replica(owner).write({ key, record: bytes, sync: true, hintedFor: '', deadline }),

@@ -9,12 +9,11 @@
 import { rangeOfPartition } from '../core/ring/partition.ts';
 import { isHome, nodeById, type Ring } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
-import type { BackgroundTask } from './background.ts';
+import { type BackgroundTask, writeDeadline } from './background.ts';
 import type { StorageNode } from './node.ts';
 import { type Held, nothingHeld } from './record-store.ts';
 
 const pageRecords = 64;
-const writeTimeoutMs = 10_000;
 
 export interface HandedOver {
   readonly given: number;
@@ -50,7 +49,7 @@ export async function handOver(
           left++; // until it is repaired
           return;
         }
-        const deadline = node.clock.now() + writeTimeoutMs;
+        const deadline = writeDeadline(node);
         await node.peers.replica(home).write({ key, record: bytes, sync: true, hintedFor: '', deadline });
         given++;
         if (belongsHere || keptForOthers()) return;

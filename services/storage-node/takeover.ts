@@ -7,13 +7,12 @@
  */
 import { Failure } from '../core/failure.ts';
 import { partsOfEpoch } from '../core/ring/ring.ts';
-import type { BackgroundTask } from './background.ts';
+import { type BackgroundTask, writeDeadline } from './background.ts';
 import { fetchRecords, requestOf } from './exchange.ts';
 import type { StorageNode } from './node.ts';
 import { bytesDigest } from './record-lists.ts';
 
 const keysAtOnce = 64;
-const writeTimeoutMs = 10_000;
 
 export interface Pull {
   readonly partition: number;
@@ -49,7 +48,7 @@ export async function pullRecords(
       for await (const records of fetchRecords(owner, lacking.slice(i, i + keysAtOnce))) {
         const bytes = records.reduce((sum, { record }) => sum + record.length, 0);
         await admit(records.length, bytes);
-        const deadline = node.clock.now() + writeTimeoutMs;
+        const deadline = writeDeadline(node);
         await Promise.all(records.map((one) => node.replica.write({ ...one, sync: true, hintedFor: '', deadline })));
         pull.records += records.length;
         pull.bytes += bytes;

@@ -14,6 +14,7 @@ import { epochOf, isHome, isPending, nodeById, type Ring, type RingNode, serves 
 import type { Background } from './background.ts';
 import { handBack } from './hand-back.ts';
 import { homesOf, type StorageNode } from './node.ts';
+import { createRounds } from './rounds.ts';
 import { type Pull, pullRecords } from './takeover.ts';
 
 const lookEveryMs = 50;
@@ -36,11 +37,12 @@ export function createTransfers(node: StorageNode, background: Background, metri
   /** Partitions that this node is pending for because it has just given them up, and when it did. */
   const givenUp = new Map<number, number>();
   let known: Ring | undefined;
-  let timer: (() => void) | undefined;
-  let working = false;
   let failed = false;
-  let started = false;
-  let stopped = false;
+  const rounds = createRounds({
+    clock,
+    delayMs: () => (isIdle() ? undefined : failed ? retryMs : lookEveryMs),
+    round: work,
+  });
   const pulledRecords = metrics.counter('cartwheel_transfer_records_total', 'Records pulled from former owners');
   const pulledBytes = metrics.counter('cartwheel_transfer_bytes_total', 'Bytes of records pulled from former owners');
   const droppedRecords = metrics.counter(
@@ -70,7 +72,7 @@ export function createTransfers(node: StorageNode, background: Background, metri
     }
     for (const partition of givenUp.keys()) if (!isPending(ring, partition, selfIn(ring))) givenUp.delete(partition);
     for (const partition of pulls.keys()) if (!isPending(ring, partition, selfIn(ring))) pulls.delete(partition);
-    later();
+    rounds.look();
   }
 
   /**
@@ -106,30 +108,18 @@ export function createTransfers(node: StorageNode, background: Background, metri
 
   const toPull = () => incoming().filter((partition) => !isPulled(partition));
 
-  function later(): void {
-    if (started && !stopped && !working && (leftovers.size > 0 || givenUp.size > 0 || toPull().length > 0))
-      timer ??= clock.after(failed ? retryMs : lookEveryMs, look);
-  }
-
-  function look(): void {
-    timer = undefined;
-    working = true;
-    failed = false;
-    void work().finally(() => {
-      working = false;
-      later();
-    });
-  }
+  const isIdle = () => leftovers.size === 0 && givenUp.size === 0 && toPull().length === 0;
 
   async function work(): Promise<void> {
-    for (const partition of toPull()) if (!stopped) await takeOver(partition);
-    for (const partition of [...leftovers]) if (!stopped) await giveBack(partition);
+    failed = false;
+    for (const partition of toPull()) if (!rounds.stopped) await takeOver(partition);
+    for (const partition of [...leftovers]) if (!rounds.stopped) await giveBack(partition);
   }
 
   async function takeOver(partition: number): Promise<void> {
     for (const { id } of known === undefined ? [] : ownersOf(known, partition)) {
       const ring: Ring = known as Ring;
-      if (stopped || !isPending(ring, partition, selfIn(ring))) return;
+      if (rounds.stopped || !isPending(ring, partition, selfIn(ring))) return;
       const pull = pullOf(ring, partition, id);
       if (pull.done || !peers.reachable(id)) continue;
       const task = background.begin(`transfer of partition ${partition} from ${id}`);
@@ -176,19 +166,13 @@ export function createTransfers(node: StorageNode, background: Background, metri
     }
   }
 
-  peers.onReachable(later);
-  leftovers.onAdded(later);
+  peers.onReachable(rounds.look);
+  leftovers.onAdded(rounds.look);
 
   return {
     follow,
-    start() {
-      started = true;
-      later();
-    },
+    start: () => rounds.start(),
     pulled: () => incoming().filter(isPulled),
-    stop() {
-      stopped = true;
-      timer?.();
-    },
+    stop: () => rounds.stop(),
   };
 }

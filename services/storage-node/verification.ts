@@ -17,6 +17,7 @@ import type { Clock, Metrics } from '../core/ports.ts';
 import type { Background, BackgroundTask } from './background.ts';
 import type { Digests } from './digests.ts';
 import type { RecordStore } from './record-store.ts';
+import { createRounds } from './rounds.ts';
 
 /** A block is 2^8 leaves, so a node of 2^20 has 4,096 blocks, of 2,500 records each where there are ten million. */
 const blockLevels = 8;
@@ -52,9 +53,14 @@ export function createVerification(options: VerificationOptions): Verification {
   const blocks = 2 ** level;
   const leavesOfBlock = 2 ** (tree.depth - level);
   let block = 0;
-  let timer: (() => void) | undefined;
-  let started = false;
-  let stopped = false;
+  const rounds = createRounds({
+    clock,
+    delayMs: () => (everyMs > 0 ? everyMs / blocks : undefined),
+    async round() {
+      await verifyBlock(block);
+      block = (block + 1) % blocks;
+    },
+  });
   const verified = metrics.counter('cartwheel_verified_records_total', 'Records read to verify the digests');
   const wrong = metrics.counter(
     'cartwheel_digests_wrong_total',
@@ -89,7 +95,7 @@ export function createVerification(options: VerificationOptions): Verification {
         }
         verified.add(page.entries.length);
         await admit(page.entries.length, bytes);
-        if (watch.touched || stopped) return undefined;
+        if (watch.touched || rounds.stopped) return undefined;
         from = page.next;
       }
       // In one turn with the look at `touched`.
@@ -112,13 +118,13 @@ export function createVerification(options: VerificationOptions): Verification {
     if (!digests.ready) return undefined;
     const task = background.begin(`verification of ${name}`);
     try {
-      for (let attempt = 0; attempt < attemptsMax && !stopped; attempt++) {
+      for (let attempt = 0; attempt < attemptsMax && !rounds.stopped; attempt++) {
         const differing = await look(first, leaves, task);
         if (differing !== undefined) return differing;
       }
-      if (!stopped) changing.add(1);
+      if (!rounds.stopped) changing.add(1);
     } catch {
-      if (!stopped) unreadable.add(1); // the next round tries again; who reads one of these records says more
+      if (!rounds.stopped) unreadable.add(1); // the next round tries again; who reads one of these records says more
     } finally {
       task.end();
     }
@@ -132,38 +138,15 @@ export function createVerification(options: VerificationOptions): Verification {
     return differing;
   }
 
-  function later(): void {
-    if (started && !stopped) timer ??= clock.after(everyMs / blocks, step);
-  }
-
-  function step(): void {
-    const index = block;
-    void verifyBlock(index).finally(() => {
-      timer = undefined;
-      block = (index + 1) % blocks;
-      later();
-    });
-  }
-
   return {
-    start() {
-      started = everyMs > 0;
-      later();
-    },
+    start: () => rounds.start(),
     async verifyAll() {
       let differing = 0;
-      for (let index = 0; index < blocks && !stopped; index++) differing += await verifyBlock(index);
+      for (let index = 0; index < blocks && !rounds.stopped; index++) differing += await verifyBlock(index);
       return differing;
     },
     verifyLeaf: async (leaf) => (await verify(leaf, 1, `leaf ${leaf}`)) !== undefined,
-    pause() {
-      started = false;
-      timer?.();
-      timer = undefined;
-    },
-    stop() {
-      stopped = true;
-      timer?.();
-    },
+    pause: () => rounds.pause(),
+    stop: () => rounds.stop(),
   };
 }

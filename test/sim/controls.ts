@@ -264,8 +264,8 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/exchange.ts',
-        snippet: "        await peer.write({ key, record, sync: true, hintedFor: '', deadline: deadline() });",
-        replacement: '        void deadline;',
+        snippet: "        await peer.write({ key, record, sync: true, hintedFor: '', deadline: writeDeadline(node) });",
+        replacement: '        void writeDeadline;',
       },
       {
         file: 'services/storage-node/exchange.ts',
@@ -280,9 +280,9 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/exchange.ts',
-        snippet: "node.replica.write({ ...one, sync: true, hintedFor: '', deadline: deadline() });",
+        snippet: "node.replica.write({ ...one, sync: true, hintedFor: '', deadline: writeDeadline(node) });",
         replacement:
-          '(void deadline, node.store.change(one.key, (own) => {\n' +
+          '(void writeDeadline, node.store.change(one.key, (own) => {\n' +
           '        return { ...own, record: node.records.decode(one.record), bytes: one.record };\n' +
           '      }, true).then(({ committed }) => committed));',
       },
