@@ -9,10 +9,13 @@ import { settingsOf } from '../settings.ts';
 const columns = [
   { title: 'NODE' },
   { title: 'TASK' },
+  { title: 'DONE', align: 'right' },
   { title: 'RUNNING', align: 'right' },
+  { title: 'TO GO', align: 'right' },
   { title: 'OPERATIONS', align: 'right' },
+  { title: 'A SECOND', align: 'right' },
   { title: 'BYTES', align: 'right' },
-  { title: 'PER SECOND', align: 'right' },
+  { title: 'A SECOND', align: 'right' },
   { title: 'WAITS FOR' },
 ] as const;
 
@@ -23,8 +26,10 @@ export function addTasks(program: Command): void {
     .addHelpText(
       'after',
       `
-Exchanges and hand-overs go on as fast as the governor of their node lets them: less while the node's own clients wait
-longer than --background-target, never more than --background-mib.
+Exchanges, hand-overs, handoff of hints, transfers, hand-backs, verification, repair and the flush of the write buffer go
+on as fast as the governor of their node lets them: less while the node's own clients wait longer than
+--background-target or its disk stalls, never more than --background-mib, and never less than a twentieth of that. DONE
+and TO GO are by what a task has come through so far; - where it cannot know.
 
 Asks every storage node of the ring. Exits with 1 when one cannot be asked.`,
     )
@@ -48,15 +53,19 @@ Asks every storage node of the ring. Exits with 1 when one cannot be asked.`,
     });
 }
 
-function cells(address: string, { name, runningMs, operations, bytes: moved, waitsFor }: TaskStatus): string[] {
-  const perSecond = runningMs === 0n ? 0 : (Number(operations) * 1_000) / Number(runningMs);
+function cells(address: string, task: TaskStatus): string[] {
+  const { name, runningMs, operations, bytes: moved, waitsFor, progress, etaMs } = task;
+  const aSecond = (done: bigint) => (runningMs === 0n ? 0 : Math.round((Number(done) * 1_000) / Number(runningMs)));
   return [
     address,
     name,
+    progress === undefined ? '-' : `${Math.floor(progress * 100)}%`,
     duration(Number(runningMs) / 1_000),
+    etaMs === undefined ? '-' : duration(Number(etaMs) / 1_000),
     count(operations),
+    count(aSecond(operations)),
     bytes(Number(moved)),
-    count(Math.round(perSecond)),
+    bytes(aSecond(moved)),
     waitsFor || '-',
   ];
 }

@@ -110,11 +110,18 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     endOfTurn: (run) => clock.endOfTurn(run),
     wallNowMs: () => wallMs(clock),
     onFailure: (error) => ports.onStorageFailure(error),
+    admitFlush: (records, bytes, withinMs) =>
+      background.takeWithin(withinMs, 'flush', 'the write buffer', records, bytes),
     onCorrupt: (key) => repair.found(key),
     onChanged: (key, before, after) => digests.changed(key, before, after),
     onOwed: (nodeId, by) => hints.changed(nodeId, by),
   });
-  const background: Background = createBackground(clock, metrics, ports.background ?? backgroundLimits);
+  const background: Background = createBackground(
+    clock,
+    metrics,
+    ports.background ?? backgroundLimits,
+    () => store.writingMs,
+  );
   const fences = createFences();
   const coordinatorMetrics = createCoordinatorMetrics(metrics, log);
   const node: StorageNode = {

@@ -1,10 +1,13 @@
 /**
- * Work that nobody waits for, and the one place that lets it on: exchanges, hand-overs, transfers, verification. The
- * governor (core/background) decides how much; here it is waited, and told how slow this node's own operations are.
+ * Work that nobody waits for, and the one place that lets it on: exchanges, hand-overs, handoff, transfers, hand-backs,
+ * verification, repair, and the flush of the write buffer. The governor (core/background) decides how much; here it is
+ * waited, told how slow this node's own operations and its disk are, and said how far each task has come.
  *
  * I1 There is no timer while no task waits.
+ * I2 What has a bound of its own (the age of what is in the write buffer) is put off no further than that: it is taken
+ *    from the budget all the same, so the rest waits for it.
  */
-import { createGovernor, type GovernorLimits } from '../core/background/governor.ts';
+import { createGovernor, type GovernorLimits, type WaitReason } from '../core/background/governor.ts';
 import { createRecentLatencies } from '../core/background/recent-latencies.ts';
 import { Failure } from '../core/failure.ts';
 import type { Clock, Metrics } from '../core/ports.ts';
@@ -12,6 +15,8 @@ import type { Clock, Metrics } from '../core/ports.ts';
 /** Fast enough for a node that was away, slow enough for two cores and a network of a gigabit. */
 export const backgroundLimits: GovernorLimits = {
   targetMs: 100,
+  // A synced write of a disk that is well takes tens of milliseconds; half a second is ten times the worst of them.
+  stallMs: 500,
   operationsMax: 20_000,
   bytesMax: 32 * 1024 * 1024,
   floor: 0.05,
@@ -25,24 +30,50 @@ export function writeDeadline({ clock }: { readonly clock: Pick<Clock, 'now'> })
   return clock.now() + writeTimeoutMs;
 }
 
+export const taskKinds = [
+  'exchange',
+  'hand-over',
+  'handoff',
+  'transfer',
+  'hand-back',
+  'verification',
+  'repair',
+  'flush',
+] as const;
+export type TaskKind = (typeof taskKinds)[number];
+
 export interface TaskStatus {
+  readonly kind: TaskKind;
+  /** For people. */
   readonly name: string;
   readonly ms: number;
   readonly operations: number;
   readonly bytes: number;
+  /** 0 to 1; undefined: it does not know. */
+  readonly progress: number | undefined;
+  /** By the pace so far; undefined: it has none. */
+  readonly etaMs: number | undefined;
   /** For people; empty: nothing. */
   readonly waitsFor: string;
 }
 
-export interface BackgroundTask {
+/** What a step of background work needs of its task. */
+export interface Admission {
   /** Resolves when so much more may be done. Rejects with Failure DRAINING once the process stops. */
   admit(operations: number, bytes: number): Promise<void>;
+  /** How far it has come, 0 to 1. */
+  reached(progress: number): void;
+}
+
+export interface BackgroundTask extends Admission {
   end(): void;
 }
 
 export interface Background {
-  /** `name`: for people. */
-  begin(name: string): BackgroundTask;
+  /** `subject`, behind the kind: for people. `progress`: where it goes on, 0 to 1. */
+  begin(kind: TaskKind, subject: string, progress?: number): BackgroundTask;
+  /** I2: takes so much now; how long to wait for it, `withinMs` at most. */
+  takeWithin(withinMs: number, kind: TaskKind, subject: string, operations: number, bytes: number): number;
   /** A client's operation took so long here. */
   foreground(milliseconds: number): void;
   tasks(): readonly TaskStatus[];
@@ -50,28 +81,30 @@ export interface Background {
 }
 
 interface RunningTask {
+  readonly kind: TaskKind;
   readonly name: string;
   readonly startedAt: number;
+  readonly from: number;
+  progress: number | undefined;
   operations: number;
   bytes: number;
-  waiting: boolean;
+  waitsFor: WaitReason | undefined;
 }
 
-export function createBackground(clock: Clock, metrics: Metrics, limits: GovernorLimits): Background {
+/** `writingMs`: how long the write to the disk has been under way. */
+export function createBackground(
+  clock: Clock,
+  metrics: Metrics,
+  limits: GovernorLimits,
+  writingMs: () => number,
+): Background {
   const governor = createGovernor(limits);
   const latencies = createRecentLatencies();
   const running = new Set<RunningTask>();
   const waiting = new Set<(error: Failure) => void>();
   let lookedAt = Number.NEGATIVE_INFINITY;
   let stopped = false;
-  const operations = metrics.counter('cartwheel_background_operations_total', 'Operations admitted for the background');
-  const bytes = metrics.counter('cartwheel_background_bytes_total', 'Bytes of records admitted for the background');
-  metrics.gauge(
-    'cartwheel_background_share',
-    'What the background may do now, as a part of its ceiling, 0 to 1',
-    () => governor.share,
-  );
-  metrics.gauge('cartwheel_background_tasks', 'Background tasks under way', () => running.size);
+  const counted = backgroundMetrics(metrics, () => governor.share, tasks);
 
   function wait(ms: number): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -89,44 +122,140 @@ export function createBackground(clock: Clock, metrics: Metrics, limits: Governo
 
   const draining = () => new Failure('DRAINING', 'this process is stopping');
 
+  function enter(kind: TaskKind, subject: string, from = 0): RunningTask {
+    const task: RunningTask = {
+      ...{ kind, name: `${kind} of ${subject}`, startedAt: clock.now(), from, progress: undefined },
+      ...{ operations: 0, bytes: 0, waitsFor: undefined },
+    };
+    running.add(task);
+    return task;
+  }
+
+  /** How long to wait. */
+  function take(task: RunningTask, operations: number, bytes: number, withinMs: number): number {
+    const now = clock.now();
+    if (now - lookedAt >= lookEveryMs) {
+      lookedAt = now;
+      governor.feel({ p999Ms: latencies.percentile(0.999, now), writingMs: writingMs() });
+    }
+    task.operations += operations;
+    task.bytes += bytes;
+    const ms = Math.min(governor.take(operations, bytes, now), withinMs);
+    task.waitsFor = ms < 1 ? undefined : governor.reason;
+    counted.taken(task.kind, operations, bytes);
+    if (task.waitsFor !== undefined) counted.waited(task.kind, task.waitsFor, ms);
+    return ms < 1 ? 0 : ms;
+  }
+
+  function tasks(): readonly TaskStatus[] {
+    return [...running].map(({ kind, name, startedAt, from, progress, operations, bytes, waitsFor }) => {
+      const ms = clock.now() - startedAt;
+      const gone = progress === undefined ? 0 : progress - from;
+      const etaMs = progress === undefined || gone <= 0 ? undefined : (ms * (1 - progress)) / gone;
+      const why = waitsFor === undefined ? '' : reasonText(waitsFor);
+      return { kind, name, ms, operations, bytes, progress, etaMs, waitsFor: why };
+    });
+  }
+
+  function reasonText(reason: WaitReason): string {
+    if (reason === 'clients') return `clients: their p99.9 is above ${limits.targetMs} ms`;
+    if (reason === 'disk') return `the disk: a write has been under way for more than ${limits.stallMs} ms`;
+    return `its turn: the background has ${Math.round(governor.share * 100)}% of its budget`;
+  }
+
   return {
-    begin(name) {
-      const task: RunningTask = { name, startedAt: clock.now(), operations: 0, bytes: 0, waiting: false };
-      running.add(task);
+    begin(kind, subject, progress) {
+      const task = enter(kind, subject, progress);
       return {
-        async admit(moreOperations, moreBytes) {
+        async admit(operations, bytes) {
           if (stopped) throw draining();
-          const now = clock.now();
-          if (now - lookedAt >= lookEveryMs) {
-            lookedAt = now;
-            governor.foreground(latencies.percentile(0.999, now));
-          }
-          task.operations += moreOperations;
-          task.bytes += moreBytes;
-          operations.add(moreOperations);
-          bytes.add(moreBytes);
-          const ms = governor.take(moreOperations, moreBytes, now);
-          if (ms < 1) return;
-          task.waiting = true;
+          const ms = take(task, operations, bytes, Number.POSITIVE_INFINITY);
+          if (ms === 0) return;
           await wait(ms).finally(() => {
-            task.waiting = false;
+            task.waitsFor = undefined;
           });
+        },
+        reached(now) {
+          task.progress = Math.min(1, Math.max(0, now));
         },
         end: () => running.delete(task),
       };
     },
-    foreground: (milliseconds) => latencies.observe(milliseconds, clock.now()),
-    tasks() {
-      const reason = governor.backsOff ? `clients: their p99.9 is above ${limits.targetMs} ms` : 'its share';
-      return [...running].map(({ name, startedAt, waiting: waits, ...done }) => {
-        const ms = clock.now() - startedAt;
-        return { name, ms, operations: done.operations, bytes: done.bytes, waitsFor: waits ? reason : '' };
-      });
+    takeWithin(withinMs, kind, subject, operations, bytes) {
+      const task = enter(kind, subject);
+      const ms = take(task, operations, bytes, withinMs);
+      if (ms === 0) running.delete(task);
+      else clock.after(ms, () => running.delete(task));
+      return ms;
     },
+    foreground: (milliseconds) => latencies.observe(milliseconds, clock.now()),
+    tasks,
     stop() {
       stopped = true;
       for (const refuse of waiting) refuse(draining());
       waiting.clear();
     },
+  };
+}
+
+function backgroundMetrics(metrics: Metrics, share: () => number, tasks: () => readonly TaskStatus[]) {
+  metrics.gauge(
+    'cartwheel_background_share',
+    'What the background may do now, as a part of its ceiling, 0 to 1',
+    share,
+  );
+  const ofKind = (kind: TaskKind) => {
+    const under = () => tasks().filter((task) => task.kind === kind);
+    const labels = { task: kind };
+    const known = (values: readonly (number | undefined)[], pick: (...numbers: number[]) => number) => {
+      const numbers = values.filter((value) => value !== undefined);
+      return numbers.length === 0 ? Number.NaN : pick(...numbers);
+    };
+    metrics.gauge('cartwheel_background_tasks', 'Background tasks under way', () => under().length, labels);
+    metrics.gauge(
+      'cartwheel_background_progress',
+      'How far the task of the kind is that has come least far, 0 to 1; NaN: none knows',
+      () =>
+        known(
+          under().map(({ progress }) => progress),
+          Math.min,
+        ),
+      labels,
+    );
+    metrics.gauge(
+      'cartwheel_background_eta_seconds',
+      'Until the last of the tasks of the kind that are under way ends, by its pace; NaN: none knows',
+      () =>
+        known(
+          under().map(({ etaMs }) => etaMs),
+          Math.max,
+        ) / 1_000,
+      labels,
+    );
+    const waited = (reason: WaitReason) =>
+      metrics.counter('cartwheel_background_waited_seconds_total', 'How long background tasks have waited', {
+        ...{ task: kind, reason },
+      });
+    return {
+      operations: metrics.counter(
+        'cartwheel_background_operations_total',
+        'Operations admitted for the background',
+        labels,
+      ),
+      bytes: metrics.counter(
+        'cartwheel_background_bytes_total',
+        'Bytes of records admitted for the background',
+        labels,
+      ),
+      waited: { clients: waited('clients'), disk: waited('disk'), budget: waited('budget') },
+    };
+  };
+  const kinds = new Map(taskKinds.map((kind) => [kind, ofKind(kind)]));
+  return {
+    taken(kind: TaskKind, operations: number, bytes: number): void {
+      kinds.get(kind)?.operations.add(operations);
+      kinds.get(kind)?.bytes.add(bytes);
+    },
+    waited: (kind: TaskKind, reason: WaitReason, ms: number) => kinds.get(kind)?.waited[reason].add(ms / 1_000),
   };
 }

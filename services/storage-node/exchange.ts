@@ -21,7 +21,7 @@ import { leafOf, rangeOfLeaf } from '../core/merkle/digest-tree.ts';
 import { createWalk, differing, isAscending, nodesMax } from '../core/merkle/walk.ts';
 import type { Replica } from '../core/quorum/peers.ts';
 import { isStorageKey, STORAGE_KEY_BYTES } from '../core/ring/storage-key.ts';
-import { writeDeadline } from './background.ts';
+import { type Admission, writeDeadline } from './background.ts';
 import type { StorageNode } from './node.ts';
 import { checkRecords, listRecords } from './record-lists.ts';
 import { CorruptRecord } from './record-store.ts';
@@ -47,9 +47,7 @@ export interface Exchanged {
   readonly pushed: number;
 }
 
-export interface ExchangeOptions {
-  /** Resolves when so much more may be done now. */
-  admit(operations: number, bytes: number): Promise<void>;
+export interface ExchangeOptions extends Admission {
   /** Called once, when the first difference is found. */
   onDifference?(): void;
 }
@@ -60,7 +58,7 @@ export async function exchange(
   peerId: string,
   partition: number,
   partitions: number,
-  { admit, onDifference }: ExchangeOptions,
+  { admit, reached, onDifference }: ExchangeOptions,
 ): Promise<Exchanged> {
   const { tree } = node.digests;
   const peer = node.peers.replica(peerId);
@@ -74,7 +72,12 @@ export async function exchange(
     if (answer.building) return { ...done, compared: false };
     if (answer.differences.length > 0) onDifference?.();
     const leaves = walk.take(answer.differences);
-    for (let i = 0; i < leaves.length; i += leavesAtOnce) await mendLeaves(leaves.slice(i, i + leavesAtOnce));
+    for (let i = 0; i < leaves.length; i += leavesAtOnce) {
+      const some = leaves.slice(i, i + leavesAtOnce);
+      await mendLeaves(some);
+      // They come out in order (core/merkle/walk.ts).
+      reached((((some.at(-1) as number) + 1) / 2 ** tree.depth) * partitions - partition);
+    }
   }
   if (failures.length > 0) throw failures[0];
   return done;

@@ -93,12 +93,12 @@ export function createExchanges(
   /** How many records moved. */
   async function compare(pair: PairState): Promise<number> {
     const { partition, peer } = pair;
-    const task = background.begin(`exchange of partition ${partition} with ${peer}`);
+    const task = background.begin('exchange', `partition ${partition} with ${peer}`);
     const marked = hints.markOf(peer, partition);
     try {
       const { partitions } = ringOfPairs as Ring;
       const onDifference = () => queue.differs(pair, clock.now());
-      const done = await exchange(node, peer, partition, partitions, { admit: task.admit, onDifference });
+      const done = await exchange(node, peer, partition, partitions, { ...task, onDifference });
       const moved = done.pulled + done.pushed;
       measures.done(done.compared ? (moved > 0 ? 'mended' : 'equal') : 'unready', done);
       if (!done.compared) {
@@ -134,7 +134,7 @@ export function createExchanges(
       }
       const refused = (refusedUntil.get(home) ?? 0) > clock.now();
       if (rounds.stopped || refused || isHome(ring, partition, self.index) || !peers.reachable(home)) continue;
-      const task = background.begin(`hand-over of partition ${partition} to ${home}`);
+      const task = background.begin('hand-over', `partition ${partition} to ${home}`);
       try {
         const { given, left } = await handOver(node, ring, partition, home, task);
         measures.handedOver(given);

@@ -5,10 +5,10 @@
  * I1 A record is dropped only if it is still what the owners have confirmed, and is owed to nobody.
  */
 import { Failure } from '../core/failure.ts';
-import { rangeOfPartition } from '../core/ring/partition.ts';
+import { positionIn, rangeOfPartition } from '../core/ring/partition.ts';
 import type { Ring } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
-import { type BackgroundTask, writeDeadline } from './background.ts';
+import { type Admission, writeDeadline } from './background.ts';
 import { requestOf } from './exchange.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { bytesDigest, pageRecords } from './record-lists.ts';
@@ -32,7 +32,7 @@ export async function handBack(
   node: StorageNode,
   ring: Ring,
   partition: number,
-  { admit }: Pick<BackgroundTask, 'admit'>,
+  { admit, reached }: Admission,
 ): Promise<HandedBack> {
   const { start, end } = rangeOfPartition(partition, ring.partitions);
   const owners = homesOf(ring, partition).map(({ id }) => id);
@@ -54,6 +54,7 @@ export async function handBack(
       await Promise.all(kept.map(drop));
     }
     from = page.next;
+    if (from !== undefined) reached(positionIn(partition, ring.partitions, from));
   }
   return done;
 

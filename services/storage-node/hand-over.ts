@@ -6,10 +6,10 @@
  *    One that is also owed to another by a hint goes with that, or marks the partition again (handoff.ts).
  * I2 When it ends, what was given up is gone from the engine: whoever then forgets why it was kept leaves nothing behind.
  */
-import { rangeOfPartition } from '../core/ring/partition.ts';
+import { positionIn, rangeOfPartition } from '../core/ring/partition.ts';
 import { isHome, nodeById, type Ring } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
-import { type BackgroundTask, writeDeadline } from './background.ts';
+import { type Admission, writeDeadline } from './background.ts';
 import type { StorageNode } from './node.ts';
 import { type Held, nothingHeld } from './record-store.ts';
 
@@ -27,7 +27,7 @@ export async function handOver(
   ring: Ring,
   partition: number,
   home: string,
-  { admit }: Pick<BackgroundTask, 'admit'>,
+  { admit, reached }: Admission,
 ): Promise<HandedOver> {
   const { start, end } = rangeOfPartition(partition, ring.partitions);
   const self = nodeById(ring, node.id);
@@ -61,6 +61,7 @@ export async function handOver(
       }),
     );
     from = page.next;
+    if (from !== undefined) reached(positionIn(partition, ring.partitions, from));
   }
   return { given, left };
 }

@@ -15,13 +15,14 @@
  * I6 A record that cannot be read here or taken there keeps no other from being delivered. Where nothing of a page can
  *    be, the handoff ends, and begins anew later.
  */
-import { hintsOf, parseHintKey } from '../core/codec/hint.ts';
+import { decodeHintNote, hintsOf, parseHintKey } from '../core/codec/hint.ts';
 import type { Metrics } from '../core/ports.ts';
 import { sameBytes } from '../core/versioning/record.ts';
+import type { Admission } from './background.ts';
 import { isServedBy, type Place, placeOf, type StorageNode } from './node.ts';
 import { CorruptRecord, type Held, type Next, nothingHeld } from './record-store.ts';
 
-/** Records in flight to one node: few, because foreground writes use the same stream. */
+/** Records in flight to one node: few, because foreground writes use the same stream. The governor lets each page on. */
 const pageHints = 16;
 const writeTimeoutMs = 5_000;
 /** How often is looked who answers again, beside being told so. */
@@ -74,30 +75,37 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
   }
 
   async function run(nodeId: string, course: Course): Promise<void> {
+    const task = node.background.begin('handoff', `hints to ${nodeId}`);
     try {
-      await deliverAll(nodeId, course);
+      await deliverAll(nodeId, course, task);
       pauses.delete(nodeId);
     } catch (error) {
       metrics.replicaFailed(nodeId, 'handoff', error);
       const ms = Math.min((pauses.get(nodeId)?.ms ?? retryMsMin / 2) * 2, retryMsMax);
       pauses.set(nodeId, { until: clock.now() + ms / 2 + random.below(ms), ms });
     }
+    task.end();
     courses.delete(nodeId);
     if (hints.count(nodeId) > 0) watch();
   }
 
-  async function deliverAll(nodeId: string, course: Course): Promise<void> {
+  async function deliverAll(nodeId: string, course: Course, { admit, reached }: Admission): Promise<void> {
     const { start, end } = hintsOf(nodeId);
     let failure: PromiseRejectedResult | undefined;
     let from: Uint8Array | undefined = start;
     while (from !== undefined && !stopped) {
       const page = await node.engine.scan('hints', from, end, pageHints);
+      await admit(
+        page.entries.length,
+        page.entries.reduce((sum, [, note]) => sum + decodeHintNote(note).recordBytes, 0),
+      );
       const delivered = await Promise.allSettled(
         page.entries.map(async ([key]) => {
           await deliver(nodeId, parseHintKey(key).key);
           course.delivered++;
         }),
       );
+      reached(course.delivered / (course.delivered + hints.count(nodeId)));
       const failed = delivered.filter((result) => result.status === 'rejected');
       failure ??= failed[0];
       // A corrupt record is owed still, once it is repaired; it keeps no other from being delivered.

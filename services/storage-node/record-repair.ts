@@ -62,7 +62,7 @@ export function createRecordRepair({ node, verification, log, metrics }: RecordR
   async function work(): Promise<void> {
     timer = undefined;
     working = true;
-    const task = background.begin('repair of records that are not whole');
+    const task = background.begin('repair', 'records that are not whole');
     for (const [name, key] of keys) {
       try {
         await task.admit(1, 0);

@@ -8,6 +8,8 @@
  *
  * The write buffer is the batch that gathers: a `buffered` change resolves `committed` at once, and its batch is
  * written and synced when its time has come, when it is half full, or with the next change that somebody waits for.
+ * That flush is background work (`admitFlush`), which may put it off within its time, and not beyond: neither its age
+ * nor the room it takes waits for anybody.
  *
  * I1 Everything that changes a record goes through one overlay entry a key, made at first touch, while its
  *    read may still be pending: later changes of the key queue on it. Without it two changes read the
@@ -39,7 +41,7 @@ export interface BufferLimits {
   /** Of records that are in memory only. */
   readonly recordsMax: number;
   readonly bytesMax: number;
-  /** What nobody waits for is synced this much later. */
+  /** What nobody waits for is synced this much later at the latest, and from half of it on where the background may. */
   readonly flushAfterMs: number;
 }
 
@@ -115,6 +117,8 @@ export interface RecordStore {
   readonly overlayBytes: number;
   /** Records whose latest state the engine does not have yet. */
   readonly pendingRecords: number;
+  /** How long the batch that is being written has been on its way to the disk; 0: none is. */
+  readonly writingMs: number;
 }
 
 export interface RecordStoreOptions {
@@ -131,6 +135,8 @@ export interface RecordStoreOptions {
   cacheBytesMax: number;
   buffer?: BufferLimits | undefined;
   onFailure(error: unknown): void;
+  /** So many records and bytes are to be flushed: how long to wait for it, `withinMs` at most. Not given: so long. */
+  admitFlush?(records: number, bytes: number, withinMs: number): number;
   /** Whenever it is found not to be whole. */
   onCorrupt?(key: Uint8Array): void;
   /** In the same turn as the change. */
@@ -196,6 +202,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
   let readsScheduled = false;
   let gathering: Batch | undefined;
   let writing: Batch | undefined;
+  let writingSince = 0;
   let writeScheduled = false;
   /** Records in the engine that no sync has followed, and when the first of them was changed. */
   let unsynced = 0;
@@ -275,8 +282,10 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     if (pendingRecords() > buffer.recordsMax || batch.bytes + (writing?.bytes ?? 0) > buffer.bytesMax) return false;
     batch.buffered = true;
     // At half, so that there is room while it is written.
-    if (batch.entries.length * 2 >= buffer.recordsMax || batch.bytes * 2 >= buffer.bytesMax) makeDue(batch);
-    else syncSoon();
+    if (batch.entries.length * 2 >= buffer.recordsMax || batch.bytes * 2 >= buffer.bytesMax) {
+      options.admitFlush?.(batch.entries.length, batch.bytes, 0);
+      makeDue(batch);
+    } else syncSoon();
     return true;
   }
 
@@ -284,13 +293,23 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
   function syncSoon(): void {
     if (flushArmed) return;
     flushArmed = true;
-    options.after(buffer.flushAfterMs, () => {
-      flushArmed = false;
-      if (refusal !== undefined || (gathering?.buffered !== true && unsynced === 0)) return;
-      const batch = gather();
-      batch.sync = true;
-      makeDue(batch);
+    const halfMs = buffer.flushAfterMs / 2;
+    options.after(halfMs, () => {
+      const { admitFlush = () => halfMs } = options;
+      const waitMs = hasToSync() ? admitFlush(unsyncedRecords(), gathering?.bytes ?? 0, halfMs) : 0;
+      if (waitMs > 0) options.after(waitMs, syncNow);
+      else syncNow();
     });
+  }
+
+  const hasToSync = () => refusal === undefined && (gathering?.buffered === true || unsynced > 0);
+
+  function syncNow(): void {
+    flushArmed = false;
+    if (!hasToSync()) return;
+    const batch = gather();
+    batch.sync = true;
+    makeDue(batch);
   }
 
   /** Resolves when all that is changed so far is in the engine. */
@@ -316,6 +335,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     writeScheduled = false;
     if (gathering?.due !== true || writing !== undefined) return;
     writing = gathering;
+    writingSince = options.now();
     gathering = undefined;
     // What was acknowledged from memory is not left in the engine's either.
     if (writing.buffered) writing.sync = true;
@@ -574,6 +594,10 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
 
     get pendingRecords() {
       return pendingRecords();
+    },
+
+    get writingMs() {
+      return writing === undefined ? 0 : options.now() - writingSince;
     },
   };
 }

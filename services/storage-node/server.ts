@@ -250,9 +250,13 @@ function repairStatus({ exchanges }: AssembledNode): RepairStatus {
 }
 
 function taskStatus({ background }: AssembledNode): TaskStatus[] {
-  return background.tasks().map(({ name, ms, operations, bytes, waitsFor }) => {
-    return { name, runningMs: BigInt(Math.round(ms)), operations: BigInt(operations), bytes: BigInt(bytes), waitsFor };
-  });
+  return background.tasks().map(({ ms, operations, bytes, etaMs, ...task }) => ({
+    ...task,
+    runningMs: BigInt(Math.round(ms)),
+    operations: BigInt(operations),
+    bytes: BigInt(bytes),
+    etaMs: etaMs === undefined ? undefined : BigInt(Math.round(etaMs)),
+  }));
 }
 
 function storageStatus(

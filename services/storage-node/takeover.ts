@@ -6,8 +6,9 @@
  * before may be with a single one of them.
  */
 import { Failure } from '../core/failure.ts';
+import { positionIn } from '../core/ring/partition.ts';
 import { partsOfEpoch } from '../core/ring/ring.ts';
-import { type BackgroundTask, writeDeadline } from './background.ts';
+import { type Admission, writeDeadline } from './background.ts';
 import { fetchRecords, requestOf } from './exchange.ts';
 import type { StorageNode } from './node.ts';
 import { bytesDigest } from './record-lists.ts';
@@ -27,12 +28,13 @@ export interface Pull {
   bytes: number;
 }
 
+/** 0 to 1. */
+export function progressOf({ partition, partitions, from }: Pull): number {
+  return from === undefined ? 0 : positionIn(partition, partitions, from);
+}
+
 /** Resolves when all is here, and false when the owner does not know the ring yet. Throws what a call, or a write, throws. */
-export async function pullRecords(
-  node: StorageNode,
-  pull: Pull,
-  { admit }: Pick<BackgroundTask, 'admit'>,
-): Promise<boolean> {
+export async function pullRecords(node: StorageNode, pull: Pull, { admit, reached }: Admission): Promise<boolean> {
   const owner = node.peers.replica(pull.owner);
   const { partition, partitions } = pull;
   for (;;) {
@@ -58,5 +60,6 @@ export async function pullRecords(
     if (pull.from !== undefined && Buffer.compare(next, pull.from) <= 0)
       throw new Failure('INTERNAL', `node ${pull.owner} lists the same records again`);
     pull.from = next;
+    reached(progressOf(pull));
   }
 }

@@ -15,7 +15,7 @@ import type { Background } from './background.ts';
 import { handBack } from './hand-back.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { createRounds } from './rounds.ts';
-import { type Pull, pullRecords } from './takeover.ts';
+import { type Pull, progressOf, pullRecords } from './takeover.ts';
 
 const lookEveryMs = 50;
 const retryMs = 2_000;
@@ -122,7 +122,7 @@ export function createTransfers(node: StorageNode, background: Background, metri
       if (rounds.stopped || !isPending(ring, partition, selfIn(ring))) return;
       const pull = pullOf(ring, partition, id);
       if (pull.done || !peers.reachable(id)) continue;
-      const task = background.begin(`transfer of partition ${partition} from ${id}`);
+      const task = background.begin('transfer', `partition ${partition} from ${id}`, progressOf(pull));
       const { records, bytes } = pull;
       try {
         pull.done = await pullRecords(node, pull, task);
@@ -153,7 +153,7 @@ export function createTransfers(node: StorageNode, background: Background, metri
     const ring = known;
     if (ring === undefined || servesHere(ring, partition)) return;
     const added = leftovers.addedAt(partition);
-    const task = background.begin(`hand-back of partition ${partition}`);
+    const task = background.begin('hand-back', `partition ${partition}`);
     try {
       const { dropped, left } = await handBack(node, ring, partition, task);
       droppedRecords.add(dropped);

@@ -14,7 +14,7 @@
  */
 import { leafOf, rangeOfLeaf } from '../core/merkle/digest-tree.ts';
 import type { Clock, Metrics } from '../core/ports.ts';
-import type { Background, BackgroundTask } from './background.ts';
+import type { Admission, Background } from './background.ts';
 import type { Digests } from './digests.ts';
 import type { RecordStore } from './record-store.ts';
 import { createRounds } from './rounds.ts';
@@ -75,11 +75,7 @@ export function createVerification(options: VerificationOptions): Verification {
   );
 
   /** How many leaves were wrong; undefined: some changed meanwhile (I1). */
-  async function look(
-    first: number,
-    leaves: number,
-    { admit }: Pick<BackgroundTask, 'admit'>,
-  ): Promise<number | undefined> {
+  async function look(first: number, leaves: number, { admit, reached }: Admission): Promise<number | undefined> {
     const watch = digests.watch(first, first + leaves);
     const found = new Map<number, bigint>();
     try {
@@ -97,6 +93,7 @@ export function createVerification(options: VerificationOptions): Verification {
         await admit(page.entries.length, bytes);
         if (watch.touched || rounds.stopped) return undefined;
         from = page.next;
+        if (from !== undefined) reached((leafOf(from, tree.depth) - first) / leaves);
       }
       // In one turn with the look at `touched`.
       if (watch.touched || !digests.ready) return undefined;
@@ -116,7 +113,7 @@ export function createVerification(options: VerificationOptions): Verification {
   /** How many leaves were wrong; undefined where that cannot be told now. */
   async function verify(first: number, leaves: number, name: string): Promise<number | undefined> {
     if (!digests.ready) return undefined;
-    const task = background.begin(`verification of ${name}`);
+    const task = background.begin('verification', name);
     try {
       for (let attempt = 0; attempt < attemptsMax && !rounds.stopped; attempt++) {
         const differing = await look(first, leaves, task);

@@ -4,7 +4,8 @@ import { test } from 'node:test';
 import { createGovernor } from '../../services/core/background/governor.ts';
 import { createRecentLatencies } from '../../services/core/background/recent-latencies.ts';
 
-const limits = { targetMs: 100, operationsMax: 1_000, bytesMax: 10_000, floor: 0.1 };
+const limits = { targetMs: 100, stallMs: 500, operationsMax: 1_000, bytesMax: 10_000, floor: 0.1 };
+const clients = (p999Ms: number | undefined) => ({ p999Ms, writingMs: 0 });
 
 test('what is taken has to be waited for, by operations or by bytes, whichever is more', () => {
   const governor = createGovernor(limits);
@@ -32,15 +33,25 @@ test('in any time no more is let on than the shares of that time allow', () => {
 test('the share is halved while the foreground is slow, down to a floor, and rises slowly while it is not', () => {
   const governor = createGovernor(limits);
   const shares = Array.from({ length: 4 }, () => {
-    governor.foreground(101);
+    governor.feel(clients(101));
     return governor.share;
   });
   assert.deepEqual(shares, [0.25, 0.125, 0.1, 0.1]);
-  assert.equal(governor.backsOff, true);
-  governor.foreground(100);
-  assert.deepEqual([governor.share.toFixed(2), governor.backsOff], ['0.15', false]);
-  for (let i = 0; i < 30; i++) governor.foreground(undefined);
+  assert.equal(governor.reason, 'clients');
+  governor.feel(clients(100));
+  assert.deepEqual([governor.share.toFixed(2), governor.reason], ['0.15', 'budget']);
+  for (let i = 0; i < 30; i++) governor.feel(clients(undefined));
   assert.equal(governor.share, 1);
+});
+
+test('a disk that stalls halves it too, and clients that are slow are named first', () => {
+  const governor = createGovernor(limits);
+  governor.feel({ p999Ms: undefined, writingMs: 501 });
+  assert.deepEqual([governor.share, governor.reason], [0.25, 'disk']);
+  governor.feel({ p999Ms: 101, writingMs: 501 });
+  assert.deepEqual([governor.share, governor.reason], [0.125, 'clients']);
+  governor.feel({ p999Ms: 100, writingMs: 500 });
+  assert.equal(governor.reason, 'budget');
 });
 
 test('a percentile is of the last minute, and unknown where little was observed', () => {

@@ -25,7 +25,7 @@ async function setup(): Promise<Cluster> {
 async function exchangeWith(at: TestNode, other: TestNode): Promise<Exchanged> {
   const sum = { compared: true, keysListed: 0, pulled: 0, pushed: 0 };
   for (let partition = 0; partition < partitions; partition++) {
-    const done = await exchange(at.node, other.id, partition, partitions, { admit: async () => {} });
+    const done = await exchange(at.node, other.id, partition, partitions, { admit: async () => {}, reached() {} });
     assert.ok(done.compared);
     for (const what of ['keysListed', 'pulled', 'pushed'] as const) sum[what] += done[what];
   }
@@ -72,7 +72,7 @@ test('a record that cannot be read keeps no other from being mended, and the exc
     await at.engine.write([{ space: 'records', key: bad, value: flipped }], true);
     let failed = 0;
     for (let partition = 0; partition < partitions; partition++) {
-      await exchange(away.node, first.id, partition, partitions, { admit: async () => {} }).catch(() => {
+      await exchange(away.node, first.id, partition, partitions, { admit: async () => {}, reached() {} }).catch(() => {
         failed++;
       });
     }
@@ -129,7 +129,7 @@ test('what a peer lists that is no key of the leaf that was asked for is not sto
       },
     });
     const partition = leafOf(key, Math.log2(partitions));
-    await failureOf(exchange(at.node, other.id, partition, partitions, { admit: async () => {} }));
+    await failureOf(exchange(at.node, other.id, partition, partitions, { admit: async () => {}, reached() {} }));
     for (const name of listed) assert.equal(await at.node.store.read(name), undefined);
   }
   Object.assign(replica, { exchange: real });

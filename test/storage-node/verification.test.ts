@@ -71,7 +71,7 @@ test('P12: a bit that turned on the disk is found without a read, and the exchan
   await at.engine.write([{ space: 'records', key, value: turned }], true);
   const compare = () => {
     const partition = leafOf(key, Math.log2(partitions));
-    return exchange(at.node, 'n1', partition, partitions, { admit: async () => {} });
+    return exchange(at.node, 'n1', partition, partitions, { admit: async () => {}, reached() {} });
   };
   assert.equal((await compare()).keysListed, 0, 'nothing is known of it yet');
   cluster.node(2).answers = 'no'; // so that it is not repaired

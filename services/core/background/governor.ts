@@ -1,7 +1,8 @@
 /**
  * How much background work may be done now: so much that the foreground does not feel it. A share of a ceiling, halved
- * while the node's own foreground is slower than its target, raised slowly while it is not, never below a floor, so that
- * convergence stays bounded (additive increase, multiplicative decrease: Chiu and Jain 1989; DeCandia et al. 2007, 6.5).
+ * while the node's own foreground is slower than its target, or its disk stalls; raised slowly while neither is so, never
+ * below a floor, so that convergence stays bounded (additive increase, multiplicative decrease: Chiu and Jain 1989;
+ * DeCandia et al. 2007, 6.5).
  *
  * A pure machine: the time, and how slow the foreground is, come in as arguments.
  *
@@ -11,6 +12,8 @@
 export interface GovernorLimits {
   /** Of the foreground's 99.9th percentile, milliseconds. */
   readonly targetMs: number;
+  /** A write to the disk that has been under way for longer is a stall. */
+  readonly stallMs: number;
   /** A second, where the share is 1. */
   readonly operationsMax: number;
   readonly bytesMax: number;
@@ -18,15 +21,26 @@ export interface GovernorLimits {
   readonly floor: number;
 }
 
+/** How the node is, when it is asked. */
+export interface Strain {
+  /** 99.9th percentile of what clients have waited of late; undefined: nothing is known. */
+  readonly p999Ms: number | undefined;
+  /** How long the write to the disk has been under way; 0: there is none. */
+  readonly writingMs: number;
+}
+
+/** Why something waits: for clients or a disk that are slow, or only for its turn in what the share allows. */
+export type WaitReason = 'clients' | 'disk' | 'budget';
+
 export interface Governor {
   /** Takes so much now; how long to wait before it may be done, milliseconds. */
   take(operations: number, bytes: number, now: number): number;
-  /** To be told about once a second; undefined: nothing is known. */
-  foreground(p999Ms: number | undefined): void;
+  /** To be told about once a second. */
+  feel(strain: Strain): void;
   /** 0 to 1. */
   readonly share: number;
-  /** The foreground was slower than it should be when last heard of. */
-  readonly backsOff: boolean;
+  /** Why the background goes no faster, as of the last `feel`. */
+  readonly reason: WaitReason;
 }
 
 const decrease = 0.5;
@@ -34,9 +48,10 @@ const increase = 0.05;
 /** What can be done at once after a rest. */
 const aheadMs = 100;
 
-export function createGovernor({ targetMs, operationsMax, bytesMax, floor }: GovernorLimits): Governor {
+export function createGovernor(limits: GovernorLimits): Governor {
+  const { targetMs, stallMs, operationsMax, bytesMax, floor } = limits;
   let share = 0.5;
-  let backsOff = false;
+  let reason: WaitReason = 'budget';
   /** When all that was taken will have been paid for. */
   let paidAt = Number.NEGATIVE_INFINITY;
   return {
@@ -45,15 +60,15 @@ export function createGovernor({ targetMs, operationsMax, bytesMax, floor }: Gov
       paidAt = Math.max(paidAt, now - aheadMs) + seconds * 1_000;
       return Math.max(0, paidAt - now);
     },
-    foreground(p999Ms) {
-      backsOff = p999Ms !== undefined && p999Ms > targetMs;
-      share = backsOff ? Math.max(floor, share * decrease) : Math.min(1, share + increase);
+    feel({ p999Ms = 0, writingMs }) {
+      reason = p999Ms > targetMs ? 'clients' : writingMs > stallMs ? 'disk' : 'budget';
+      share = reason === 'budget' ? Math.min(1, share + increase) : Math.max(floor, share * decrease);
     },
     get share() {
       return share;
     },
-    get backsOff() {
-      return backsOff;
+    get reason() {
+      return reason;
     },
   };
 }

@@ -31,6 +31,13 @@ export function rangeOfPartition(partition: number, partitions: number): Storage
   };
 }
 
+/** How much of the partition lies before the key, 0 to 1: how far whoever goes through it in order has come. */
+export function positionIn(partition: number, partitions: number, key: Uint8Array): number {
+  let hash = 0;
+  for (let i = 0; i < 6; i++) hash = hash * 256 + (key[i] ?? 0);
+  return Math.min(1, Math.max(0, (hash / 2 ** 48) * partitions - partition));
+}
+
 function lowerBound(partition: number, partitions: number): Uint8Array {
   const top = partition << (16 - bitsOf(partitions));
   const bound = new Uint8Array(8);
