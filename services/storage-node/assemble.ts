@@ -169,6 +169,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     transfers,
     follow(ring) {
       fences.follow(ring);
+      hints.follow(ring.partitions);
       transfers.follow(ring);
     },
     async open() {

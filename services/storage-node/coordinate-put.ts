@@ -116,16 +116,16 @@ async function writeAt(
   let written: Written | undefined;
   const epoch = epochOf(place.ring.version);
   const change = (own: Held): Next | undefined => {
-    if (epoch < node.fences.of(place.partition)) throw new RingMoved(node.id);
+    if (epoch < node.fences.ofKey(storageKey)) throw new RingMoved(node.id);
     written = apply(own);
-    if (!written.fresh) return changedOnly(own, owing(node, place, own, standIns.homeOf(node.id)));
+    if (!written.fresh) return changedOnly(own, owing(node, storageKey, own, standIns.homeOf(node.id)));
     const { birth, record } = written.copy;
     const bytes = node.records.encode(record);
     checkSize(bytes.length, own.bytes?.length ?? 0, node.validation.limits);
     checkSiblings(record.siblings.length, own.record.siblings.length, node.validation.limits);
     const also = [...node.losers.note(storageKey, own.record, record)];
     if (requestId.length > 0) also.push(node.requests.remember(storageKey, { id: requestId, dot: written.dot }));
-    return owing(node, place, { ...own, birth, record, bytes, also }, standIns.homeOf(node.id));
+    return owing(node, storageKey, { ...own, birth, record, bytes, also }, standIns.homeOf(node.id));
   };
   const beganAt = node.clock.now();
   const { held, committed } = await changeInTime(node, storageKey, deadline, change, isSynced(node.id));
@@ -174,7 +174,7 @@ async function writeAt(
     },
   });
   void Promise.all([quorum.over, pending.over]).then(() => {
-    return owe(node, place, storageKey, held, [...standIns.unmet(), ...pending.missed()]);
+    return owe(node, storageKey, held, [...standIns.unmet(), ...pending.missed()]);
   });
 
   const outcome = await quorum.outcome;
@@ -205,25 +205,19 @@ function changedOnly(before: Held, after: Next): Next | undefined {
 }
 
 /** The copy, owed to the home that this node stands in for, if it does. */
-function owing(node: StorageNode, { partition }: Place, copy: Next, home: string | undefined): Next {
-  return home === undefined ? copy : node.hints.owe(copy, home, partition);
+function owing(node: StorageNode, key: Uint8Array, copy: Next, home: string | undefined): Next {
+  return home === undefined ? copy : node.hints.owe(copy, home, key);
 }
 
 /** I3: what nobody else keeps for these homes, this node does. Unsynced: nothing that was answered rests on it. */
-async function owe(
-  node: StorageNode,
-  { partition }: Place,
-  key: Uint8Array,
-  written: Held,
-  homes: readonly string[],
-): Promise<void> {
+async function owe(node: StorageNode, key: Uint8Array, written: Held, homes: readonly string[]): Promise<void> {
   if (homes.length === 0) return;
   const owed = (own: Held): Next | undefined => {
     // Handed over to another home since, and gone: it is kept once more, for these.
     const copy = own.bytes === undefined ? { ...written, birth: undefined, owed: own.owed } : own;
     return changedOnly(
       own,
-      homes.reduce<Next>((next, home) => node.hints.owe(next, home, partition), copy),
+      homes.reduce<Next>((next, home) => node.hints.owe(next, home, key), copy),
     );
   };
   try {

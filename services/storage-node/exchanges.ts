@@ -70,9 +70,9 @@ export function createExchanges(
 
   /** What hints had no room for is compared at once, and once a mark. */
   function hurryMarked(): void {
-    for (const { home, partition, mark } of hints.marks()) {
+    for (const { home, partition, partitions, mark } of hints.marks()) {
       if (mark <= lastHurried) continue;
-      queue.due({ partition, peer: home }, clock.now());
+      queue.due({ partition, partitions, peer: home }, clock.now());
     }
     lastHurried = hints.lastMark();
   }
@@ -83,6 +83,7 @@ export function createExchanges(
     hurryMarked();
     for (;;) {
       if (!rounds.goOn) return;
+      followRing();
       const pair = queue.next(clock.now(), askable);
       if (pair === undefined) break;
       await compare(pair);
@@ -92,11 +93,10 @@ export function createExchanges(
 
   /** How many records moved. */
   async function compare(pair: PairState): Promise<number> {
-    const { partition, peer } = pair;
+    const { partition, partitions, peer } = pair;
     const task = background.begin('exchange', `partition ${partition} with ${peer}`);
-    const marked = hints.markOf(peer, partition);
+    const marked = hints.markOf(peer, partition, partitions);
     try {
-      const { partitions } = ringOfPairs as Ring;
       const onDifference = () => queue.differs(pair, clock.now());
       const done = await exchange(node, peer, partition, partitions, { ...task, onDifference });
       const moved = done.pulled + done.pushed;
@@ -120,11 +120,13 @@ export function createExchanges(
 
   /** Of partitions that are none of this node's: what it keeps for their homes beyond its hints. */
   async function handOverMarked(): Promise<number> {
-    const ring = ringOfPairs;
+    const ring = node.ring();
     const self = ring && nodeById(ring, node.id);
     let moved = 0;
     if (ring === undefined || self === undefined) return moved;
     for (const { home, partition, mark } of hints.marks()) {
+      // The numbers may be others by now.
+      if (node.ring() !== ring) return moved;
       const marked = nodeById(ring, home)?.index ?? -1;
       if (!serves(ring, partition, marked)) {
         // The ring has given it to others: it is handed back to them (transfers.ts).
@@ -192,7 +194,8 @@ function pairsOf(ring: Ring, id: string): ExchangePair[] {
     if (!isHome(ring, partition, self)) continue;
     for (let i = 0; i < ring.replicas; i++) {
       const owner = ring.owners[partition * ring.replicas + i] as number;
-      if (owner !== self) pairs.push({ partition, peer: (ring.nodes[owner] as RingNode).id });
+      if (owner !== self)
+        pairs.push({ partition, partitions: ring.partitions, peer: (ring.nodes[owner] as RingNode).id });
     }
   }
   return pairs;

@@ -32,7 +32,7 @@ export async function handOver(
   const { start, end } = rangeOfPartition(partition, ring.partitions);
   const self = nodeById(ring, node.id);
   const belongsHere = self !== undefined && isHome(ring, partition, self.index);
-  const keptForOthers = () => node.hints.isMarked(partition, home);
+  const keptForOthers = (key: Uint8Array) => node.hints.isMarked(key, home);
   let given = 0;
   let left = 0;
   await node.store.flush();
@@ -52,7 +52,7 @@ export async function handOver(
         const deadline = writeDeadline(node);
         await node.peers.replica(home).write({ key, record: bytes, sync: true, hintedFor: '', deadline });
         given++;
-        if (belongsHere || keptForOthers()) return;
+        if (belongsHere || keptForOthers(key)) return;
         const unlessChanged = (now: Held) =>
           now.owed.length === 0 && now.bytes !== undefined && sameBytes(now.bytes, bytes) ? nothingHeld : undefined;
         const { held, committed } = await node.store.change(key, unlessChanged, false);

@@ -155,7 +155,7 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
     if (place === undefined || isServedBy(place, node.id)) return true;
     const isLeft = node.leftovers.has(place.partition);
     if (isLeft) node.leftovers.add(place.partition);
-    return hints.markAgain(place.partition, delivered) || isLeft;
+    return hints.markAgain(key, delivered) || isLeft;
   }
 
   peers.onReachable((nodeId) => {

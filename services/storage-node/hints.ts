@@ -6,9 +6,13 @@
  *
  * I1 A node is owed at most `hintsMax` records. Beyond that its partition is marked for exchange: the record
  *    stays all the same, and no write is refused for it.
+ * I2 A mark speaks of a partition of the ring that is known now. Where the ring has another number of them, each mark
+ *    becomes marks of all that share keys with it, under new numbers: whoever has the old number in hand unmarks nothing.
+ *    The disk follows in one batch, and names the number of partitions; what it still has of before is taken in likewise.
  */
 import { decodeHintNote, hintsOf, parseHintKey } from '../core/codec/hint.ts';
 import type { Metrics, Mutation, StorageEngine } from '../core/ports.ts';
+import { partitionOfStorageKey, partitionsSharing } from '../core/ring/partition.ts';
 import type { Next } from './record-store.ts';
 
 const pageHints = 2_048;
@@ -30,25 +34,29 @@ export interface HintSummary {
 export interface MarkedPartition {
   readonly home: string;
   readonly partition: number;
+  /** Q. */
+  readonly partitions: number;
   readonly mark: number;
 }
 
 export interface HintBook {
   /** Counts what the last run left. */
   open(): Promise<void>;
+  /** The ring has so many partitions from now on. */
+  follow(partitions: number): void;
   /** The copy, owed to `home` from now on. */
-  owe<T extends Next>(copy: T, home: string, partition: number): T;
+  owe<T extends Next>(copy: T, home: string, storageKey: Uint8Array): T;
   /** The record store has written an index entry, or removed one. */
   changed(nodeId: string, by: 1 | -1): void;
   count(nodeId: string): number;
   /** Nodes that something is owed to. */
   nodes(): readonly string[];
-  /** For another home than this. */
-  isMarked(partition: number, besides: string): boolean;
+  /** Whether the partition of the key is marked for another home than this. */
+  isMarked(storageKey: Uint8Array, besides: string): boolean;
   /** As `isMarked`; and what it is marked for has to be done once more. */
-  markAgain(partition: number, besides: string): boolean;
-  /** Names the last time that the partition of the home was marked; undefined: it is not. */
-  markOf(home: string, partition: number): number | undefined;
+  markAgain(storageKey: Uint8Array, besides: string): boolean;
+  /** Names the last time that the partition, of so many, was marked for the home; undefined: it is not. */
+  markOf(home: string, partition: number, partitions: number): number | undefined;
   marks(): readonly MarkedPartition[];
   /** The number of the newest. */
   lastMark(): number;
@@ -62,6 +70,10 @@ export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax
   const counts = new Map<string, number>();
   /** By node: its partitions, each with the number of its last mark. */
   const marks = new Map<string, Map<number, number>>();
+  /** Of an earlier run, until a ring is known (I2). */
+  let kept: KeptMark[] = [];
+  /** Q; 0: no ring is known. */
+  let partitions = 0;
   let lastMark = 0;
   let onAdded = () => {};
   const added = metrics.counter('cartwheel_hints_added_total', 'Records that came to be owed to a home');
@@ -74,11 +86,25 @@ export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax
   });
 
   function mark(home: string, partition: number): Mutation {
-    const partitions = marks.get(home) ?? new Map<number, number>();
-    partitions.set(partition, ++lastMark);
-    marks.set(home, partitions);
-    marked.add(1);
-    return { space: 'meta', key: markKey(home, partition), value: noBytes };
+    const ofHome = marks.get(home) ?? new Map<number, number>();
+    ofHome.set(partition, ++lastMark);
+    marks.set(home, ofHome);
+    return { space: 'meta', key: markKey(home, partition, partitions), value: noBytes };
+  }
+
+  /** I2. A disk that keeps them as they were loses nothing: they are taken in again at the next start. */
+  function takeIn(old: readonly KeptMark[]): void {
+    const mutations = old.flatMap((one): Mutation[] => [
+      { space: 'meta', key: one.key, value: undefined },
+      ...partitionsSharing(one.partition, one.partitions || partitions, partitions).map((now) => mark(one.home, now)),
+    ]);
+    if (old.some((one) => one.partitions !== partitions)) engine.write(mutations, false).catch(() => {});
+  }
+
+  function allMarks(): MarkedPartition[] {
+    return [...marks].flatMap(([home, ofHome]) =>
+      [...ofHome].map(([partition, mark]) => ({ home, partition, partitions, mark })),
+    );
   }
 
   async function* pages(space: 'hints' | 'meta', start: Uint8Array, end: Uint8Array | undefined) {
@@ -99,16 +125,30 @@ export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax
       }
       const end = Buffer.concat([markPrefix.subarray(0, -1), Buffer.of(1)]);
       for await (const entries of pages('meta', markPrefix, end)) {
-        for (const [key] of entries) {
-          const [, home = '', partition] = Buffer.from(key).toString().split('\0');
-          mark(home, Number(partition));
-        }
+        for (const [key] of entries) kept.push(parseMarkKey(key));
       }
+      marked.add(kept.length);
+      if (partitions > 0) takeIn(kept.splice(0));
     },
 
-    owe(copy, home, partition) {
+    follow(now) {
+      if (now === partitions) return;
+      const old = [
+        ...kept,
+        ...allMarks().map((one) => ({ ...one, key: markKey(one.home, one.partition, partitions) })),
+      ];
+      kept = [];
+      marks.clear();
+      partitions = now;
+      if (old.length > 0) takeIn(old);
+    },
+
+    owe(copy, home, key) {
       if (copy.owed.includes(home)) return copy;
-      if ((counts.get(home) ?? 0) >= hintsMax) return { ...copy, also: [...(copy.also ?? []), mark(home, partition)] };
+      if ((counts.get(home) ?? 0) >= hintsMax) {
+        marked.add(1);
+        return { ...copy, also: [...(copy.also ?? []), mark(home, partitionOfStorageKey(key, partitions))] };
+      }
       added.add(1);
       return { ...copy, owed: [...copy.owed, home].sort() };
     },
@@ -125,33 +165,31 @@ export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax
 
     count: (nodeId) => counts.get(nodeId) ?? 0,
     nodes: () => [...counts.keys()],
-    isMarked(partition, besides) {
-      for (const [home, partitions] of marks) if (home !== besides && partitions.has(partition)) return true;
+    isMarked(key, besides) {
+      const partition = partitionOfStorageKey(key, partitions);
+      for (const [home, ofHome] of marks) if (home !== besides && ofHome.has(partition)) return true;
       return false;
     },
-    markAgain(partition, besides) {
+    markAgain(key, besides) {
+      const partition = partitionOfStorageKey(key, partitions);
       let isMarked = false;
-      for (const [home, partitions] of marks) {
-        if (home === besides || !partitions.has(partition)) continue;
+      for (const [home, ofHome] of marks) {
+        if (home === besides || !ofHome.has(partition)) continue;
         lastMark++;
-        partitions.set(partition, lastMark);
+        ofHome.set(partition, lastMark);
         isMarked = true;
       }
       return isMarked;
     },
-    markOf: (home, partition) => marks.get(home)?.get(partition),
+    markOf: (home, partition, of) => (of === partitions ? marks.get(home)?.get(partition) : undefined),
     lastMark: () => lastMark,
-    marks() {
-      return [...marks].flatMap(([home, partitions]) =>
-        [...partitions].map(([partition, mark]) => ({ home, partition, mark })),
-      );
-    },
+    marks: allMarks,
     async unmark(home, partition, mark) {
-      const partitions = marks.get(home);
-      if (partitions?.get(partition) !== mark) return;
-      partitions.delete(partition);
-      if (partitions.size === 0) marks.delete(home);
-      await engine.write([{ space: 'meta', key: markKey(home, partition), value: undefined }], false);
+      const ofHome = marks.get(home);
+      if (ofHome?.get(partition) !== mark) return;
+      ofHome.delete(partition);
+      if (ofHome.size === 0) marks.delete(home);
+      await engine.write([{ space: 'meta', key: markKey(home, partition, partitions), value: undefined }], false);
     },
 
     async summary() {
@@ -185,6 +223,16 @@ export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax
   };
 }
 
-function markKey(home: string, partition: number): Uint8Array {
-  return Buffer.concat([markPrefix, Buffer.from(`${home}\0${partition}`)]);
+interface KeptMark extends Omit<MarkedPartition, 'mark'> {
+  readonly key: Uint8Array;
+}
+
+function markKey(home: string, partition: number, partitions: number): Uint8Array {
+  return Buffer.concat([markPrefix, Buffer.from(`${home}\0${partition}\0${partitions}`)]);
+}
+
+/** Of 0 partitions where it does not say: it was kept when their number could not change. */
+function parseMarkKey(key: Uint8Array): KeptMark {
+  const [, home = '', partition, partitions = 0] = Buffer.from(key).toString().split('\0');
+  return { key, home, partition: Number(partition), partitions: Number(partitions) };
 }

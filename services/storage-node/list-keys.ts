@@ -74,14 +74,12 @@ async function* liveKeys(
   prefix: Uint8Array,
   start: Uint8Array,
 ): AsyncGenerator<ScannedKey> {
-  const { partitions } = currentRing(node);
-  for (let partition = partitionOfStorageKey(start, partitions); partition < partitions; partition++) {
+  for (let from: Uint8Array | undefined = start; from !== undefined; ) {
+    // By the ring as it is now: it may have another number of partitions, which begin and end elsewhere.
     const ring = currentRing(node);
-    if (ring.partitions !== partitions)
-      throw new Failure('NO_RING', 'the number of partitions has changed; go on from the last page');
-    const range = rangeOfPartition(partition, partitions);
-    const from = Buffer.compare(start, range.start) > 0 ? start : range.start;
-    yield* liveKeysOf(node, ring, { ...range, start: from, namespace, prefix, limit: scanLimit });
+    const { end } = rangeOfPartition(partitionOfStorageKey(from, ring.partitions), ring.partitions);
+    yield* liveKeysOf(node, ring, { start: from, end, namespace, prefix, limit: scanLimit });
+    from = end;
   }
 }
 

@@ -42,7 +42,7 @@ export interface LocalReplicaOptions {
   readonly requests: RequestTable;
   readonly losers: LoserLedger;
   readonly metrics: Pick<CoordinatorMetrics, 'entriesCut'>;
-  readonly fences: Pick<Fences, 'of'>;
+  readonly fences: Pick<Fences, 'ofKey'>;
   ring(): Ring | undefined;
   exchange: Replica['exchange'];
 }
@@ -65,7 +65,7 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
 
   /** I2. */
   function checkFence(key: Uint8Array, epoch: number | undefined): void {
-    if (epoch !== undefined && ring() !== undefined && epoch < fences.of(partitionOf(key))) throw new RingMoved(id);
+    if (epoch !== undefined && epoch < fences.ofKey(key)) throw new RingMoved(id);
   }
 
   function merged(key: Uint8Array, own: Held, incoming: KeyRecord, bytes: Uint8Array): Next | undefined {
@@ -89,7 +89,7 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
           checkOwnership(key, hintedFor, own);
           const next = remembering(own, merged(key, own, incoming, bytes), key, request);
           if (hintedFor === '' || hintedFor === id) return next;
-          const owing = hints.owe(next ?? own, hintedFor, partitionOf(key));
+          const owing = hints.owe(next ?? own, hintedFor, key);
           return owing === own ? undefined : owing;
         },
         sync,
@@ -137,9 +137,5 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
   ): Next | undefined {
     if (request === undefined) return next;
     return { ...(next ?? own), also: [...(next?.also ?? []), requests.remember(key, request)] };
-  }
-
-  function partitionOf(key: Uint8Array): number {
-    return partitionOfStorageKey(key, (ring() as Ring).partitions);
   }
 }

@@ -10,6 +10,7 @@
  * I3 While there is nothing to do there is no timer.
  */
 import type { Metrics } from '../core/ports.ts';
+import { partitionsSharing } from '../core/ring/partition.ts';
 import { epochOf, isHome, isPending, nodeById, type Ring, type RingNode, serves } from '../core/ring/ring.ts';
 import type { Background } from './background.ts';
 import { handBack } from './hand-back.ts';
@@ -62,17 +63,29 @@ export function createTransfers(node: StorageNode, background: Background, metri
   function follow(ring: Ring): void {
     const before = known;
     known = ring;
-    if (before?.partitions !== ring.partitions) leftovers.clear();
+    const formerly = (partition: number, was: (ring: Ring, partition: number, node: number) => boolean) => {
+      if (before === undefined) return false;
+      const self = selfIn(before);
+      return partitionsSharing(partition, ring.partitions, before.partitions).some((old) => was(before, old, self));
+    };
+    if (before !== undefined && before.partitions !== ring.partitions) renumber(before, ring);
     for (let partition = 0; partition < ring.partitions; partition++) {
       if (servesHere(ring, partition)) leftovers.delete(partition);
-      else if (before?.partitions !== ring.partitions || servesHere(before, partition)) leftovers.add(partition);
+      else if (before === undefined || formerly(partition, serves)) leftovers.add(partition);
     }
-    for (const partition of ring.pending.keys()) {
-      if (before !== undefined && isHome(before, partition, selfIn(before))) givenUp.set(partition, clock.now());
-    }
+    for (const partition of ring.pending.keys()) if (formerly(partition, isHome)) givenUp.set(partition, clock.now());
     for (const partition of givenUp.keys()) if (!isPending(ring, partition, selfIn(ring))) givenUp.delete(partition);
     for (const partition of pulls.keys()) if (!isPending(ring, partition, selfIn(ring))) pulls.delete(partition);
     rounds.look();
+  }
+
+  /** Partitions have other numbers from here on. Nothing is on its way then (core/ring/doubling.ts). */
+  function renumber(before: Ring, ring: Ring): void {
+    const left = [...leftovers].flatMap((old) => partitionsSharing(old, before.partitions, ring.partitions));
+    leftovers.clear();
+    for (const partition of left) leftovers.add(partition);
+    pulls.clear();
+    givenUp.clear();
   }
 
   /**

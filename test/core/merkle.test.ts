@@ -131,14 +131,14 @@ test('a question about what is no node of the tree is refused', () => {
 
 test('what is new is compared within half a minute, however rarely the rest is', () => {
   const queue = createExchangeQueue(600_000, () => 0.99);
-  queue.setPairs([{ partition: 1, peer: 'a' }], 0);
+  queue.setPairs([{ partition: 1, partitions: 8, peer: 'a' }], 0);
   assert.ok(queue.next(30_000, () => true) !== undefined);
 });
 
 test('each pair has its turn, one that is back at once, one that failed soon again', () => {
   const queue = createExchangeQueue(1_000, () => 0.5);
   queue.setPairs(
-    [1, 2, 3].map((partition) => ({ partition, peer: partition === 3 ? 'b' : 'a' })),
+    [1, 2, 3].map((partition) => ({ partition, partitions: 8, peer: partition === 3 ? 'b' : 'a' })),
     0,
   );
   const anybody = () => true;
@@ -155,6 +155,24 @@ test('each pair has its turn, one that is back at once, one that failed soon aga
   assert.deepEqual([first.differsSince, first.comparedAt, first.dueAt], [undefined, 600, 1_600]);
   queue.back('b', 0);
   assert.equal(queue.next(10_000, anybody)?.partition, 2, 'what is due for longest comes first');
-  queue.setPairs([{ partition: 1, peer: 'a' }], 700);
+  queue.setPairs([{ partition: 1, partitions: 8, peer: 'a' }], 700);
   assert.deepEqual([...queue.pairs], [first]);
+});
+
+test('when partitions double, halves keep what was known of the whole, and nothing is due that was not', () => {
+  const queue = createExchangeQueue(1_000, () => 0.5);
+  queue.setPairs([{ partition: 1, partitions: 8, peer: 'a' }], 0);
+  const [whole] = [...queue.pairs];
+  assert.ok(whole);
+  queue.differs(whole, 10);
+  queue.setPairs(
+    [2, 3, 4].map((partition) => ({ partition, partitions: 16, peer: 'a' })),
+    20,
+  );
+  const [first, second, other] = [...queue.pairs];
+  assert.deepEqual(first, { ...whole, partition: 2, partitions: 16 });
+  assert.deepEqual(second, { ...whole, partition: 3, partitions: 16 });
+  assert.equal(other?.differsSince, undefined, 'it was in another one');
+  queue.compared(first as NonNullable<typeof first>, 30);
+  assert.equal(second?.differsSince, 10, 'each half is compared for itself');
 });

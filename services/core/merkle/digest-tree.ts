@@ -33,6 +33,8 @@ export interface DigestTree {
 
 /** 8 MiB of memory; of 10 million keys a leaf has ten. */
 export const treeDepth = 20;
+/** Of memory. */
+export const treeBytes = 8 * 2 ** treeDepth;
 /** A leaf is told by the first three bytes of a key. */
 const depthMax = 24;
 

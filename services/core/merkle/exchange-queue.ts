@@ -7,6 +7,8 @@
 
 export interface ExchangePair {
   readonly partition: number;
+  /** Q. */
+  readonly partitions: number;
   readonly peer: string;
 }
 
@@ -19,7 +21,7 @@ export interface PairState extends ExchangePair {
 }
 
 export interface ExchangeQueue {
-  /** The pairs there are now; those that stay keep what is known of them. */
+  /** The pairs there are now; those that stay, or are parts of one that was there, keep what is known of them. */
   setPairs(pairs: readonly ExchangePair[], now: number): void;
   /** All pairs with this node are due. */
   back(peer: string, now: number): void;
@@ -44,16 +46,25 @@ const settleMs = 1_000;
 
 export function createExchangeQueue(everyMs: number, fraction: () => number): ExchangeQueue {
   let states = new Map<string, PairState>();
-  const nameOf = ({ partition, peer }: ExchangePair) => `${partition} ${peer}`;
+  const nameOf = ({ partition, partitions, peer }: ExchangePair) => `${partition}/${partitions} ${peer}`;
+
+  /** As it was, or what it was a part of before partitions doubled. */
+  function stateOf(pair: ExchangePair): PairState | undefined {
+    let { partition, partitions } = pair;
+    for (; partitions >= 1; partition >>= 1, partitions /= 2) {
+      const known = states.get(nameOf({ partition, partitions, peer: pair.peer }));
+      if (known !== undefined) return partitions === pair.partitions ? known : { ...known, ...pair };
+    }
+    return undefined;
+  }
+
   return {
     setPairs(pairs, now) {
       states = new Map(
         pairs.map((pair) => {
-          const name = nameOf(pair);
-          const known = states.get(name);
           const dueAt = now + fraction() * Math.min(everyMs, firstMs);
           const fresh = { ...pair, dueAt, comparedAt: undefined, differsSince: undefined };
-          return [name, known ?? fresh];
+          return [nameOf(pair), stateOf(pair) ?? fresh];
         }),
       );
     },

@@ -6,14 +6,19 @@
  * I1 A fence never goes down.
  * I2 Where a ring was passed over, partitions with pending owners count as changed: what is pending now may have been given
  *    up meanwhile, and begun again.
+ * I3 Where the ring has another number of partitions than the one before, a partition has the highest fence of those that
+ *    it shares keys with, and has changed if it has towards any of them. A doubling alone moves no fence (doubling.ts).
  */
+import { partitionOfStorageKey, partitionsSharing } from './partition.ts';
 import { epochOf, type Ring } from './ring.ts';
 
 export interface Fences {
   /** A newer ring is gone over to. */
   follow(ring: Ring): void;
-  /** Epoch (ring.ts); 0: no ring is known. */
+  /** Epoch (ring.ts) of a partition of the ring gone over to last; 0: no ring is known. */
   of(partition: number): number;
+  /** Of the partition that the key is in now: where it was placed by an older ring, that one's number is of no use. */
+  ofKey(storageKey: Uint8Array): number;
 }
 
 export function createFences(): Fences {
@@ -24,26 +29,29 @@ export function createFences(): Fences {
       const epoch = epochOf(ring.version);
       const before = known;
       known = ring;
-      if (before === undefined || before.partitions !== ring.partitions) {
+      if (before === undefined) {
         epochs = new Array<number>(ring.partitions).fill(epoch);
         return;
       }
       const passedOver = epoch !== epochOf(before.version) + 1;
-      for (let partition = 0; partition < ring.partitions; partition++) {
-        const isPending = ring.pending.has(partition) || before.pending.has(partition);
-        if ((passedOver && isPending) || !isServedAlike(before, ring, partition)) epochs[partition] = epoch;
-      }
+      const last = epochs;
+      epochs = Array.from({ length: ring.partitions }, (_, partition) => {
+        const shared = partitionsSharing(partition, ring.partitions, before.partitions);
+        const isPending = ring.pending.has(partition) || shared.some((old) => before.pending.has(old));
+        const isAlike = shared.every((old) => isServedAlike(before, old, ring, partition));
+        return (passedOver && isPending) || !isAlike ? epoch : Math.max(...shared.map((old) => last[old] as number));
+      });
     },
     of: (partition) => epochs[partition] ?? 0,
+    ofKey: (key) => (known === undefined ? 0 : (epochs[partitionOfStorageKey(key, known.partitions)] as number)),
   };
 }
 
-/** Whether the same nodes own it in both, in whatever order, and the same ones are pending. */
-function isServedAlike(a: Ring, b: Ring, partition: number): boolean {
-  const first = partition * a.replicas;
-  const row = a.owners.subarray(first, first + a.replicas);
-  const other = b.owners.subarray(first, first + b.replicas);
-  return isSameSet(row, other) && isSameSet(a.pending.get(partition) ?? [], b.pending.get(partition) ?? []);
+/** Whether the same nodes own partition p of the one and q of the other, in whatever order, and the same are pending. */
+function isServedAlike(a: Ring, p: number, b: Ring, q: number): boolean {
+  const row = a.owners.subarray(p * a.replicas, (p + 1) * a.replicas);
+  const other = b.owners.subarray(q * b.replicas, (q + 1) * b.replicas);
+  return isSameSet(row, other) && isSameSet(a.pending.get(p) ?? [], b.pending.get(q) ?? []);
 }
 
 function isSameSet(a: ArrayLike<number>, b: ArrayLike<number>): boolean {

@@ -46,6 +46,15 @@ function lowerBound(partition: number, partitions: number): Uint8Array {
   return bound;
 }
 
+/**
+ * The partitions of a ring of `to` that have keys in common with this one of a ring of `from`: the halves of it, their
+ * halves and so on, or the one that it is a part of. Both are powers of two.
+ */
+export function partitionsSharing(partition: number, from: number, to: number): readonly number[] {
+  if (to <= from) return [Math.floor(partition / (from / to))];
+  return Array.from({ length: to / from }, (_, i) => partition * (to / from) + i);
+}
+
 /** log2; partitions ≤ 65536 is I1 of ring.ts, so two bytes of the hash always suffice. */
 function bitsOf(partitions: number): number {
   return 31 - Math.clz32(partitions);
