@@ -4,7 +4,9 @@
  *
  * I1 One look, or one change of the goal, at a time; each begins from what the one before has made durable.
  * I2 A goal is durable before the first ring on the way to it is issued.
+ * I3 Where claimants are elected, nothing is issued once the lease may be over.
  */
+import { Failure } from '../core/failure.ts';
 import { type ClaimantState, claimantStep, createClaimant } from '../core/membership/claimant.ts';
 import type { Membership } from '../core/membership/membership.ts';
 import type { Goal, Reports } from '../core/membership/rebalance.ts';
@@ -17,7 +19,9 @@ export interface ClaimLoopOptions {
   readonly partitions: number;
   readonly replicas: number;
   readonly gossip: Pick<Gossip, 'state' | 'issue' | 'reachAll'>;
-  /** That an earlier life was on the way to. */
+  /** Of a claimant that was elected (core/membership/election.ts). */
+  readonly mandate?: Mandate | undefined;
+  /** That an earlier life, or an earlier claimant, was on the way to. */
   readonly goal?: Goal | undefined;
   /** Makes it durable in place of the one before. */
   readonly keepGoal: (goal: Goal | undefined) => Promise<void>;
@@ -26,6 +30,14 @@ export interface ClaimLoopOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+}
+
+export interface Mandate {
+  readonly term: bigint;
+  /** In case it forms the first ring: the same for whoever else may be elected. */
+  readonly clusterId: string;
+  /** Whether it still is the claimant. */
+  isHeld(): boolean;
 }
 
 export interface ClaimLoop {
@@ -42,9 +54,9 @@ const LOOK_INTERVAL_MS = 100;
 const ASKING_INTERVAL_MS = 500;
 
 export function startClaimLoop(options: ClaimLoopOptions): ClaimLoop {
-  const { gossip, clock, random, log } = options;
-  const freshClusterId = `${hex(random.u64())}${hex(random.u64())}`;
-  let state = createClaimant(options, options.goal);
+  const { gossip, clock, random, log, mandate } = options;
+  const freshClusterId = mandate?.clusterId ?? `${hex(random.u64())}${hex(random.u64())}`;
+  let state = createClaimant(options, options.goal, mandate?.term);
   let isStopped = false;
   let cancel = () => {};
   let last: Promise<void> = Promise.resolve();
@@ -66,6 +78,7 @@ export function startClaimLoop(options: ClaimLoopOptions): ClaimLoop {
     }
     for (const effect of effects) {
       try {
+        if (mandate?.isHeld() === false) return;
         if (effect.kind === 'issue') await issue(effect.ring, effect.clusterId);
         else await keepGoal(effect.goal);
       } catch (error) {
@@ -106,6 +119,7 @@ export function startClaimLoop(options: ClaimLoopOptions): ClaimLoop {
     state: () => state,
     setGoal: (decide) =>
       inTurn(async () => {
+        if (mandate?.isHeld() === false) throw new Failure('NOT_IMPLEMENTED', 'this is not the claimant any more');
         const goal = decide(gossip.state().ring, state.goal);
         await keepGoal(goal);
         state = { ...state, goal, waitingFor: '' };

@@ -21,9 +21,15 @@ const schema = {
     admin: address({ about: 'HTTP: /livez /readyz /startupz /metrics', default: '127.0.0.1:7541' }),
     data: text({ about: 'data directory, made where there is none', example: '/var/lib/cartwheel', required: true }),
     seeds: addresses({ about: 'other membership processes' }),
-    claimant: choice(['true', 'false'], {
-      about: 'whether this one issues rings; exactly one membership process of a cluster may, others are seeds only',
+    claimant: choice(['true', 'false', 'elected'], {
+      about:
+        'whether this one issues rings; exactly one membership process of a cluster may, others are seeds only. ' +
+        'elected: whichever of them holds the Lease of --kubernetes-name',
       default: 'true',
+    }),
+    kubernetesName: text({
+      about: 'of --claimant elected: begins the names of the Lease NAME-membership and the ConfigMap NAME-goal',
+      example: 'cartwheel',
     }),
     expectedNodes: integer({
       about: 'storage nodes that the first ring waits for',
@@ -57,6 +63,9 @@ export function readConfig(argv: readonly string[], environment: NodeJS.ProcessE
       `--replicas: ${config.replicas} replicas need as many nodes, and --expected-nodes is ${config.expectedNodes}; ` +
         `for example --expected-nodes ${config.replicas}`,
     );
+  }
+  if (config.claimant === 'elected' && config.kubernetesName === undefined) {
+    problems.push('--kubernetes-name: missing, and --claimant is elected; for example --kubernetes-name cartwheel');
   }
   if (problems.length > 0) throw new ConfigurationProblems(schema.name, problems);
   return config;

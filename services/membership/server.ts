@@ -4,8 +4,7 @@
  */
 import { type ClaimantStatus, ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { Membership } from '../core/membership/membership.ts';
-import type { Report, Reports } from '../core/membership/rebalance.ts';
-import { formatVersion, type Ring } from '../core/ring/ring.ts';
+import { formatVersion } from '../core/ring/ring.ts';
 import { startAdminServer } from '../platform/admin-http.ts';
 import { createClock } from '../platform/clock.ts';
 import { createGossip } from '../platform/gossip/gossip.ts';
@@ -16,13 +15,10 @@ import { createMetrics } from '../platform/metrics.ts';
 import { createNamespaceAdmin } from '../platform/namespaces/namespace-admin.ts';
 import type { Stop } from '../platform/process.ts';
 import { createRandom } from '../platform/random.ts';
-import { readStatuses } from '../platform/read-statuses.ts';
 import { statusService } from '../platform/status-service.ts';
-import { type ClaimLoop, startClaimLoop } from './claim-loop.ts';
+import { type Claimant, startClaiming } from './claiming.ts';
 import type { MembershipConfig } from './config.ts';
 import { openDirectory } from './directory.ts';
-import { decodeGoal, encodeGoal } from './goal-file.ts';
-import { createRingChanges, reportOf } from './ring-changes.ts';
 
 /** A gossip call takes milliseconds. */
 const DRAIN_GRACE_MS = 1_000;
@@ -45,21 +41,11 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
     remembered: directory.state.kept,
     persist: directory.state.keep,
   });
-  const claimLoop =
-    config.claimant === 'true'
-      ? startClaimLoop({
-          ...config,
-          ...{ gossip, clock, random, log },
-          goal: decodeGoal(directory.goal.kept),
-          keepGoal: (goal) => directory.goal.keep(encodeGoal(goal)),
-          reports: askForReports,
-        })
-      : undefined;
-  const changes = claimLoop && createRingChanges({ gossip, claimLoop, statuses: readStatuses, clock });
+  const claiming = await startClaiming(config, directory, { gossip, clock, random, log });
   metrics.gauge('cartwheel_ring_change_partitions_left', 'Partitions that are not yet as the goal wants them.', () => {
-    return changes?.status()?.partitionsLeft ?? 0;
+    return claiming.now()?.changes.status()?.partitionsLeft ?? 0;
   });
-  metrics.gauge('cartwheel_claimant_active', '1 where this process issues rings.', () => (claimLoop ? 1 : 0));
+  metrics.gauge('cartwheel_claimant_active', '1 where this process issues rings.', () => (claiming.now() ? 1 : 0));
   const server = await startGrpcServer({
     listen: config.listen,
     log,
@@ -74,8 +60,10 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
         namespaces: createNamespaceAdmin(gossip),
         clock,
         log,
-        claimant: () => ({ ...claimantStatus(claimLoop, gossip.state()), change: changes?.status() }),
-        changes,
+        claimant: () => claimantStatus(claiming.now(), gossip.state()),
+        get changes() {
+          return claiming.now()?.changes;
+        },
       }),
     ],
   });
@@ -99,7 +87,7 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
 
   return async (cause) => {
     log.info({ cause }, 'membership stops');
-    await claimLoop?.stop();
+    await claiming.stop();
     await gossip.stop();
     await server.drain(DRAIN_GRACE_MS);
     transport.close();
@@ -108,25 +96,11 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
   };
 }
 
-/** Asked where gossip says that they are: one that has moved is not yet at its address in the ring. */
-async function askForReports({ members }: Membership, ring: Ring): Promise<Reports> {
-  const nodes = ring.nodes.filter(({ status }) => status !== 'LEFT');
-  const statuses = await readStatuses(
-    nodes.map(({ id, address }) => ({ id, address: members.get(id)?.address ?? address })),
-  );
-  const reports = new Map<string, Report>();
-  for (const [id, status] of statuses) {
-    const report = reportOf(status);
-    if (report !== undefined) reports.set(id, report);
-  }
-  return reports;
-}
-
-function claimantStatus(claimLoop: ClaimLoop | undefined, { ring }: Membership): Omit<ClaimantStatus, 'change'> {
-  if (claimLoop === undefined) {
+function claimantStatus(claimant: Claimant | undefined, { ring }: Membership): ClaimantStatus {
+  if (claimant === undefined) {
     const joined = ring?.nodes.length ?? 0;
-    return { active: false, expectedNodes: 0, joinedNodes: joined, waitingFor: '' };
+    return { active: false, expectedNodes: 0, joinedNodes: joined, waitingFor: '', change: undefined };
   }
-  const { expectedNodes, joinedNodes, waitingFor } = claimLoop.state();
-  return { active: true, expectedNodes, joinedNodes, waitingFor };
+  const { expectedNodes, joinedNodes, waitingFor } = claimant.claimLoop.state();
+  return { active: true, expectedNodes, joinedNodes, waitingFor, change: claimant.changes.status() };
 }

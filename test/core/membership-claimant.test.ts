@@ -238,3 +238,21 @@ test('a claimant whose goal was lost says that the change must be planned again'
   assert.equal(none, undefined);
   assert.match(state.waitingFor, /^somebody to plan again: \d+ partitions are on their way and 0 nodes are leaving/);
 });
+
+test('an elected claimant issues rings of the term that it was elected for, the first one too', () => {
+  const members = ['a', 'b', 'c'].map((id) => member(id));
+  const [, known, ring] = step(createClaimant(SHAPE, undefined, 4n), knowing(members));
+  assert.deepEqual(ring?.version, { term: 4n, sequence: 1n });
+  const moved = learnMembers(known, [member('b', { incarnation: 2n, address: 'elsewhere:1' })]);
+  assert.deepEqual(step(createClaimant(SHAPE, undefined, 9n), moved)[2]?.version, { term: 9n, sequence: 2n });
+});
+
+test('an elected claimant whose term is not above that of the ring issues nothing', () => {
+  const { known, goal } = growing();
+  const [state, , ring] = step(createClaimant(SHAPE, goal, 1n), known);
+  assert.equal(ring, undefined);
+  assert.equal(state.isSuperseded, true);
+  const [next, , issued] = step(createClaimant(SHAPE, goal, 2n), known);
+  assert.equal(issued?.version.term, 2n);
+  assert.equal(next.isSuperseded, false);
+});

@@ -7,9 +7,10 @@
  *
  * I1 A first ring is formed only from nodes that said themselves, a short while ago, that they know no ring.
  *    So a claimant that has lost its memory never forms a second first ring beside the nodes' own.
- * I2 Every version is issued once: term = the term of the ring found at the first issue of this life + 1.
+ * I2 Every version is issued once: term = the term of the ring found at the first issue of this life + 1, where there is
+ *    but one claimant; where it was elected (election.ts), the term that nobody else was elected for, which is higher.
  * I3 A ring of a term above its own, after it has issued one, means that another claimant is at work; this
- *    one then stops.
+ *    one then stops. An elected one stops too where its own term is not above that of the ring it begins from.
  * I4 It may have been started with an old directory. So before the first change of its life every node of the ring that is
  *    not DOWN has said that it knows no newer ring; before an address is followed, all but fewer than N nodes have, so that
  *    of those that any newer change had to reach first, one was asked. Where somebody knows a newer ring, gossip brings it.
@@ -28,6 +29,10 @@ export interface ClaimantState {
   readonly replicas: number;
   /** Of the rings issued in this life; undefined: none yet. */
   readonly term: bigint | undefined;
+  /** The term that it was elected for; undefined: there is no other claimant, and it takes the next one. */
+  readonly mandate: bigint | undefined;
+  /** I3. */
+  readonly isSuperseded: boolean;
   /** Nodes that could be in the first ring now; those of the ring, once there is one. */
   readonly joinedNodes: number;
   /** For people; empty: nothing. */
@@ -57,6 +62,7 @@ export const HEARD_RECENTLY_MS = 10_000;
 export function createClaimant(
   options: Pick<ClaimantState, 'expectedNodes' | 'partitions' | 'replicas'>,
   goal?: Goal,
+  mandate?: bigint,
 ): ClaimantState {
   if (options.expectedNodes < options.replicas) {
     throw new Error(`${options.replicas} replicas need as many nodes, and ${options.expectedNodes} are expected`);
@@ -64,6 +70,8 @@ export function createClaimant(
   return {
     ...options,
     term: undefined,
+    mandate,
+    isSuperseded: false,
     joinedNodes: 0,
     waitingFor: 'storage nodes',
     goal,
@@ -115,9 +123,9 @@ function joinedNodes(known: Membership, now: number): Member[] {
 }
 
 function firstRing(state: ClaimantState, members: readonly Member[]): Ring {
-  const { partitions, replicas } = state;
+  const { partitions, replicas, mandate = 1n } = state;
   return createRing({
-    version: { term: 1n, sequence: 1n },
+    version: { term: mandate, sequence: 1n },
     partitions,
     replicas,
     nodes: members.map(({ id, address, host, zone }, index) => ({ index, id, address, host, zone, status: 'UP' })),
@@ -133,9 +141,9 @@ function followRing(
   reports: Reports,
 ): [ClaimantState, ClaimantEffect[]] {
   const settled = { ...state, joinedNodes: ring.nodes.length, waitingFor: '', needsReports: false };
-  if (state.term !== undefined && ring.version.term > state.term) {
+  if (isSuperseded(state, ring)) {
     const waitingFor = `nothing any more: another claimant has issued ring ${formatVersion(ring.version)}`;
-    return [{ ...settled, waitingFor }, []];
+    return [{ ...settled, isSuperseded: true, waitingFor }, []];
   }
   const nodes = ring.nodes.map((node) => moved(node, known.members.get(node.id)));
   const hasMoved = nodes.some((node, i) => node !== ring.nodes[i]);
@@ -147,7 +155,7 @@ function followRing(
   const newer = [...reports].find(([, { version }]) => compareVersions(version, ring.version) > 0);
   if (newer !== undefined) return waiting(`the ring ${formatVersion(newer[1].version)} that node ${newer[0]} knows`);
   const silent = ring.nodes.filter(({ id, status }) => status !== 'LEFT' && !reports.has(id));
-  const version = { term: state.term ?? ring.version.term + 1n, sequence: ring.version.sequence + 1n };
+  const version = { term: state.term ?? state.mandate ?? ring.version.term + 1n, sequence: ring.version.sequence + 1n };
   const issue = (issued: Ring): ClaimantEffect => {
     return { kind: 'issue', clusterId: known.clusterId, ring: createRing({ ...issued, version }) };
   };
@@ -164,6 +172,11 @@ function followRing(
   if (next !== undefined) effects.push(issue(next));
   const term = next === undefined ? state.term : version.term;
   return [{ ...asking, term, goal: kept, waitingFor, needsReports: !done, hasHeardAll: true }, effects];
+}
+
+function isSuperseded({ term, mandate }: ClaimantState, { version }: Ring): boolean {
+  if (term !== undefined) return version.term > term;
+  return mandate !== undefined && version.term >= mandate;
 }
 
 /** A ring that is on its way has a goal, unless that was lost with the claimant's directory. */

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import {
+  createElection,
+  type Election,
+  HELD_MS,
+  heldTerm,
+  LEASE_MS,
+  type Lease,
+  LOOK_INTERVAL_MS,
+  look,
+  lost,
+  written,
+} from '../../services/core/membership/election.ts';
+
+const free: Lease = { version: '1', holder: '', term: 0n };
+
+/** Looks and writes, with nothing in between. */
+function turn(election: Election, lease: Lease, now: number, ringTerm = 0n): [Election, Lease] {
+  const [next, write] = look(election, lease, ringTerm, now);
+  if (write === undefined) return [next, lease];
+  return [written(next, write, now), { ...write, version: `${Number(lease.version) + 1}` }];
+}
+
+test('a lease that nobody holds is taken, with a term above those before it and that of the ring', () => {
+  assert.equal(turn(createElection('a'), free, 0)[1].term, 1n);
+  assert.equal(turn(createElection('a'), { ...free, term: 7n }, 0, 3n)[1].term, 8n);
+  assert.equal(turn(createElection('a'), free, 0, 3n)[1].term, 4n);
+});
+
+test('who holds it renews it, and keeps its term', () => {
+  const [holder, lease] = turn(createElection('a'), free, 0);
+  const [renewed, after] = turn(holder, lease, HELD_MS - 1, 9n);
+  assert.equal(after.term, lease.term);
+  assert.equal(heldTerm(renewed, 2 * HELD_MS - 2), 1n);
+  assert.equal(heldTerm(renewed, 2 * HELD_MS - 1), undefined);
+});
+
+test('another one waits until the lease has not changed for so long, by its own clock', () => {
+  const [, lease] = turn(createElection('a'), free, 0);
+  const [waiting, same] = turn(createElection('b'), lease, 1_000_000);
+  assert.equal(same, lease);
+  assert.equal(heldTerm(waiting, 1_000_000), undefined);
+  assert.equal(turn(waiting, lease, 1_000_000 + LEASE_MS - 1)[1], lease);
+  assert.deepEqual(turn(waiting, lease, 1_000_000 + LEASE_MS)[1], { version: '3', holder: 'b', term: 2n });
+  // Renewed meanwhile: it waits anew.
+  assert.equal(turn(waiting, { ...lease, version: '9' }, 1_000_000 + LEASE_MS)[1].holder, 'a');
+});
+
+test('who sees another one in its place holds nothing from then on', () => {
+  const [holder] = turn(createElection('a'), free, 0);
+  assert.equal(heldTerm(look(holder, { version: '5', holder: 'b', term: 2n }, 0n, 1)[0], 1), undefined);
+  assert.equal(heldTerm(lost(holder), 1), undefined);
+});
+
+test('a write whose answer was lost is found again', () => {
+  const [next, write] = look(createElection('a'), free, 0n, 0);
+  assert.ok(write);
+  const [, renewal] = look(next, { ...write, version: '2' }, 0n, LOOK_INTERVAL_MS);
+  assert.deepEqual(renewal, write);
+});
+
+/** Three that read, stall and write in any order, at any pace of time: the lease is replaced only as it was read. */
+test('there is never more than one holder, and no term is held twice', () => {
+  const action = fc.record({
+    who: fc.nat(2),
+    what: fc.constantFrom('read', 'write', 'write', 'resign'),
+    after: fc.oneof(fc.nat(3_000), fc.nat(LEASE_MS * 2)),
+    ringTerm: fc.nat(5),
+  });
+  fc.assert(
+    fc.property(fc.array(action, { maxLength: 200 }), (actions) => {
+      let lease = free;
+      let now = 0;
+      let elections = ['a', 'b', 'c'].map(createElection);
+      const holders = new Map<bigint, string>();
+      const waiting = new Map<number, { from: string; write: { holder: string; term: bigint }; begun: number }>();
+      for (const { who, what, after, ringTerm } of actions) {
+        now += after;
+        let election = elections[who] as Election;
+        const kept = waiting.get(who);
+        if (what === 'read') {
+          const [next, write] = look(election, lease, BigInt(ringTerm), now);
+          election = next;
+          waiting.delete(who);
+          if (write !== undefined) waiting.set(who, { from: lease.version, write, begun: now });
+        } else if (what === 'write' && kept !== undefined) {
+          waiting.delete(who);
+          if (kept.from === lease.version) {
+            lease = { ...kept.write, version: `${Number(lease.version) + 1}` };
+            election = written(election, kept.write, kept.begun);
+          } else election = lost(election);
+        } else if (what === 'resign' && heldTerm(election, now) !== undefined) {
+          if (lease.holder === election.self) {
+            lease = { ...lease, holder: '', version: `${Number(lease.version) + 1}` };
+          }
+          election = lost(election);
+        }
+        elections = elections.with(who, election);
+        const holding = elections.filter((one) => heldTerm(one, now) !== undefined);
+        assert.ok(holding.length <= 1, holding.map(({ self }) => self).join(' and '));
+        for (const { self, held } of holding) {
+          const term = held?.term as bigint;
+          assert.equal(holders.get(term) ?? self, self, `term ${term} was held by two`);
+          holders.set(term, self);
+        }
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
