@@ -4,6 +4,7 @@ import type { WatchRingResponse } from '../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../services/core/failure.ts';
 import type { Clock } from '../services/core/ports.ts';
 import { decodeRing } from '../services/core/ring/codec.ts';
+import { applyDelta } from '../services/core/ring/delta.ts';
 import { compareVersions, type Ring } from '../services/core/ring/ring.ts';
 import { servesNoKeys } from '../services/platform/errors.ts';
 import type { UnaryChannels } from '../services/platform/routing/unary-channels.ts';
@@ -40,10 +41,19 @@ export function followRing(
   function watch(attempt: number): void {
     if (closed) return;
     const endpoint = endpoints[attempt % endpoints.length] as string;
-    const call = channels.channel(endpoint).watchRing({ known: ring?.version });
+    const call = channels.channel(endpoint).watchRing({ known: ring?.version, deltas: true });
     end = () => call.cancel();
-    call.on('data', (response: WatchRingResponse) => {
-      if (response.ring !== undefined) learn(decodeRing(response.ring));
+    /** What this stream has sent: what it sends next is on top of that. */
+    let sent: Ring | undefined;
+    call.on('data', ({ ring: whole, delta }: WatchRingResponse) => {
+      try {
+        if (whole !== undefined) sent = decodeRing(whole);
+        else if (delta !== undefined) sent = applyDelta(sent, delta);
+        if (sent !== undefined) learn(sent);
+      } catch (error) {
+        again(error instanceof Error ? error.message : String(error));
+        call.cancel();
+      }
     });
     let over = false;
     const again = (problem: string) => {

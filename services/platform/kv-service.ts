@@ -19,7 +19,8 @@ import { Failure } from '../core/failure.ts';
 import type { Clock, Log } from '../core/ports.ts';
 import type { RequestLimits } from '../core/requests/limits.ts';
 import { encodeRing } from '../core/ring/codec.ts';
-import { compareVersions } from '../core/ring/ring.ts';
+import { deltaOf } from '../core/ring/delta.ts';
+import { compareVersions, type Ring } from '../core/ring/ring.ts';
 import { fromOperationError } from './errors.ts';
 import { bidi, serverStream, unary, whenOver } from './grpc-server.ts';
 import type { RingSource } from './ring-source.ts';
@@ -82,15 +83,19 @@ export function createKeyValueService(options: KeyValueServiceOptions): KeyValue
   };
 }
 
-/** Each newer ring, whole; of several that came while the peer was not reading only the last. */
+/**
+ * Each newer ring: the first one whole, later ones as what has changed, where the peer takes that. Of several that came
+ * while it was not reading only the last.
+ */
 async function watchRing(
-  { known }: WatchRingRequest,
+  { known, deltas }: WatchRingRequest,
   call: ServerWritableStream<WatchRingRequest, WatchRingResponse>,
   rings: RingSource,
 ): Promise<void> {
   const ended = new AbortController();
   call.on('cancelled', () => ended.abort());
   let told = known;
+  let sent: Ring | undefined;
   let wake = () => {};
   const unsubscribe = rings.subscribe(() => wake());
   try {
@@ -98,7 +103,9 @@ async function watchRing(
       const ring = rings.current();
       if (ring !== undefined && (told === undefined || compareVersions(ring.version, told) > 0)) {
         told = ring.version;
-        await send(call, { ring: encodeRing(ring) });
+        const delta = deltas && sent !== undefined ? deltaOf(sent, ring) : undefined;
+        sent = ring;
+        await send(call, delta === undefined ? { ring: encodeRing(ring) } : { delta });
       } else {
         await new Promise<void>((resolve) => {
           wake = resolve;

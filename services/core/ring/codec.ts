@@ -5,6 +5,7 @@
 import type {
   Node as NodeMessage,
   NodeStatus as NodeStatusNumber,
+  PartitionOwners,
   Ring as RingMessage,
   RingVersion as RingVersionMessage,
 } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
@@ -26,24 +27,25 @@ const STATUS_NAMES: readonly (NodeStatusName | undefined)[] = [undefined, 'JOINI
 export const NAME_LENGTH_MAX = 255;
 
 export function encodeRing(ring: Ring): RingMessage {
-  const owners = [];
-  for (let partition = 0; partition < ring.partitions; partition++) {
-    const first = partition * ring.replicas;
-    owners.push({
-      owners: [...ring.owners.subarray(first, first + ring.replicas)],
-      pending: [...(ring.pending.get(partition) ?? [])],
-    });
-  }
   return {
     version: encodeVersion(ring.version),
     hash: KEY_HASH_XXH64,
     partitions: ring.partitions,
     replicas: ring.replicas,
-    nodes: ring.nodes.map((node) => ({
-      ...node,
-      status: encodeStatus(node.status),
-    })),
-    owners,
+    nodes: ring.nodes.map(encodeNode),
+    owners: Array.from({ length: ring.partitions }, (_, partition) => encodeRow(ring, partition)),
+  };
+}
+
+export function encodeNode(node: RingNode): NodeMessage {
+  return { ...node, status: encodeStatus(node.status) };
+}
+
+export function encodeRow(ring: Ring, partition: number): PartitionOwners {
+  const first = partition * ring.replicas;
+  return {
+    owners: [...ring.owners.subarray(first, first + ring.replicas)],
+    pending: [...(ring.pending.get(partition) ?? [])],
   };
 }
 
@@ -58,20 +60,10 @@ export function decodeRing(message: RingMessage): Ring {
   }
   const owners = new Uint16Array(partitions * replicas);
   const pending = new Map<number, readonly number[]>();
-  message.owners.forEach((row, partition) => {
-    if (row.owners.length !== replicas) {
-      throw new Error(`partition ${partition} has ${row.owners.length} owners, and the ring says ${replicas}`);
-    }
-    row.owners.forEach((owner, i) => {
-      if (!(owner < message.nodes.length)) {
-        throw new Error(
-          `partition ${partition} is owned by node ${owner}, and there are ${message.nodes.length} nodes`,
-        );
-      }
-      owners[partition * replicas + i] = owner;
-    });
+  for (const [partition, row] of message.owners.entries()) {
+    owners.set(checkRow(row, partition, replicas, message.nodes.length), partition * replicas);
     if (row.pending.length > 0) pending.set(partition, [...row.pending]);
-  });
+  }
   const nodes = message.nodes.map(decodeNode).sort((a, b) => a.index - b.index);
   return createRing({
     version: decodeVersion(message.version),
@@ -81,6 +73,21 @@ export function decodeRing(message: RingMessage): Ring {
     owners,
     pending,
   });
+}
+
+/**
+ * The owners of a row, as many as there are replicas, all of them nodes of the ring: what must be so before they are cut
+ * to 16 bits. Throws an Error that names what is wrong.
+ */
+export function checkRow(row: PartitionOwners, partition: number, replicas: number, nodes: number): readonly number[] {
+  if (row.owners.length !== replicas) {
+    throw new Error(`partition ${partition} has ${row.owners.length} owners, and the ring says ${replicas}`);
+  }
+  const stranger = row.owners.find((owner) => !(owner < nodes));
+  if (stranger !== undefined) {
+    throw new Error(`partition ${partition} is owned by node ${stranger}, and there are ${nodes} nodes`);
+  }
+  return row.owners;
 }
 
 export function encodeVersion(version: RingVersion): RingVersionMessage {
@@ -124,7 +131,8 @@ export function checkAddress(value: string, what: string): string {
   return address;
 }
 
-function decodeNode(node: NodeMessage): RingNode {
+/** Throws an Error that names what is wrong. */
+export function decodeNode(node: NodeMessage): RingNode {
   const whose = `node ${node.index} of the ring`;
   return {
     index: node.index,

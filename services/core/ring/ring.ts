@@ -217,7 +217,7 @@ function assertPending(fields: RingFields): void {
   }
 }
 
-function nodesEqual(a: RingNode, b: RingNode): boolean {
+export function nodesEqual(a: RingNode, b: RingNode): boolean {
   return (
     a.index === b.index &&
     a.id === b.id &&
