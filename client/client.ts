@@ -124,7 +124,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
     which: Name,
     key: Buffer,
     body: Omit<OperationBody, 'timeoutMs'>,
-    { namespace = '', timeoutMs = requestLimits.timeoutMsDefault, signal }: OperationOptions,
+    { namespace = '', timeoutMs = requestLimits.timeoutMsDefault, signal, traceparent }: OperationOptions,
   ): Promise<NonNullable<Result[Name]>> {
     signal?.throwIfAborted();
     try {
@@ -133,7 +133,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
       const result = await dispatch(
         { pool, clock, extra, newRequestId },
         addresses,
-        { ...body, timeoutMs },
+        { ...body, timeoutMs, traceparent },
         deadline,
         signal,
       );

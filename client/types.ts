@@ -52,6 +52,8 @@ export interface OperationOptions {
   /** Default 10,000. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** W3C Trace Context of what this is a part of, such as `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`. */
+  readonly traceparent?: string | undefined;
 }
 
 export interface GetOptions extends OperationOptions {

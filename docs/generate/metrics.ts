@@ -20,7 +20,8 @@ export interface DescribedMetric {
 type Described = Omit<DescribedMetric, 'processes'>;
 
 export async function describeMetrics(): Promise<readonly DescribedMetric[]> {
-  const cluster = await startCluster({ nodes: 1 });
+  const traces = ['--trace-endpoint', 'http://127.0.0.1:9', '--trace-ratio', '0'];
+  const cluster = await startCluster({ nodes: 1, flags: { router: traces, node: traces } });
   try {
     await settled(cluster);
     await use(cluster);

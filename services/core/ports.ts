@@ -111,6 +111,33 @@ export interface CounterHandle {
   add(n: number): void;
 }
 
+/**
+ * Parts of operations, as traces show them. Where nothing is traced there is no Tracing, and no operation has a
+ * traceparent. A traceparent is the W3C Trace Context of a part, in text: it travels.
+ */
+export interface Tracing {
+  /** A part of what `parent` names; undefined where that is not traced. */
+  begin(part: PartOfOperation, parent: string | undefined): Span | undefined;
+  /** The same, or, where `parent` names nothing, the first part of a new trace: for some of those that ask. */
+  beginTrace(part: PartOfOperation, parent: string | undefined): Span | undefined;
+}
+
+export interface PartOfOperation {
+  readonly name: string;
+  /** SERVER: another process asked for it; CLIENT: this one asks another. */
+  readonly kind: 'SERVER' | 'CLIENT' | 'INTERNAL';
+  /** On the monotonic clock; now where it is not given. */
+  readonly startedAt?: number | undefined;
+  readonly attributes?: Readonly<Record<string, string | number>>;
+}
+
+export interface Span {
+  readonly traceparent: string;
+  set(attribute: string, value: string | number): void;
+  /** `error`: what was thrown. */
+  end(error?: unknown): void;
+}
+
 /** Structured logs; the pino signature, so that pino itself fits. */
 export interface Log {
   debug(fields: object, message: string): void;

@@ -122,6 +122,23 @@ export function integer<const O extends FieldOptions & { readonly min: number; r
   });
 }
 
+/** From 0 to 1. */
+export function share<const O extends FieldOptions>(options: O): Field<Value<number, O>> {
+  return field(options, 'SHARE', '0.05', (seen) => {
+    const value = /^(\d{1,3}(\.\d{1,15})?|\.\d{1,15})(e-\d{1,2})?$/i.test(seen) ? Number(seen) : Number.NaN;
+    return value >= 0 && value <= 1 ? { value } : { wanted: 'a number from 0 to 1' };
+  });
+}
+
+/** http:// or https://, without user, query or fragment. */
+export function url<const O extends FieldOptions>(options: O): Field<Value<string, O>> {
+  return field(options, 'URL', 'http://127.0.0.1:4318', (seen) => {
+    const parsed = URL.canParse(seen) ? new URL(seen) : undefined;
+    const isPlain = parsed && /^https?:$/.test(parsed.protocol) && !/[?#@]/.test(seen);
+    return isPlain ? { value: seen } : { wanted: 'a URL that begins with http:// or https://' };
+  });
+}
+
 /** HOST:PORT, or [IPV6]:PORT. */
 export function address<const O extends FieldOptions>(options: O): Field<Value<string, O>> {
   return field(options, 'HOST:PORT', '127.0.0.1:7400', (seen) =>

@@ -25,6 +25,7 @@ import { fromOperationError } from './errors.ts';
 import { bidi, serverStream, unary, whenOver } from './grpc-server.ts';
 import type { RingSource } from './ring-source.ts';
 import type { SessionServer } from './streams/session-server.ts';
+import { traceparentOf } from './streams/traceparent-of.ts';
 
 /** Streams of WatchRing at a time. */
 export const watchersMax = 4_096;
@@ -35,6 +36,8 @@ export interface KeyValueServiceOptions {
   readonly clock: Clock;
   readonly limits: RequestLimits;
   readonly log: Log;
+  /** Whether what clients say of traces is looked at. */
+  readonly traced?: boolean;
   explain(request: ExplainRequest, deadline: number): Promise<ExplainResponse>;
   /** Pages in order; it is asked for the next one only when the last is sent. */
   listKeys(request: ListKeysRequest): AsyncIterable<ListKeysResponse>;
@@ -46,6 +49,7 @@ export function createKeyValueService(options: KeyValueServiceOptions): KeyValue
 
   async function one(call: ServerUnaryCall<unknown, unknown>, body: Partial<Operation>): Promise<Omit<Result, 'id'>> {
     const operation: Operation = { id: 1n, timeoutMs: 0, ...body };
+    if (options.traced) operation.traceparent = traceparentOf(call.metadata);
     const result = await sessions.runOne(call.getPeer(), operation, deadlineOf(call), whenOver(call));
     if (result.error !== undefined) throw fromOperationError(result.error);
     return result;

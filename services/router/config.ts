@@ -8,6 +8,7 @@ import {
   loadConfiguration,
 } from '../platform/configuration.ts';
 import { LOG_LEVELS } from '../platform/logging.ts';
+import { tracingFields } from '../platform/tracing/settings.ts';
 
 const schema = {
   name: 'router',
@@ -17,6 +18,7 @@ const schema = {
     admin: address({ about: 'HTTP: /livez /readyz /startupz /metrics', default: '127.0.0.1:7500' }),
     seeds: addresses({ about: 'membership processes or storage nodes to learn the ring from' }),
     drain: duration({ about: 'time for operations in flight when it stops', default: '10s' }),
+    ...tracingFields,
     'log-level': choice(LOG_LEVELS, { about: 'least severe lines to log', default: 'info' }),
   },
 } as const;

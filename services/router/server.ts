@@ -25,6 +25,8 @@ import { createSessionPool } from '../platform/routing/session-pool.ts';
 import { createUnaryChannels } from '../platform/routing/unary-channels.ts';
 import { statusService } from '../platform/status-service.ts';
 import { createSessionServer, type Execute } from '../platform/streams/session-server.ts';
+import { tracedExecute, tracedPool } from '../platform/tracing/traced.ts';
+import { openTracing } from '../platform/tracing/tracing.ts';
 import type { RouterConfig } from './config.ts';
 import { type Router, routeListing, routeOperation } from './route.ts';
 
@@ -37,10 +39,14 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
   const id = `router-${random.u64().toString(16).padStart(16, '0')}`;
   const ringVersion = () => rings.current()?.version;
 
+  const tracing = await openTracing({
+    ...{ endpoint: config['trace-endpoint'], ratio: config['trace-ratio'] },
+    ...{ service: 'router', instance: id, clock, log, metrics },
+  });
   const pool = createSessionPool({ name: id, clock, random, hop: 'routed', ring: ringVersion });
   const channels = createUnaryChannels(clock);
   const router: Router = {
-    pool,
+    pool: tracing === undefined ? pool : tracedPool(pool, tracing),
     clock,
     extra: createExtraBudget(attemptsSavedMax),
     newRequestId: createRequestIds(random),
@@ -54,14 +60,17 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
     channels.keep(addresses);
   });
 
-  const execute: Execute = (operation, arrival) => routeOperation(router, operation, arrival);
-  const sessions = createSessionServer({ execute, clock, limits: requestLimits, log, metrics, ringVersion });
+  const route: Execute = (operation, arrival) => routeOperation(router, operation, arrival);
+  const execute = tracing === undefined ? route : tracedExecute(route, tracing);
+  const traced = tracing !== undefined;
+  const sessions = createSessionServer({ execute, clock, limits: requestLimits, log, metrics, traced, ringVersion });
   const keyValueService = createKeyValueService({
     sessions,
     rings,
     clock,
     limits: requestLimits,
     log,
+    traced,
     explain: (request, deadline) => explain(request, deadline),
     listKeys: (request) => routeListing(router, request, (address, asked) => channels.listKeys(address, asked)),
   });
@@ -130,6 +139,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
     pool.close();
     channels.close();
     await admin.close();
+    await tracing?.close();
     log.info({ cause }, 'stopped');
   };
 }

@@ -7,12 +7,13 @@ import { createContextCodec } from '../core/codec/context.ts';
 import { createRecordCodec } from '../core/codec/record.ts';
 import { createDeadlines } from '../core/deadlines.ts';
 import type { Namespace } from '../core/namespaces/namespace.ts';
-import type { Checksum32, Clock, Hash64, Log, Metrics, Random, StorageEngine } from '../core/ports.ts';
+import type { Checksum32, Clock, Hash64, Log, Metrics, Random, StorageEngine, Tracing } from '../core/ports.ts';
 import { createExtraBudget } from '../core/quorum/extra-budget.ts';
-import type { Peers } from '../core/quorum/peers.ts';
+import type { Peers, Replica } from '../core/quorum/peers.ts';
 import { requestLimits } from '../core/requests/limits.ts';
 import { createFences } from '../core/ring/fences.ts';
 import type { Ring } from '../core/ring/ring.ts';
+import { tracedPeers, tracedReplica } from '../platform/tracing/traced.ts';
 import { type Background, backgroundLimits, createBackground } from './background.ts';
 import { createCoordinatorMetrics } from './coordinator-metrics.ts';
 import { createDigests } from './digests.ts';
@@ -46,6 +47,8 @@ export interface StorageNodePorts {
   readonly checksum: Checksum32;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Undefined: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
   /** Of records used last; 0: none. */
   readonly cacheBytesMax: number;
   /** Records that may be owed to one node, see hints.ts. */
@@ -77,6 +80,8 @@ export interface AssembledNode extends StorageNode {
   readonly exchanges: Exchanges;
   readonly verification: Verification;
   readonly transfers: Transfers;
+  /** This node's own replica, as others reach it. */
+  readonly served: Replica;
   /** To be told of each ring that this node goes over to, before an operation is placed by it. */
   follow(ring: Ring): void;
   /** Takes up what the last run left. Before it resolves nothing may be asked of the node. */
@@ -86,7 +91,7 @@ export interface AssembledNode extends StorageNode {
 }
 
 export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
-  const { id, engine, peers, clock, random, hash, log, metrics } = ports;
+  const { id, engine, clock, random, hash, log, metrics, tracing } = ports;
   const records = createRecordCodec(ports.checksum, (size) => Buffer.allocUnsafe(size));
   const hints = createHintBook(engine, metrics, ports.hintsPerNodeMax);
   const requests = createRequestTable(engine, metrics, ports.requestsMax);
@@ -124,6 +129,11 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   );
   const fences = createFences();
   const coordinatorMetrics = createCoordinatorMetrics(metrics, log);
+  const replica = createLocalReplica({
+    ...{ id, store, records, clock, hints, requests, losers, fences, metrics: coordinatorMetrics },
+    ring: () => ports.ring(),
+    exchange: (request) => answerExchange(node, request),
+  });
   const node: StorageNode = {
     id,
     lineage: ports.lineage ?? (() => engine.lineage),
@@ -138,12 +148,8 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     losers,
     digests,
     background,
-    replica: createLocalReplica({
-      ...{ id, store, records, clock, hints, requests, losers, fences, metrics: coordinatorMetrics },
-      ring: () => ports.ring(),
-      exchange: (request) => answerExchange(node, request),
-    }),
-    peers,
+    replica: tracing === undefined ? replica : tracedReplica(replica, tracing, 'INTERNAL'),
+    peers: tracing === undefined ? ports.peers : tracedPeers(ports.peers, tracing),
     records,
     validation: { limits: requestLimits, contexts: createContextCodec(hash), hash, namespace: ports.namespace },
     clock,
@@ -151,6 +157,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     extra: createExtraBudget(extraSavedMax),
     random,
     metrics: coordinatorMetrics,
+    tracing,
   };
   exposeRedundancy(node, metrics);
   const handoff = createHandoff(node, metrics);
@@ -163,6 +170,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   const repair = createRecordRepair({ node, verification, log, metrics });
   return {
     ...node,
+    served: tracing === undefined ? replica : tracedReplica(replica, tracing, 'SERVER'),
     handoff,
     exchanges,
     verification,

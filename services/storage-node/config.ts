@@ -10,6 +10,7 @@ import {
   text,
 } from '../platform/configuration.ts';
 import { LOG_LEVELS } from '../platform/logging.ts';
+import { tracingFields } from '../platform/tracing/settings.ts';
 
 const schema = {
   name: 'storage-node',
@@ -71,6 +72,7 @@ const schema = {
       max: 1_000_000_000,
     }),
     drain: duration({ about: 'time for operations in flight when it stops', default: '10s' }),
+    ...tracingFields,
     'log-level': choice(LOG_LEVELS, { about: 'least severe lines to log', default: 'info' }),
   },
 } as const;

@@ -40,10 +40,11 @@ export async function coordinateGet(
   place: Place,
   get: ValidGet,
   deadline: number,
+  traceparent?: string,
 ): Promise<GetResponse> {
   const { clock, metrics } = node;
   const beganAt = clock.now();
-  const quorum = await readReplicas(node, place, get, deadline);
+  const quorum = await readReplicas(node, place, get, deadline, traceparent);
   const readAt = clock.now();
   metrics.stage.read_quorum.observe(readAt - beganAt);
 
@@ -97,12 +98,20 @@ function isStale({ bytes, record }: ReplicaCopy, merged: KeyRecord, atHome: bool
 }
 
 /** Resolves when R of the preference list have answered; throws the failure otherwise. */
-function readReplicas(node: StorageNode, place: Place, get: ValidGet, deadline: number): Promise<Quorum<ReplicaCopy>> {
+function readReplicas(
+  node: StorageNode,
+  place: Place,
+  get: ValidGet,
+  deadline: number,
+  traceparent: string | undefined,
+): Promise<Quorum<ReplicaCopy>> {
   const readers = readersOf(node, place, get.strict);
   const all = node.random.below(chances) < get.readAllProbability * chances;
   const atOnce = all ? Math.max(get.r, place.homes.length) : get.r;
   const covers = (answers: readonly ReadAnswer[]) => includes(mergedOf(answers).clock, get.session);
-  return readFrom(node, place, readers, get, deadline, atOnce, get.session.length === 0 ? undefined : covers);
+  const saysEnough = get.session.length === 0 ? undefined : covers;
+  const epoch = epochOf(place.ring.version);
+  return readFrom(node, place, readers, get, deadline, atOnce, saysEnough, epoch, traceparent);
 }
 
 /** The same of homes only. */
@@ -127,6 +136,7 @@ async function readFrom(
   saysEnough?: (answers: readonly ReadAnswer[]) => boolean,
   /** Undefined: whatever rings they know. */
   epoch: number | undefined = epochOf(place.ring.version),
+  traceparent?: string,
 ): Promise<Quorum<ReplicaCopy>> {
   if (readers.length < r) throw notEnoughReplicas(place, r, readers.length);
   const decode = decoder(node);
@@ -134,7 +144,7 @@ async function readFrom(
     const more = askInstead();
     if (more !== undefined) quorum.ask(...more);
   };
-  const message = { key: storageKey, deadline, onSilent, ...(epoch !== undefined && { epoch }) };
+  const message = { key: storageKey, deadline, onSilent, traceparent, ...(epoch !== undefined && { epoch }) };
   const read = async ({ id }: RingNode) => decode(await replicaOn(node, id).read(message));
   const ask = (reader: RingNode) => [reader.id, read(reader)] as const;
   let asked = atOnce;

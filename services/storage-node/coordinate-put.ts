@@ -47,9 +47,15 @@ import { recall } from './recall.ts';
 import type { Changed, Held, Next } from './record-store.ts';
 import { createStandIns, type StandIns } from './stand-ins.ts';
 
-export function coordinatePut(node: StorageNode, place: Place, put: ValidPut, deadline: number): Promise<PutResponse> {
+export function coordinatePut(
+  node: StorageNode,
+  place: Place,
+  put: ValidPut,
+  deadline: number,
+  traceparent?: string,
+): Promise<PutResponse> {
   const writtenAtMs = wallMs(node.clock);
-  return write(node, place, put, deadline, (copy, known) => {
+  return write(node, place, put, deadline, traceparent, (copy, known) => {
     if (known !== undefined) return applyKnown(copy, known, put.value);
     return applyPut(copy, { ...put, writtenAtMs }, minting(node));
   });
@@ -60,9 +66,10 @@ export function coordinateDelete(
   place: Place,
   remove: ValidWrite,
   deadline: number,
+  traceparent?: string,
 ): Promise<DeleteResponse> {
   const writtenAtMs = wallMs(node.clock);
-  return write(node, place, remove, deadline, (copy, known) => {
+  return write(node, place, remove, deadline, traceparent, (copy, known) => {
     if (known !== undefined) return applyKnown(copy, known);
     return applyDelete(copy, { ...remove, writtenAtMs }, minting(node));
   });
@@ -73,6 +80,7 @@ async function write(
   place: Place,
   request: ValidWrite,
   deadline: number,
+  traceparent: string | undefined,
   applyTo: (copy: Copy, known: KnownWrite | undefined) => Written,
 ): Promise<PutResponse> {
   const isRetry = request.attempt > 0 && request.requestId.length > 0;
@@ -80,7 +88,7 @@ async function write(
   let isMinted = false;
   for (let at = place; ; at = placeOf(currentRing(node), request.storageKey)) {
     try {
-      return await writeAt(node, at, request, deadline, applyTo, known, (made) => {
+      return await writeAt(node, at, request, deadline, traceparent, applyTo, known, (made) => {
         known = made;
         isMinted = true;
       });
@@ -97,6 +105,7 @@ async function writeAt(
   place: Place,
   request: ValidWrite,
   deadline: number,
+  traceparent: string | undefined,
   applyTo: (copy: Copy, known: KnownWrite | undefined) => Written,
   known: KnownWrite | undefined,
   onMade: (made: KnownWrite) => void,
@@ -133,12 +142,20 @@ async function writeAt(
   onMade({ dot, others, record: held.record });
   const changedAt = node.clock.now();
   node.metrics.stage.own.observe(changedAt - beganAt);
+  if (traceparent !== undefined) traceOwnWrite(node, traceparent, beganAt, committed);
   node.metrics.clockEntries.observe(held.record.clock.length);
   node.metrics.entriesCut.add(entriesCut);
   if (standIns.homeOf(node.id) !== undefined) node.metrics.coordinatedByFallback.add(1);
 
   const remembered = requestId.length === 0 ? undefined : { id: requestId, dot };
-  const message = { key: storageKey, record: held.bytes as Uint8Array, request: remembered, deadline, epoch };
+  const message = {
+    key: storageKey,
+    record: held.bytes as Uint8Array,
+    request: remembered,
+    deadline,
+    epoch,
+    traceparent,
+  };
   const pending = writeToPending(node, place, { ...message, sync: synced === 'all', buffered: synced !== 'all' });
   // Async: a node that left the ring since then has failed, and throws here.
   const send = async (id: string) => {
@@ -197,6 +214,12 @@ async function writeAt(
   const siblings = visibleSiblings(held.record, wallMs(node.clock)).length;
   node.metrics.siblings.observe(siblings);
   return { context: Buffer.from(context), siblings, receipt };
+}
+
+/** From its beginning until it is committed. */
+function traceOwnWrite({ tracing }: StorageNode, parent: string, startedAt: number, committed: Promise<void>): void {
+  const span = tracing?.begin({ name: 'write own replica', kind: 'INTERNAL', startedAt }, parent);
+  if (span !== undefined) void committed.then(() => span.end(), span.end);
 }
 
 /** What a change leaves, where it is one. */

@@ -1,9 +1,10 @@
 /** Sends operations on to other storage nodes, over one Session stream each, opened at first need. */
 import { Failure } from '../core/failure.ts';
-import type { Clock, Random } from '../core/ports.ts';
+import type { Clock, Random, Tracing } from '../core/ports.ts';
 import { nodeById } from '../core/ring/ring.ts';
 import type { RingSource } from '../platform/ring-source.ts';
 import { createSessionPool } from '../platform/routing/session-pool.ts';
+import { tracedPool } from '../platform/tracing/traced.ts';
 import type { Forward } from './operations.ts';
 
 export interface Forwarding {
@@ -11,14 +12,21 @@ export interface Forwarding {
   close(): void;
 }
 
-export function createForwarding(rings: RingSource, clock: Clock, random: Random, nodeId: string): Forwarding {
-  const pool = createSessionPool({
+export function createForwarding(
+  rings: RingSource,
+  clock: Clock,
+  random: Random,
+  nodeId: string,
+  tracing: Tracing | undefined,
+): Forwarding {
+  const sessions = createSessionPool({
     name: `storage-node/${nodeId}`,
     clock,
     random,
     hop: 'forwarded',
     ring: () => rings.current()?.version,
   });
+  const pool = tracing === undefined ? sessions : tracedPool(sessions, tracing);
   return {
     async forward(to, operation, deadline) {
       const ring = rings.current();

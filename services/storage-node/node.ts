@@ -3,7 +3,7 @@ import type { Receipt } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import type { RecordCodec } from '../core/codec/record.ts';
 import type { Deadlines } from '../core/deadlines.ts';
 import { Failure } from '../core/failure.ts';
-import type { Clock, Random, StorageEngine } from '../core/ports.ts';
+import type { Clock, Random, StorageEngine, Tracing } from '../core/ports.ts';
 import type { ExtraBudget } from '../core/quorum/extra-budget.ts';
 import type { Peers, Replica, RingMoved } from '../core/quorum/peers.ts';
 import { type Selection, selectReplicas } from '../core/quorum/sloppy.ts';
@@ -49,6 +49,8 @@ export interface StorageNode {
   readonly extra: ExtraBudget;
   readonly random: Random;
   readonly metrics: CoordinatorMetrics;
+  /** Undefined: nothing is traced. */
+  readonly tracing: Tracing | undefined;
 }
 
 /** Where a key lives, as this node's ring says. */

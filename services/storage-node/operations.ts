@@ -22,6 +22,7 @@ export async function runOperation(
   operation: Operation,
   { deadline, forwarded }: Arrival,
 ): Promise<Omit<Result, 'id'>> {
+  const { traceparent } = operation;
   const startedAt = node.clock.now();
   const { operation: latency, failedOperations } = node.metrics;
   const ring = currentRing(node);
@@ -57,21 +58,21 @@ export async function runOperation(
   try {
     if (get !== undefined) {
       const result = await placed(validateGet(get, ring.replicas, node.validation), async (place, request) => {
-        return { get: await coordinateGet(node, place, request, deadline) };
+        return { get: await coordinateGet(node, place, request, deadline, traceparent) };
       });
       observe('get');
       return result;
     }
     if (put !== undefined) {
       const result = await placed(validatePut(put, ring.replicas, node.validation), async (place, request) => {
-        return { put: await coordinatePut(node, place, request, deadline) };
+        return { put: await coordinatePut(node, place, request, deadline, traceparent) };
       });
       observe('put');
       return result;
     }
     if (remove !== undefined) {
       const result = await placed(validateDelete(remove, ring.replicas, node.validation), async (place, request) => {
-        return { delete: await coordinateDelete(node, place, request, deadline) };
+        return { delete: await coordinateDelete(node, place, request, deadline, traceparent) };
       });
       observe('delete');
       return result;

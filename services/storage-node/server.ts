@@ -35,6 +35,8 @@ import { statusService } from '../platform/status-service.ts';
 import { createPeers } from '../platform/streams/peers.ts';
 import { createReplicaService } from '../platform/streams/replica-service.ts';
 import { createSessionServer, type Execute } from '../platform/streams/session-server.ts';
+import { tracedExecute } from '../platform/tracing/traced.ts';
+import { openTracing } from '../platform/tracing/tracing.ts';
 import { type AssembledNode, assembleStorageNode } from './assemble.ts';
 import { backgroundLimits } from './background.ts';
 import type { StorageNodeConfig } from './config.ts';
@@ -70,6 +72,10 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
   const provisionalLineage = random.u64();
 
   const terms = () => ({ nodeId: id, clusterId, replicas: rings.current()?.replicas ?? 0 });
+  const tracing = await openTracing({
+    ...{ endpoint: config['trace-endpoint'], ratio: config['trace-ratio'] },
+    ...{ service: 'storage-node', instance: id, clock, log, metrics },
+  });
   const peers = createPeers({ rings, terms, clock, random, log, metrics });
   const node = assembleStorageNode({
     id,
@@ -79,6 +85,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     random,
     log,
     metrics,
+    tracing,
     hash: xxh64,
     checksum: checksum32,
     lineage: () => (confirmed ? engine.lineage : provisionalLineage),
@@ -114,20 +121,23 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
 
   await node.open();
   rings.subscribe((ring) => node.follow(ring));
-  const forwarding = createForwarding(rings, clock, random, id);
-  const execute: Execute = (operation, arrival) => runOperation(node, forwarding.forward, operation, arrival);
+  const forwarding = createForwarding(rings, clock, random, id, tracing);
+  const run: Execute = (operation, arrival) => runOperation(node, forwarding.forward, operation, arrival);
+  const execute = tracing === undefined ? run : tracedExecute(run, tracing);
+  const traced = tracing !== undefined;
   const ringVersion = () => rings.current()?.version;
-  const sessions = createSessionServer({ execute, clock, limits: requestLimits, log, metrics, ringVersion });
+  const sessions = createSessionServer({ execute, clock, limits: requestLimits, log, metrics, traced, ringVersion });
   const keyValueService = createKeyValueService({
     sessions,
     rings,
     clock,
     limits: requestLimits,
     log,
+    traced,
     explain: (request, deadline) => explain(node, request, deadline),
     listKeys: (request) => listKeys(node, request),
   });
-  const replicaService = createReplicaService({ replica: node.replica, terms, clock, log });
+  const replicaService = createReplicaService({ replica: node.served, terms, clock, log });
 
   const transport = createGrpcGossipTransport();
   const [remembered] = await engine.getMany('meta', [gossipMemory]);
@@ -208,6 +218,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     await node.close();
     await engine.close();
     await admin.close();
+    await tracing?.close();
     log.info({ cause }, 'stopped');
   };
 }

@@ -9,9 +9,11 @@ import {
   HelpRequested,
   integer,
   loadConfiguration,
+  share,
   splitAddress,
   text,
   toggle,
+  url,
 } from '../../services/platform/configuration.ts';
 
 const schema = {
@@ -86,6 +88,40 @@ test('all problems are reported at once, each with key, value seen and example',
     'CARTWHEEL_PAUSE: wanted a duration with its unit (ms, s, m, h), saw "5"; for example CARTWHEEL_PAUSE=1s',
     '--verbose: wanted true or false, saw "yes"; for example --verbose=true',
   ]);
+});
+
+test('a share is a number from 0 to 1, and a URL is one of the web', () => {
+  const { fields } = { fields: { ratio: share({ about: 'part of them' }), collector: url({ about: 'where to' }) } };
+  const seen = (flag: string, value: string) => {
+    try {
+      return loadConfiguration({ name: 'router', about: '', fields }, [flag, value], {});
+    } catch (error) {
+      return (error as ConfigurationProblems).problems;
+    }
+  };
+  for (const [value, is] of [
+    ['0', 0],
+    ['1', 1],
+    ['0.25', 0.25],
+    ['.5', 0.5],
+    ['1e-05', 0.00001],
+  ] as const) {
+    assert.deepEqual(seen('--ratio', value), { ratio: is, collector: undefined });
+  }
+  for (const value of ['1.1', '-0.1', 'half', '1%', '', '0x1', 'NaN']) {
+    assert.deepEqual(seen('--ratio', value), [
+      `--ratio: wanted a number from 0 to 1, saw ${JSON.stringify(value)}; for example --ratio 0.05`,
+    ]);
+  }
+  assert.deepEqual(seen('--collector', 'https://a.example:4318/otlp'), {
+    ratio: undefined,
+    collector: 'https://a.example:4318/otlp',
+  });
+  for (const value of ['collector:4318', 'grpc://collector:4317', 'http://', 'http://user@host', 'http://host?x', '']) {
+    assert.deepEqual(seen('--collector', value), [
+      `--collector: wanted a URL that begins with http:// or https://, saw ${JSON.stringify(value)}; for example --collector http://127.0.0.1:4318`,
+    ]);
+  }
 });
 
 test('an unknown flag is a problem, with the nearest known one as a hint', () => {

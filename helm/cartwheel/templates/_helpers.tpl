@@ -35,6 +35,16 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{/* Of routers and storage nodes. */}}
+{{- define "cartwheel.traceFlags" -}}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- {{ printf "--trace-endpoint=%s" .endpoint | quote }}
+- {{ printf "--trace-ratio=%v" .ratio | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "cartwheel.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 1000

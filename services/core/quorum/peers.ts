@@ -14,7 +14,7 @@ export class RingMoved extends Error {
   }
 }
 
-export interface ReplicaWriteMessage extends Awaited, Placed {
+export interface ReplicaWriteMessage extends Awaited, Placed, Traced {
   readonly key: Uint8Array;
   /** The record's encoding. */
   readonly record: Uint8Array;
@@ -51,7 +51,12 @@ export interface Awaited {
   readonly onSilent?: (() => void) | undefined;
 }
 
-export interface ReplicaReadMessage extends Awaited, Placed {
+/** What it is a part of, where that is traced (core/ports.ts). */
+export interface Traced {
+  readonly traceparent?: string | undefined;
+}
+
+export interface ReplicaReadMessage extends Awaited, Placed, Traced {
   readonly key: Uint8Array;
   readonly deadline: number;
 }

@@ -309,10 +309,10 @@ function connectPeer(
   }
 
   async function ask(message: ReplicaInspectMessage, inspect: boolean): Promise<ReplicaAnswer> {
-    const { key, requestId, deadline, onSilent, epoch } = message;
+    const { key, requestId, deadline, onSilent, epoch, traceparent } = message;
     const timeoutMs = leftOf(deadline, clock);
     const read = {
-      ...{ key: key as Buffer, timeoutMs, inspect, requestId: (requestId ?? noBytes) as Buffer },
+      ...{ key: key as Buffer, timeoutMs, inspect, requestId: (requestId ?? noBytes) as Buffer, traceparent },
       ...partsOfEpoch(epoch),
     };
     const itemsOf = (id: number): Item[] => [{ read: { id, ...read } }];
@@ -320,13 +320,14 @@ function connectPeer(
   }
 
   const replica: Replica = {
-    async write({ key, record, sync, buffered = false, hintedFor, request, deadline, onSilent, epoch }) {
+    async write({ key, record, sync, buffered = false, hintedFor, request, deadline, onSilent, epoch, traceparent }) {
       const common = {
         ...{ key: key as Buffer, sync, buffered, hintedFor, timeoutMs: leftOf(deadline, clock) },
         requestId: (request?.id ?? noBytes) as Buffer,
         dotActor: request?.dot.actor ?? 0n,
         dotCounter: BigInt(request?.dot.counter ?? 0),
         ...partsOfEpoch(epoch),
+        traceparent,
       };
       const itemsOf = function* (id: number) {
         for (const { piece, more } of piecesOf(record)) {

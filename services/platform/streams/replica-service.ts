@@ -221,6 +221,7 @@ function serveStream(
     if (ended || (!greeted && !greet(request))) return;
     for (const write of request.writes) {
       const { key, sync, buffered, hintedFor, requestId, dotActor, dotCounter, ringTerm, ringSequence } = write;
+      const { traceparent } = write;
       const record = joiner.add(write.id, write.record, write.more);
       if (record === undefined) continue;
       enter(write, record.length, {
@@ -234,6 +235,7 @@ function serveStream(
             hintedFor,
             request: requestOf(requestId, dotActor, dotCounter),
             deadline,
+            traceparent,
             ...placedBy(ringTerm, ringSequence),
           });
           return nothing;
@@ -241,13 +243,14 @@ function serveStream(
       });
     }
     for (const read of request.reads) {
-      const { key, inspect, requestId, ringTerm, ringSequence } = read;
+      const { key, inspect, requestId, ringTerm, ringSequence, traceparent } = read;
       enter(read, 0, {
         isRead: true,
         async run(deadline) {
-          if (inspect) return replica.inspect({ key, deadline, ...(requestId.length > 0 && { requestId }) });
+          if (inspect)
+            return replica.inspect({ key, deadline, traceparent, ...(requestId.length > 0 && { requestId }) });
           return {
-            record: await replica.read({ key, deadline, ...placedBy(ringTerm, ringSequence) }),
+            record: await replica.read({ key, deadline, traceparent, ...placedBy(ringTerm, ringSequence) }),
             owed: nothing.owed,
           };
         },

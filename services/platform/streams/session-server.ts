@@ -32,6 +32,7 @@ import { createFrameGate } from './frame-gate.ts';
 import { createLanes, type Lane } from './lanes.ts';
 import { createOperationMetrics, type OperationMetrics, uncounted } from './operation-metrics.ts';
 import { type Hop, hopMetadata } from './session-client.ts';
+import { traceparentOf } from './traceparent-of.ts';
 
 export const sessionsMax = 4_096;
 /** A client needs one; a proxy brings those of many clients on one connection. */
@@ -55,6 +56,12 @@ export interface Arrival {
   readonly deadline: number;
   /** A storage node sent it on: it must be answered here. */
   readonly forwarded: boolean;
+  /** A router or a storage node sent it on for its client: they have decided whether it is traced. */
+  readonly relayed?: boolean;
+  /** On the monotonic clock, before it waited for room. */
+  readonly arrivedAt?: number;
+  /** Of all operations of the stream; one may have its own. Always undefined where nothing is traced. */
+  readonly traceparent?: string | undefined;
 }
 
 /** Runs one operation; what it throws becomes the operation's error. */
@@ -66,6 +73,8 @@ export interface SessionServerOptions {
   readonly limits: RequestLimits;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Whether what clients say of traces is looked at. */
+  readonly traced?: boolean;
   ringVersion(): RingVersion | undefined;
 }
 
@@ -146,11 +155,14 @@ export function createSessionServer(options: SessionServerOptions): SessionServe
       }
       const hops = (hop: Hop) => stream.metadata.get(hopMetadata[hop]).length > 0;
       const forwarded = hops('forwarded');
-      const measures = forwarded || hops('routed') ? uncounted : clients;
+      const relayed = forwarded || hops('routed');
+      const measures = relayed ? uncounted : clients;
       const lane = (forwarded ? forwardedLanes : lanes).open();
       const session = openSession(stream, {
         ...options,
         forwarded,
+        relayed,
+        traceparent: options.traced ? traceparentOf(stream.metadata) : undefined,
         lane,
         measures,
         traffic,
@@ -183,7 +195,7 @@ export function createSessionServer(options: SessionServerOptions): SessionServe
       clients.waited(clock.now() - arrivedAt);
       const run = async () => {
         if (isGone || clock.now() >= deadline) throw waitedTooLong();
-        return execute(operation, { deadline, forwarded: false });
+        return execute(operation, { deadline, forwarded: false, relayed: false, arrivedAt, traceparent: undefined });
       };
       const running = run();
       running.then(
@@ -241,6 +253,8 @@ interface Session {
 
 interface SessionOptions extends SessionServerOptions {
   readonly forwarded: boolean;
+  readonly relayed: boolean;
+  readonly traceparent: string | undefined;
   readonly lane: Lane;
   readonly measures: OperationMetrics;
   readonly traffic: Readonly<Record<'in' | 'out', (operations: number) => void>>;
@@ -253,6 +267,7 @@ function openSession(
   stream: ServerDuplexStream<SessionRequest, SessionResponse>,
   { execute, clock, limits, log, ringVersion, forwarded, lane, measures, traffic, ...options }: SessionOptions,
 ): Session {
+  const { relayed, traceparent } = options;
   /** By id, what is not answered yet; an id that was cancelled and came again names another operation. */
   const inFlight = new Map<bigint, Operation>();
   /** Those in flight, and cancelled ones that still run. */
@@ -360,7 +375,7 @@ function openSession(
       if (isGone || clock.now() >= deadline) await undefined;
       if (!isGone && clock.now() >= deadline) throw waitedTooLong();
       if (!isGone) {
-        result = await execute(operation, { deadline, forwarded });
+        result = await execute(operation, { deadline, forwarded, relayed, arrivedAt, traceparent });
         measures.answered(operation, clock.now() - arrivedAt);
       }
     } catch (thrown) {
@@ -481,8 +496,9 @@ function waitedTooLong(): Failure {
   return new Failure('DEADLINE', 'the deadline passed while the operation waited for others of its client');
 }
 
-function carriedBytes({ put }: Operation): number {
-  return operationBytes + (put === undefined ? 0 : put.value.length);
+function carriedBytes({ put, traceparent }: Operation): number {
+  const named = traceparent === undefined ? 0 : traceparent.length;
+  return operationBytes + named + (put === undefined ? 0 : put.value.length);
 }
 
 /** Roughly: it decides when a frame is full, and how many reads run at a time. */
