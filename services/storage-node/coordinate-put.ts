@@ -263,7 +263,8 @@ function changeInTime(
     if (clock.now() >= deadline) throw late();
     const alarm = deadlines.set(deadline, () => reject(late()));
     const decideInTime = (own: Held) => {
-      if (!alarm.armed) throw late();
+      // The clock too: alarms are late where this process was stopped.
+      if (!alarm.armed || clock.now() >= deadline) throw late();
       return decide(own);
     };
     store

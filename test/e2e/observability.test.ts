@@ -274,7 +274,7 @@ function openSession(address: string) {
     status,
     answered(operations: Operation[]): Promise<Result[]> {
       const results = operations.map(({ id }) => new Promise<Result>((resolve) => waiting.set(id, resolve)));
-      stream.write({ hello: undefined, operations });
+      stream.write({ hello: undefined, operations, sentAtMs: 0 });
       return Promise.all(results);
     },
   };

@@ -75,7 +75,7 @@ test('calls are counted by service, method and code; a stream by its life', asyn
   await kv.get();
   const session = kv.client.session();
   session.on('error', () => {});
-  session.write({ hello: undefined, operations: [] });
+  session.write({ hello: undefined, operations: [], sentAtMs: 0 });
   await new Promise((resolve) => session.once('data', resolve));
   const counts = async () =>
     Object.fromEntries(

@@ -77,4 +77,5 @@ export const EMPTY_SESSION_RESPONSE: SessionResponse = {
   results: [],
   newerRing: undefined,
   goAway: undefined,
+  clockMs: 0,
 };

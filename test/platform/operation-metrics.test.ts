@@ -49,7 +49,7 @@ function fresh(): void {
 }
 
 async function runAll(operations: readonly Partial<Operation>[], hop?: Hop): Promise<void> {
-  const session = openSession({ address, name: 'test', hop, endOfTurn: (run) => setImmediate(run) });
+  const session = openSession({ address, name: 'test', hop, now: clock.now, endOfTurn: (run) => setImmediate(run) });
   await Promise.all(
     operations.map((body) => new Promise((resolve) => session.send({ timeoutMs: 10_000, ...body }, 100, resolve))),
   );

@@ -8,13 +8,18 @@ import {
   SessionResponse,
 } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../services/core/failure.ts';
+import { createClock } from '../../services/platform/clock.ts';
 import { bytesInFlightMax, openSession, type SessionClient } from '../../services/platform/streams/session-client.ts';
 
 const mebibyte = 1024 * 1024;
 const messageBytesMax = 3 * mebibyte;
 /** Bytes of the values that the server was sent, in order. */
 const sent: number[] = [];
+const frames: SessionRequest[] = [];
 let streams: ServerDuplexStream<SessionRequest, SessionResponse>[] = [];
+const clock = createClock();
+/** How long the client's process was stopped, all in all. */
+let stoppedMs = 0;
 const server = new Server({ 'grpc.max_receive_message_length': -1 });
 let address = '';
 
@@ -22,7 +27,9 @@ before(async () => {
   server.addService(KeyValueServiceService, {
     session: (stream: ServerDuplexStream<SessionRequest, SessionResponse>) => {
       streams.push(stream);
-      stream.on('data', ({ operations }: SessionRequest) => {
+      stream.on('data', (frame: SessionRequest) => {
+        const { operations } = frame;
+        frames.push(frame);
         sent.push(...operations.map(({ put }) => put?.value.length ?? 0));
         const results = operations.map(({ id }) => Result.fromPartial({ id, put: {} }));
         stream.write(SessionResponse.fromPartial({ results }));
@@ -41,8 +48,14 @@ after(() => server.forceShutdown());
 
 function begin(): SessionClient {
   sent.length = 0;
+  frames.length = 0;
   streams = [];
-  return openSession({ address, name: 'test', endOfTurn: (run) => setImmediate(run) });
+  return openSession({
+    address,
+    name: 'test',
+    now: () => clock.now() + stoppedMs,
+    endOfTurn: (run) => setImmediate(run),
+  });
 }
 
 function put(session: SessionClient, bytes: number): { id: bigint; answer: Promise<Result | Failure> } {
@@ -57,9 +70,11 @@ function put(session: SessionClient, bytes: number): { id: bigint; answer: Promi
   return { id: session.send(body, bytes + 65, resolve), answer: promise };
 }
 
-async function welcome(): Promise<void> {
+async function welcome(clockMs = 0): Promise<void> {
   while (streams.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  streams[0]?.write(SessionResponse.fromPartial({ welcome: { maxInFlight: 100, maxMessageBytes: messageBytesMax } }));
+  streams[0]?.write(
+    SessionResponse.fromPartial({ welcome: { maxInFlight: 100, maxMessageBytes: messageBytesMax }, clockMs }),
+  );
 }
 
 const isTooLarge = (bytes: number, most: number) => (answer: Result | Failure) => {
@@ -104,4 +119,31 @@ test('an operation that waits for the welcome fails with the session', async () 
   const { answer } = put(session, 2.5 * mebibyte);
   session.close();
   assert.ok((await answer) instanceof Failure);
+});
+
+test('a message says when it was sent by the clock of the server, once that was heard', async () => {
+  const session = begin();
+  await put(session, 1).answer;
+  assert.equal(frames.at(-1)?.sentAtMs, 0);
+  await welcome(1e6);
+  while (!session.ready) await new Promise((resolve) => setTimeout(resolve, 5));
+  await put(session, 1).answer;
+  const first = frames.at(-1)?.sentAtMs as number;
+  stoppedMs += 500;
+  await put(session, 1).answer;
+  const second = frames.at(-1)?.sentAtMs as number;
+  assert.ok(first >= 1e6, `sent at ${first}`);
+  assert.ok(second >= first + 500, `sent at ${first}, then at ${second}`);
+  session.close();
+});
+
+test('what an operation has waited is taken from its deadline', async () => {
+  const session = begin();
+  const { answer } = put(session, 2.5 * mebibyte);
+  stoppedMs += 600;
+  await welcome();
+  assert.ok(!((await answer) instanceof Failure));
+  const timeoutMs = frames.at(-1)?.operations[0]?.timeoutMs as number;
+  assert.ok(timeoutMs > 0 && timeoutMs <= 400, `${timeoutMs} ms are left of 1,000`);
+  session.close();
 });

@@ -118,7 +118,7 @@ export function createClient(options: ClientOptions): Client {
     random: random.fork('wire'),
     alive: () => true,
   });
-  const pool = createSimulatedPool(wire, false);
+  const pool = createSimulatedPool({ wire, forwarded: false, scheduler, oracle, after: scheduler.after });
   const clock = { now: () => scheduler.now() };
 
   async function send(

@@ -116,6 +116,28 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'begun-when-given-up',
+    fault: 'a process that is asked first may take all the time there is, though others are asked before it is over',
+    edits: [
+      {
+        file: 'services/platform/routing/dispatch.ts',
+        snippet: 'attemptOf(body, attempt, share)',
+        replacement: 'attemptOf(body, attempt, timeoutMs)',
+      },
+    ],
+  },
+  {
+    name: 'time-begins-at-arrival',
+    fault: 'what a message takes on its way does not count against the deadlines of its operations',
+    edits: [
+      {
+        file: 'services/core/remote-clock.ts',
+        snippet: '? now - sentAtMs : 0',
+        replacement: '? 0 : 0',
+      },
+    ],
+  },
+  {
     name: 'memory-called-durable',
     fault: 'a receipt calls durable what is in memories only',
     edits: [

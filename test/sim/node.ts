@@ -7,7 +7,7 @@
  *    never settle, its wire carries nothing.
  * I2 The disk outlives every life. A crash, and nothing else, loses what was not synced.
  */
-import { Operation, Result, Ring as RingMessage } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Result, Ring as RingMessage } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { findNamespace } from '../../services/core/namespaces/namespace.ts';
 import type { Clock, Log, StorageEngine } from '../../services/core/ports.ts';
@@ -35,7 +35,7 @@ import type { CountingMetrics } from './metrics.ts';
 import type { Network } from './network.ts';
 import type { Oracle } from './oracle.ts';
 import { createSimulatedPeers, serveExchange, serveReplica } from './peers.ts';
-import { createSimulatedPool, forwardedId } from './pool.ts';
+import { createSimulatedPool, forwardedId, receive } from './pool.ts';
 import type { Profile } from './profile.ts';
 import type { SeededRandom } from './random.ts';
 import { decodeRingReport, encodeRingReport } from './ring-report.ts';
@@ -230,7 +230,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       return encodeRingReport({ ring: keptRing, pulled: transfers.pulled(), owes });
     }
 
-    const pool = createSimulatedPool(wire, true);
+    const pool = createSimulatedPool({ wire, forwarded: true, scheduler, oracle, after: clock.after });
     const forward: Forward = async (nodeId, operation, deadline) => {
       marks.add('an operation was forwarded');
       const timeoutMs = Math.max(1, Math.ceil(deadline - clock.now()));
@@ -240,14 +240,14 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     };
 
     async function serveOperation(bytes: Uint8Array): Promise<Uint8Array> {
-      const operation = Operation.decode(bytes);
+      const { operation, ageMs } = receive(bytes, scheduler.now());
       const { id } = operation;
       const timeoutMs = Math.min(operation.timeoutMs || requestLimits.timeoutMsDefault, requestLimits.timeoutMsMax);
       life.inFlight++;
       let result: Omit<Result, 'id'>;
       try {
         if (life.draining) throw new Failure('DRAINING', 'this process is going away');
-        const arrival = { deadline: clock.now() + timeoutMs, forwarded: id === forwardedId };
+        const arrival = { deadline: clock.now() - ageMs + timeoutMs, forwarded: id === forwardedId };
         result = await runOperation(assembled, forward, operation, arrival);
       } catch (error) {
         if (!(error instanceof Failure)) oracle.fail(error);

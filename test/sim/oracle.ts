@@ -14,6 +14,7 @@ import { type CutWatch, createCutWatch } from './checks/cuts.ts';
 import { createHandoffCheck } from './checks/given-up-when-handed-over.ts';
 import { createLastWriterCheck, type LastWriterCheck } from './checks/last-writer.ts';
 import { createLosersCheck, type LosersCheck } from './checks/losers.ts';
+import { createInTimeCheck, type InTimeCheck } from './checks/minted-in-time.ts';
 import { createRequestCheck } from './checks/one-dot-a-request.ts';
 import { lastWriterWins } from './keys.ts';
 import type { Marks } from './marks.ts';
@@ -46,6 +47,7 @@ export interface Oracle {
   dropped(life: NodeLife, storageKey: Uint8Array): void;
   /** Acknowledged: a fallback has this write, and owes it to a home. */
   readonly owed: Owed[];
+  readonly asked: InTimeCheck['asked'];
   /** A coordinator changes its own record: every state of it, those too that are never stored. */
   changed(
     life: NodeLife,
@@ -77,6 +79,7 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
   const dots = createDotCheck(ledger);
   const births: BirthWatch = createBirthWatch(marks);
   const requests = createRequestCheck();
+  const inTime = createInTimeCheck();
   const cuts = createCutWatch(now);
   /** By node and key. */
   const losses = new Map<string, number>();
@@ -98,6 +101,7 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
 
   const oracle: Oracle = {
     ledger,
+    asked: inTime.asked,
     owed: [],
     dots,
     cuts,
@@ -142,6 +146,7 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
     changed(life, storageKey, before, after) {
       const key = keyOf(storageKey);
       for (const { clock } of [before, after.record]) cuts.holds(life, key, clock);
+      oracle.attempt(() => inTime.changed(life, after.birth, before, after.record, now()));
       if (!lastWriterWins(key)) return;
       losers.held(life.node, key, before);
       oracle.attempt(() => lastWriter.changed(key, after.birth, before, after.record));

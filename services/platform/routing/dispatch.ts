@@ -3,7 +3,9 @@
  *
  * I1 Every attempt of a write carries the same request id, so that two attempts that both arrive are one write.
  * I2 Each process is tried at most once, in the order given: the ready ones before the others.
- * I3 A process that does not answer gets its share of the time that is left, so that the others are tried too.
+ * I3 A process that does not answer gets its share of the time that is left, so that the others are tried too. It is
+ *    told, and begins nothing later: a first attempt that were carried out after a second one was acknowledged could
+ *    come after what others have written since.
  * I4 Attempts beyond the first are bound to a share of all operations (core/quorum/extra-budget.ts): where most fail,
  *    trying each one everywhere would keep them failing.
  * I5 A failure that is passed on says NOT_APPLIED only if no attempt can have been applied.
@@ -27,8 +29,9 @@ export interface DispatchPorts {
   newRequestId(): Buffer;
 }
 
-/** Another process may do better. */
+/** Another process may do better. `DEADLINE`: its share of the time is over, not the operation's. */
 const worthAnotherTry: ReadonlySet<ReasonName> = new Set([
+  'DEADLINE',
   'DRAINING',
   'NO_RING',
   'NOT_ENOUGH_REPLICAS',
@@ -65,9 +68,10 @@ export async function dispatch(
       break;
     }
     if (attempt > 0 && !extra.spend()) break;
-    const share = timeoutMs / (candidates.length - i);
-    const patienceMs = i === candidates.length - 1 ? share + answerGraceMs : share;
-    const answer = await pool.send(address, attemptOf(body, attempt, timeoutMs), patienceMs, signal);
+    const isLast = i === candidates.length - 1;
+    const share = Math.ceil(timeoutMs / (candidates.length - i));
+    const patienceMs = isLast ? share + answerGraceMs : share;
+    const answer = await pool.send(address, attemptOf(body, attempt, share), patienceMs, signal);
     if (!(answer instanceof Failure) && answer.error === undefined) return answer;
     const latest = answer instanceof Failure ? answer : fromOperationError(answer.error as OperationError);
     if (latest.outcome === 'UNKNOWN') mayBeApplied = true;
@@ -76,8 +80,7 @@ export async function dispatch(
       answered = true;
       readyOnly ||= latest.reason === 'NOT_ENOUGH_REPLICAS';
     } else if (!answered) failure = latest;
-    const isOverdue = answer instanceof Failure && latest.reason === 'DEADLINE';
-    if (signal?.aborted || !(isOverdue || worthAnotherTry.has(latest.reason))) break;
+    if (signal?.aborted || !worthAnotherTry.has(latest.reason)) break;
     attempt++;
   }
   if (mayBeApplied && failure.outcome !== 'UNKNOWN') {

@@ -66,6 +66,7 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
       name,
       hop,
       ring: options.ring?.(),
+      now: () => clock.now(),
       endOfTurn: (run) => clock.endOfTurn(run),
       onReady() {
         wasReady = true;

@@ -8,6 +8,7 @@
  * I1 Every operation given to `send` gets exactly one answer: a result, or the failure of the stream.
  * I2 No operation is sent that the server would end the stream for: one that is larger than its `max_message_bytes`.
  * I3 At most `bytesInFlightMax` bytes and the server's `max_in_flight` operations are unanswered or waiting.
+ * I4 What an operation waits here, and is on its way, counts against its deadline (core/remote-clock.ts).
  */
 import {
   type ClientDuplexStream,
@@ -26,6 +27,7 @@ import {
   type SessionResponse,
 } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../core/failure.ts';
+import { createRemoteClock } from '../../core/remote-clock.ts';
 import { channelOptions } from '../channel-options.ts';
 import { servesNoKeys } from '../errors.ts';
 import { createFrameGate, type FrameGate } from './frame-gate.ts';
@@ -90,11 +92,18 @@ export interface SessionClientOptions {
   readonly ring?: RingVersion | undefined;
   /** Undefined: the operations are this process's own. */
   readonly hop?: Hop | undefined;
+  /** Milliseconds, monotonic. */
+  now(): number;
   endOfTurn(run: () => void): void;
   /** The server has welcomed the session. */
   onReady?(): void;
   /** The stream has ended, by whatever cause. Called once. */
   onClose?(failure: Failure): void;
+}
+
+interface Waiting {
+  readonly operation: Operation;
+  readonly since: number;
 }
 
 interface InFlight {
@@ -103,7 +112,7 @@ interface InFlight {
 }
 
 export function openSession(options: SessionClientOptions): SessionClient {
-  const { address, onClose } = options;
+  const { address, now, onClose } = options;
   const channel = new KeyValueServiceClient(address, credentials.createInsecure(), streamChannelOptions);
   const metadata = new Metadata();
   if (options.hop !== undefined) metadata.set(hopMetadata[options.hop], '1');
@@ -113,14 +122,20 @@ export function openSession(options: SessionClientOptions): SessionClient {
   let operationsMax = 1_024;
   /** Undefined until the welcome. */
   let messageBytesMax: number | undefined;
-  let unwelcomed: { readonly operation: Operation; readonly bytes: number }[] = [];
+  let unwelcomed: (Waiting & { readonly bytes: number })[] = [];
   let lastId = 0n;
   let ready = false;
   let open = true;
   let closed = false;
 
-  const gate: FrameGate<Operation> = createFrameGate({
-    write: (operations) => stream?.write({ hello: undefined, operations }) ?? false,
+  const serverClock = createRemoteClock();
+
+  const gate: FrameGate<Waiting> = createFrameGate({
+    write(waiting) {
+      const sentAt = now();
+      const operations = waiting.map(({ operation, since }) => shortened(operation, sentAt - since));
+      return stream?.write({ hello: undefined, operations, sentAtMs: serverClock.at(sentAt) ?? 0 }) ?? false;
+    },
     endOfTurn: options.endOfTurn,
     window: frameWindow,
     queueBytesMax: bytesInFlightMax,
@@ -152,9 +167,9 @@ export function openSession(options: SessionClientOptions): SessionClient {
   function sendUnwelcomed(): void {
     const large = unwelcomed;
     unwelcomed = [];
-    for (const { operation, bytes } of large) {
+    for (const { operation, since, bytes } of large) {
       if (isTooLarge(bytes)) settle(operation.id, tooLarge(operation, address, mostBytes()));
-      else if (!gate.push(operation, bytes)) settle(operation.id, overloaded());
+      else if (!gate.push({ operation, since }, bytes)) settle(operation.id, overloaded());
     }
   }
 
@@ -174,7 +189,8 @@ export function openSession(options: SessionClientOptions): SessionClient {
   }
 
   function receive(response: SessionResponse): void {
-    const { welcome, results, goAway } = response;
+    const { welcome, results, goAway, clockMs } = response;
+    if (clockMs > 0) serverClock.heard(clockMs, now());
     if (welcome !== undefined) {
       operationsMax = Math.max(1, welcome.maxInFlight);
       messageBytesMax = welcome.maxMessageBytes;
@@ -208,7 +224,7 @@ export function openSession(options: SessionClientOptions): SessionClient {
       else lose(gone(address, cause.message));
     });
     stream.on('end', () => lose(gone(address, 'it ended the session')));
-    stream.write({ hello: { client: options.name, ring: options.ring }, operations: [] });
+    stream.write({ hello: { client: options.name, ring: options.ring }, operations: [], sentAtMs: 0 });
     gate.drained();
   });
 
@@ -230,10 +246,10 @@ export function openSession(options: SessionClientOptions): SessionClient {
       else if (isTooLarge(bytes)) onResult(tooLarge(body, address, mostBytes()));
       else if (full) onResult(overloaded());
       else {
-        const operation = { ...body, id };
+        const waiting = { operation: { ...body, id }, since: now() };
         const waits = messageBytesMax === undefined && bytes > surelyTakenBytes;
-        if (waits) unwelcomed.push({ operation, bytes });
-        else if (!gate.push(operation, bytes)) {
+        if (waits) unwelcomed.push({ ...waiting, bytes });
+        else if (!gate.push(waiting, bytes)) {
           onResult(overloaded());
           return id;
         }
@@ -250,11 +266,17 @@ export function openSession(options: SessionClientOptions): SessionClient {
         settle(targetId, gone(address, 'it was cancelled before it was sent', 'NOT_APPLIED'));
         return;
       }
-      gate.push({ id: ++lastId, timeoutMs: 0, cancel: { targetId } }, 16);
+      gate.push({ operation: { id: ++lastId, timeoutMs: 0, cancel: { targetId } }, since: now() }, 16);
       gate.answered(1); // a cancel has no answer of its own
     },
     close: () => lose(gone(address, 'the session was closed here')),
   };
+}
+
+/** An operation that has waited so long. 0 stays: the server's default. */
+function shortened(operation: Operation, waitedMs: number): Operation {
+  if (waitedMs < 1 || operation.timeoutMs === 0) return operation;
+  return { ...operation, timeoutMs: Math.max(1, Math.floor(operation.timeoutMs - waitedMs)) };
 }
 
 /** By what most of it is. */

@@ -25,6 +25,7 @@ import type {
 import { Outcome, Reason } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, CounterHandle, Log, Metrics } from '../../core/ports.ts';
+import { ageOf } from '../../core/remote-clock.ts';
 import type { RequestLimits } from '../../core/requests/limits.ts';
 import { compareVersions } from '../../core/ring/ring.ts';
 import { asFailure, toOperationError } from '../errors.ts';
@@ -299,6 +300,7 @@ function openSession(
       results: [],
       newerRing: undefined,
       goAway: undefined,
+      clockMs: clock.now(),
       ...response,
     });
     if (!flowing) stallWatch ??= clock.after(stalledMs, () => cutOff(`no answer was read for ${stalledMs} ms`));
@@ -405,18 +407,19 @@ function openSession(
     });
   }
 
-  function accept(operation: Operation): void {
+  /** `ageMs`: how long it was on its way. */
+  function accept(operation: Operation, ageMs: number): void {
     inFlight.set(operation.id, operation);
     unfinished++;
     const timeoutMs = Math.min(operation.timeoutMs || limits.timeoutMsDefault, limits.timeoutMsMax);
     const arrivedAt = clock.now();
     lane.enter(carriedBytes(operation), operation.get !== undefined, (cost) => {
-      void run(operation, arrivedAt, arrivedAt + timeoutMs, cost);
+      void run(operation, arrivedAt, arrivedAt - ageMs + timeoutMs, cost);
     });
     pause();
   }
 
-  function receive(operation: Operation): void {
+  function receive(operation: Operation, ageMs: number): void {
     const { id, cancel } = operation;
     if (cancel !== undefined) {
       if (inFlight.delete(cancel.targetId)) answer({ id: cancel.targetId, error: cancelled }, 64);
@@ -435,7 +438,7 @@ function openSession(
       const message = `${unfinished} operations are in flight on this session, the limit`;
       refuse(operation, new Failure('OVERLOADED', message, { retryAfterMs: 50 }));
     } else {
-      accept(operation);
+      accept(operation, ageMs);
     }
   }
 
@@ -445,7 +448,8 @@ function openSession(
       toldRing = request.hello.ring;
     }
     traffic.in(request.operations.length);
-    for (const operation of request.operations) receive(operation);
+    const ageMs = ageOf(request.sentAtMs, clock.now());
+    for (const operation of request.operations) receive(operation, ageMs);
   });
   stream.on('drain', () => {
     stallWatch?.();
