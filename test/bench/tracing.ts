@@ -42,6 +42,7 @@ const execute: Execute = async ({ put: request, traceparent }: Operation) => {
 
 const frame = SessionRequest.encode({
   hello: undefined,
+  sentAtMs: 0,
   operations: Array.from({ length: operationsInFrame }, (_, i) => {
     return { id: BigInt(i + 1), timeoutMs: 1_000, ...put(`key-${i}`, value, { requestId }) };
   }),
