@@ -102,12 +102,15 @@ export function away(address: string, error: unknown): string {
   return `${address} (${messageOf(error).replace(`no answer from ${address}`, 'no answer')})`;
 }
 
+/** gRPC's INVALID_ARGUMENT: whatever the cluster is like, this cannot be asked (docs/errors.md). */
+const invalidArgument = 3;
+
 /** Failures of the world as a Problem; anything else is a bug and stays what it is. */
 export function problemOf(error: unknown): unknown {
   if (!isOperationFailed(error)) return error;
   const message = messageOf(error);
   const hint = message.includes(servesNoKeys) ? otherEndpoint : hintsByReason[error.reason];
-  return new Problem(`${error.reason}: ${message}`, hint);
+  return new Problem(`${error.reason}: ${message}`, hint, error.code === invalidArgument ? 2 : 1);
 }
 
 const hintsByReason: Readonly<Record<string, string>> = {

@@ -1,4 +1,4 @@
-/** 1: what was asked for could not be done. 2: it was not asked in a way that can be understood. 130: interrupted. */
+/** 1: what was asked for could not be done. 2: it was not asked in a way that can be understood, or answered. 130: interrupted. */
 export type ExitCode = 1 | 2 | 130;
 
 /** The end of a command, told to a person in one line: what is wrong, and in `hint` what to do about it. */

@@ -1,7 +1,8 @@
 /**
  * The command line as a whole: which commands there are, and what becomes of an error.
  *
- * I1 Exit codes: 0 done; 1 could not be done, or not found; 2 not understood.
+ * I1 Exit codes: 0 done; 1 could not be done, or not found; 2 not understood, here or by the cluster (an argument that is
+ *    none, such as an empty key).
  * I2 An error is one line on standard error: what is wrong and what to do. Nothing on standard output.
  */
 import { Command, CommanderError } from 'commander';
@@ -27,7 +28,7 @@ import { version } from './version.ts';
 
 /** Runs the command line `argv` (without node and script) and returns the exit code. */
 export async function run(argv: readonly string[]): Promise<number> {
-  const program = build();
+  const program = buildProgram();
   try {
     await program.parseAsync(argv, { from: 'user' });
     return 0;
@@ -36,7 +37,8 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
 }
 
-function build(): Command {
+/** All commands with their options, as `--help` shows them. */
+export function buildProgram(): Command {
   const program = new Command('cartwheel')
     .description('An always-writable key/value store: run a cluster on this machine, and talk to one.')
     .version(version, '-V, --version', 'print the version')
@@ -77,7 +79,7 @@ Examples:
   cartwheel keys --prefix CH/ --limit 10
   cartwheel status --endpoint 127.0.0.1:7411
 
-Exit codes: 0 done; 1 failed, or not found; 2 usage.`,
+Exit codes: 0 done; 1 failed, or not found; 2 usage, or an argument that the cluster refuses.`,
   );
   return program;
 }

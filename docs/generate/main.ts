@@ -1,5 +1,19 @@
-/** Writes pages that come from the code: `npm run docs:metrics`. */
+/** Writes pages that come from the code: `npm run docs:commands` and `npm run docs:metrics`. */
 import { writeFileSync } from 'node:fs';
-import { describeMetrics, metricsPage } from './metrics.ts';
 
-writeFileSync(new URL('../metrics.md', import.meta.url), metricsPage(await describeMetrics()));
+const pages: Readonly<Record<string, () => Promise<string>>> = {
+  async commands() {
+    const { buildProgram } = await import('../../cli/program.ts');
+    const { commandsPage } = await import('./commands.ts');
+    return commandsPage(buildProgram());
+  },
+  async metrics() {
+    const { describeMetrics, metricsPage } = await import('./metrics.ts');
+    return metricsPage(await describeMetrics());
+  },
+};
+
+const name = process.argv[2] ?? '';
+const page = pages[name];
+if (page === undefined) throw new RangeError(`wanted one of ${Object.keys(pages).join(', ')}, saw '${name}'`);
+writeFileSync(new URL(`../${name}.md`, import.meta.url), await page());

@@ -293,10 +293,10 @@ test('explain shows each replica, status each member; a member that is away make
   );
 });
 
-test('an operation that the store refuses is one line with the reason, and exit code 1', async () => {
+test('an operation that the store refuses is one line with the reason, and exit code 2 for one that is never taken', async () => {
   store.refuse = () => ({ reason: 6, code: 3 });
   const { code, stdout, stderr } = await run(['put', 'k', 'v']);
-  assert.equal(code, 1);
+  assert.equal(code, 2);
   assert.equal(stdout, '');
   assert.match(stderr, /^cartwheel: CONTEXT_REQUIRED: refused by the test \(.*\)\n$/);
 });
@@ -308,7 +308,7 @@ test('a value that fits into no message is refused with both sizes, and nothing 
   ] as const) {
     const { code, stdout, stderr } = await run(['put', 'k', '-'], { input: Buffer.alloc(bytes) });
     assert.match(stderr, new RegExp(`^cartwheel: VALUE_TOO_LARGE: the value has ${bytes} bytes, .* ${most} bytes \\(`));
-    assert.deepEqual([code, stdout], [1, '']);
+    assert.deepEqual([code, stdout], [2, '']);
   }
   assert.deepEqual(store.requestIds, []);
 });
