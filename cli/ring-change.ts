@@ -20,9 +20,12 @@ const nodeColumns = [
   { title: 'NODE' },
   { title: 'ADDRESS' },
   { title: 'ZONE' },
+  { title: 'HOST' },
   { title: 'BECOMES' },
   { title: 'OWNS', align: 'right' },
   { title: 'AFTERWARDS', align: 'right' },
+  { title: 'TAKES', align: 'right' },
+  { title: 'FREE', align: 'right' },
 ] as const;
 /** NodeStatus of kv.proto, by number. */
 const statuses = ['?', 'joining', 'up', 'leaving', 'left', 'down'] as const;
@@ -42,6 +45,7 @@ export function planText(plan: PlanChangeResponse, commitCommand: string): strin
     `plan     ${plan.planId}`,
     `ring     ${plan.ring?.term}.${plan.ring?.sequence}${plan.changeUnderWay ? ', and the change that is under way' : ''}`,
     `moves    ${planSummary(plan)}`,
+    `time     ${plan.etaMs === undefined ? 'not known' : `about ${duration(Number(plan.etaMs) / 1_000)}, as fast as the background is now`}`,
     `safety   partitions on fewer hosts than could be: ${before?.partitionsShortOfHosts} now, ` +
       `${after?.partitionsShortOfHosts} afterwards; zones: ${before?.partitionsShortOfZones} now, ` +
       `${after?.partitionsShortOfZones} afterwards`,
@@ -51,6 +55,7 @@ export function planText(plan: PlanChangeResponse, commitCommand: string): strin
           `DATA IS LOST  of ${plural(lost.length, 'partition')} all owners are down: ${lost.join(', ')}. ` +
             'What only they have is gone unless one of them comes back first',
         ]),
+    ...plan.nodes.filter(hasNoRoom).map(noRoomLine),
     '',
     table(nodeColumns, plan.nodes.map(nodeCells)),
     ...(transfers.length === 0 ? [] : [table(transferColumns, transfers)]),
@@ -64,9 +69,23 @@ export function planSummary({ transfers, partitions, bytes: moved }: PlanChangeR
   return `${plural(replicas, 'replica')} of ${plural(partitions, 'partition')}, about ${bytes(Number(moved))}`;
 }
 
-function nodeCells({ id, address, zone, status, partitionsBefore, partitionsAfter }: PlannedNode): string[] {
+function nodeCells({ id, address, zone, host, status, ...node }: PlannedNode): string[] {
   const becomes = statuses[status] ?? '?';
-  return [id, address, zone || '-', becomes, count(partitionsBefore), count(partitionsAfter)];
+  const owns = [count(node.partitionsBefore), count(node.partitionsAfter)];
+  const takes = node.bytes === 0n ? '-' : `~${bytes(Number(node.bytes))}`;
+  const free = node.bytesFree === undefined ? '-' : bytes(Number(node.bytesFree));
+  return [id, address, zone || '-', host || '-', becomes, ...owns, takes, free];
+}
+
+function hasNoRoom({ bytesWanted, bytesFree }: PlannedNode): boolean {
+  return bytesFree !== undefined && bytesWanted > bytesFree;
+}
+
+function noRoomLine({ address, bytesWanted, bytesFree }: PlannedNode): string {
+  return (
+    `NO ROOM  ${address} would want ${bytes(Number(bytesWanted))} of its disk, and has ${bytes(Number(bytesFree))} free: ` +
+    'a commit will be refused'
+  );
 }
 
 /** How far it is, in a line. */

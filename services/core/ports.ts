@@ -58,6 +58,8 @@ export interface EngineStats {
   /** Roughly, and for people. */
   readonly keysEstimated: number;
   readonly diskBytes: number;
+  /** That it may still write. */
+  readonly freeBytes: number;
 }
 
 /**

@@ -52,6 +52,7 @@ export interface ClaimLoop {
 const LOOK_INTERVAL_MS = 100;
 /** With a question to every node; a partition needs three of them to move. */
 const ASKING_INTERVAL_MS = 500;
+export const STEP_INTERVAL_MS = 3 * ASKING_INTERVAL_MS;
 
 export function startClaimLoop(options: ClaimLoopOptions): ClaimLoop {
   const { gossip, clock, random, log, mandate } = options;

@@ -3,6 +3,7 @@
  * one has come. What a change is, and whether it may be, is core's (change-request.ts).
  *
  * I1 A commit carries out what its plan said: it is planned again on the ring as it is, and must come to the same id.
+ * I2 Nothing is committed that a disk, as its node says just then, has not the room for.
  */
 import {
   ChangeControl,
@@ -12,7 +13,9 @@ import {
   type PlanChangeResponse,
 } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { Failure } from '../core/failure.ts';
+import { type ChangeCost, costOf, type NodeMeans, shortOfRoom } from '../core/membership/change-cost.ts';
 import { type ChangeRequest, type PlannedChange, planChange } from '../core/membership/change-request.ts';
+import { FLIGHT_LIMITS } from '../core/membership/claimant.ts';
 import type { Member } from '../core/membership/member.ts';
 import { type Goal, missingNodes, partitionsLeft, type Report, rolledBack } from '../core/membership/rebalance.ts';
 import type { Clock } from '../core/ports.ts';
@@ -25,7 +28,7 @@ import type { Gossip } from '../platform/gossip/gossip.ts';
 import { xxh64 } from '../platform/hash.ts';
 import type { StatusTarget } from '../platform/read-statuses.ts';
 import type { RingChanges } from '../platform/status-service.ts';
-import type { ClaimLoop } from './claim-loop.ts';
+import { type ClaimLoop, STEP_INTERVAL_MS } from './claim-loop.ts';
 
 export interface RingChangesOptions {
   readonly gossip: Pick<Gossip, 'state'>;
@@ -72,7 +75,8 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
     plans.delete(change.goal.id);
     plans.set(change.goal.id, kept);
     for (const id of [...plans.keys()].slice(0, -PLANS_KEPT)) plans.delete(id);
-    return { ...encodePlan(change), ring: encodeVersion(ring.version), changeUnderWay: goal !== undefined };
+    const cost = costOf(change.plan, (node) => meansOf(change.ring, node, statuses), pace);
+    return { ...encodePlan(change, cost), ring: encodeVersion(ring.version), changeUnderWay: goal !== undefined };
   }
 
   return {
@@ -82,11 +86,14 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
       const kept = plans.get(planId);
       if (kept === undefined)
         throw conflict(`there is no plan ${planId || '(empty)'} here, or it is an old one; plan again`);
+      const statuses = await options.statuses([...candidates(ringNow()).values()]);
       await claimLoop.setGoal((_, underWay) => {
         // Asked again because the answer was lost: it is done.
         if (underWay?.id === planId) return underWay;
-        const { goal } = planned(ringNow(), underWay, kept);
+        const change = planned(ringNow(), underWay, kept);
+        const { goal } = change;
         if (goal.id !== planId) throw conflict('the ring, or the change under way, is another one by now; plan again');
+        checkRoom(change, statuses);
         return goal;
       });
       return {};
@@ -132,12 +139,12 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
 /** What core wants to know of what a node says. Undefined: it knows no ring. */
 export function reportOf({ ring, storage, hints }: GetStatusResponse): Report | undefined {
   if (ring === undefined) return undefined;
-  const { pulled = [], retiringPartitions = 0 } = storage ?? {};
+  const { pulled = [], retiringPartitions = 0, transfersWaitFor: waitsFor = '' } = storage ?? {};
   const owedHints = hints.reduce(
     (sum, { hints: count, markedPartitions }) => sum + Number(count) + markedPartitions,
     0,
   );
-  return { version: decodeVersion(ring), pulled: new Set(pulled), owes: retiringPartitions + owedHints };
+  return { version: decodeVersion(ring), pulled: new Set(pulled), owes: retiringPartitions + owedHints, waitsFor };
 }
 
 type Candidate = Pick<Member, 'id' | 'address' | 'host' | 'zone'>;
@@ -191,7 +198,30 @@ function bytesOfReplica(ring: Ring, statuses: ReadonlyMap<string, GetStatusRespo
   return partitions === 0 ? 0 : bytes / partitions;
 }
 
-function encodePlan({ goal, plan, ring, withoutSource }: PlannedChange): PlanChangeResponse {
+const pace = { limits: FLIGHT_LIMITS, stepsMs: STEP_INTERVAL_MS };
+
+function meansOf(ring: Ring, node: number, statuses: ReadonlyMap<string, GetStatusResponse>): NodeMeans {
+  const { storage } = statuses.get((ring.nodes[node] as RingNode).id) ?? {};
+  const { diskFreeBytes, backgroundBytesPerSecond = 0n } = storage ?? {};
+  return {
+    freeBytes: diskFreeBytes === undefined ? undefined : Number(diskFreeBytes),
+    bytesPerSecond: backgroundBytesPerSecond === 0n ? undefined : Number(backgroundBytesPerSecond),
+  };
+}
+
+/** I2. */
+function checkRoom({ plan, ring }: PlannedChange, statuses: ReadonlyMap<string, GetStatusResponse>): void {
+  const short = shortOfRoom(costOf(plan, (node) => meansOf(ring, node, statuses), pace));
+  if (short.length === 0) return;
+  const each = short.map(({ node, replicas, wantedBytes, freeBytes }) => {
+    const { address } = ring.nodes[node] as RingNode;
+    return `${address} would take over ${replicas} partitions: that wants ${Math.ceil(wantedBytes)} bytes of its disk, and ${freeBytes} are free`;
+  });
+  throw impossible(each.join('; '));
+}
+
+function encodePlan({ goal, plan, ring, withoutSource }: PlannedChange, cost: ChangeCost): PlanChangeResponse {
+  const takings = new Map(cost.takings.map((taking) => [taking.node, taking]));
   const idOf = (index: number) => (ring.nodes[index] as RingNode).id;
   return {
     planId: goal.id,
@@ -214,11 +244,20 @@ function encodePlan({ goal, plan, ring, withoutSource }: PlannedChange): PlanCha
         status: encodeStatus(statusAfter(node, goal)),
         partitionsBefore: plan.before.loads[node.index] ?? 0,
         partitionsAfter: plan.after.loads[node.index] ?? 0,
+        host: node.host,
+        bytes: wholeField(takings.get(node.index)?.bytes) ?? 0n,
+        bytesWanted: wholeField(takings.get(node.index)?.wantedBytes) ?? 0n,
+        bytesFree: wholeField(takings.get(node.index)?.freeBytes),
       })),
     before: encodeSafety(plan.before),
     after: encodeSafety(plan.after),
     partitionsWithoutSource: [...withoutSource],
+    etaMs: wholeField(cost.etaMs),
   };
+}
+
+function wholeField(value: number | undefined): bigint | undefined {
+  return value === undefined ? undefined : BigInt(Math.ceil(value));
 }
 
 function statusAfter({ id, status }: RingNode, { joining, leaving, down }: Goal): NodeStatusName {

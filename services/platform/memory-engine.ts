@@ -192,7 +192,8 @@ export function openMemoryEngine(disk: MemoryDisk, { random, schedule }: MemoryE
         : read(() => state.live.scan(space, start, end, limit));
     },
     stats() {
-      return { keysEstimated: state.live.count('records'), diskBytes: state.live.bytes() };
+      const freeBytes = Number.POSITIVE_INFINITY;
+      return { keysEstimated: state.live.count('records'), diskBytes: state.live.bytes(), freeBytes };
     },
     close() {
       if (closing === undefined) {

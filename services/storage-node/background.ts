@@ -77,6 +77,8 @@ export interface Background {
   /** A client's operation took so long here. */
   foreground(milliseconds: number): void;
   tasks(): readonly TaskStatus[];
+  /** That all of it may move now. */
+  readonly bytesPerSecond: number;
   stop(): void;
 }
 
@@ -190,6 +192,9 @@ export function createBackground(
     },
     foreground: (milliseconds) => latencies.observe(milliseconds, clock.now()),
     tasks,
+    get bytesPerSecond() {
+      return governor.share * limits.bytesMax;
+    },
     stop() {
       stopped = true;
       for (const refuse of waiting) refuse(draining());

@@ -156,7 +156,7 @@ export async function exchange(
 
 /** Answers one step. Throws Failure OPERATION_INVALID for what makes no sense. */
 export async function answerExchange(
-  node: Pick<StorageNode, 'digests' | 'ring' | 'store' | 'validation'>,
+  node: Pick<StorageNode, 'digests' | 'engine' | 'id' | 'ring' | 'store' | 'validation'>,
   { compare: comparison, list, fetch, listRecords: listing, checkRecords: check }: ExchangeRequest,
 ): Promise<ExchangeResponse> {
   const { min, max } = STORAGE_KEY_BYTES;
@@ -222,6 +222,7 @@ const nothing: ExchangeResponse = {
   behind: false,
   kept: [],
   next: Buffer.alloc(0),
+  partitionBytes: 0n,
 };
 
 export function requestOf(part: Partial<ExchangeRequest>): ExchangeRequest {

@@ -16,13 +16,13 @@ import type {
 import { Failure } from '../core/failure.ts';
 import type { Hash64 } from '../core/ports.ts';
 import { rangeOfPartition } from '../core/ring/partition.ts';
-import { epochOf, epochOfParts } from '../core/ring/ring.ts';
+import { epochOf, epochOfParts, nodeById, type Ring, serves } from '../core/ring/ring.ts';
 import type { StorageNode } from './node.ts';
 
 export const pageRecords = 256;
 const notKept = 0n;
 
-export type Listing = Pick<ExchangeResponse, 'behind' | 'kept' | 'next'>;
+export type Listing = Pick<ExchangeResponse, 'behind' | 'kept' | 'next' | 'partitionBytes'>;
 
 /** Of a record as it is kept: equal ones have equal digests. */
 export function bytesDigest(bytes: Uint8Array | undefined, hash: Hash64): bigint {
@@ -30,13 +30,15 @@ export function bytesDigest(bytes: Uint8Array | undefined, hash: Hash64): bigint
 }
 
 export async function listRecords(
-  { ring, store, validation: { hash } }: Pick<StorageNode, 'ring' | 'store' | 'validation'>,
+  node: Pick<StorageNode, 'id' | 'engine' | 'ring' | 'store' | 'validation'>,
   { partition, partitions, ringTerm, ringSequence, from }: ListRecords,
 ): Promise<Listing> {
-  const known = ring();
+  const { store } = node;
+  const { hash } = node.validation;
+  const known = node.ring();
   const wanted = epochOfParts(ringTerm, ringSequence) ?? 0;
   const isKnown = known !== undefined && epochOf(known.version) >= wanted && known.partitions === partitions;
-  if (!isKnown) return { behind: true, kept: [], next: Buffer.alloc(0) };
+  if (!isKnown) return { behind: true, kept: [], next: Buffer.alloc(0), partitionBytes: 0n };
   const { start, end } = rangeOfPartition(partition, partitions);
   await store.flush();
   const page = await store.scan(from.length === 0 ? start : from, end, pageRecords);
@@ -45,7 +47,16 @@ export async function listRecords(
     if (record === undefined) throw new Failure('STORAGE_FAILED', 'a record of the page is not whole');
     return { key: key as Buffer, digest: bytesDigest(record.bytes, hash) };
   });
-  return { behind: false, kept, next: page.next === undefined ? Buffer.alloc(0) : Buffer.from(page.next) };
+  const partitionBytes = BigInt(Math.round(bytesOfPartition(node, known)));
+  return { behind: false, kept, next: Buffer.from(page.next ?? []), partitionBytes };
+}
+
+/** On this node's disk, on average over those that it serves. */
+function bytesOfPartition({ id, engine }: Pick<StorageNode, 'id' | 'engine'>, ring: Ring): number {
+  const self = nodeById(ring, id)?.index ?? -1;
+  let served = 0;
+  for (let partition = 0; partition < ring.partitions; partition++) if (serves(ring, partition, self)) served++;
+  return engine.stats().diskBytes / Math.max(1, served);
 }
 
 /** In the order of the keys. */

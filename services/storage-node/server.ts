@@ -14,7 +14,6 @@ import {
 import { KeyValueServiceService } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { ReplicaServiceService } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { findNamespace } from '../core/namespaces/namespace.ts';
-import type { StorageEngine } from '../core/ports.ts';
 import { requestLimits } from '../core/requests/limits.ts';
 import { nodeById, type Ring } from '../core/ring/ring.ts';
 import { type Probes, startAdminServer } from '../platform/admin-http.ts';
@@ -179,7 +178,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
         clock,
         log,
         peers: () => peers.view(),
-        storage: () => storageStatus(engine, rings.current(), id, accepting()),
+        storage: () => storageStatus(node, rings.current(), accepting()),
         pulled: () => node.transfers.pulled(),
         retiring: () => node.leftovers.size,
         hints: () => hintStatus(node),
@@ -271,12 +270,11 @@ function taskStatus({ background }: AssembledNode): TaskStatus[] {
 }
 
 function storageStatus(
-  engine: StorageEngine,
+  { id, engine, background, transfers }: AssembledNode,
   ring: Ring | undefined,
-  id: string,
   acceptingWrites: boolean,
 ): Omit<StorageStatus, 'pulled' | 'retiringPartitions'> {
-  const { keysEstimated, diskBytes } = engine.stats();
+  const { keysEstimated, diskBytes, freeBytes } = engine.stats();
   const index = ring && nodeById(ring, id)?.index;
   let partitions = 0;
   let primaryPartitions = 0;
@@ -291,5 +289,8 @@ function storageStatus(
     primaryPartitions,
     partitions,
     acceptingWrites,
+    diskFreeBytes: BigInt(Math.max(0, Math.floor(freeBytes))),
+    backgroundBytesPerSecond: BigInt(Math.floor(background.bytesPerSecond)),
+    transfersWaitFor: transfers.waitsFor(),
   };
 }

@@ -28,20 +28,35 @@ export interface Pull {
   bytes: number;
 }
 
+/** The disk has less than what is left of the partition takes: it is for the foreground. */
+export class NoRoom extends Failure {}
+
+function checkRoom({ id, engine }: StorageNode, pull: Pull, partitionBytes: number): void {
+  const wanted = Math.ceil(partitionBytes * (1 - progressOf(pull)));
+  const { freeBytes } = engine.stats();
+  if (wanted <= freeBytes) return;
+  const message = `partition ${pull.partition} takes ${wanted} bytes more on the disk of node ${id}, and ${freeBytes} are free`;
+  throw new NoRoom('OVERLOADED', message);
+}
+
 /** 0 to 1. */
 export function progressOf({ partition, partitions, from }: Pull): number {
   return from === undefined ? 0 : positionIn(partition, partitions, from);
 }
 
-/** Resolves when all is here, and false when the owner does not know the ring yet. Throws what a call, or a write, throws. */
+/**
+ * Resolves when all is here, and false when the owner does not know the ring yet. Throws what a call, or a write, throws,
+ * and NoRoom before a disk would be full.
+ */
 export async function pullRecords(node: StorageNode, pull: Pull, { admit, reached }: Admission): Promise<boolean> {
   const owner = node.peers.replica(pull.owner);
   const { partition, partitions } = pull;
   for (;;) {
     await admit(1, 0);
     const listing = { partition, partitions, from: Buffer.from(pull.from ?? []), ...partsOfEpoch(pull.epoch) };
-    const { behind, kept, next } = await owner.exchange(requestOf({ listRecords: listing }));
+    const { behind, kept, next, partitionBytes } = await owner.exchange(requestOf({ listRecords: listing }));
     if (behind) return false;
+    checkRoom(node, pull, Number(partitionBytes));
     const lacking: Uint8Array[] = [];
     for (const { key, digest } of kept) {
       if (bytesDigest(await node.store.read(key), node.validation.hash) !== digest) lacking.push(key);

@@ -16,7 +16,7 @@ import type { Background } from './background.ts';
 import { handBack } from './hand-back.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { createRounds } from './rounds.ts';
-import { type Pull, progressOf, pullRecords } from './takeover.ts';
+import { NoRoom, type Pull, progressOf, pullRecords } from './takeover.ts';
 
 const lookEveryMs = 50;
 const retryMs = 2_000;
@@ -28,6 +28,8 @@ export interface Transfers {
   start(): void;
   /** Partitions that this node is pending for and has pulled. */
   pulled(): number[];
+  /** For people: why one is not being pulled; empty: nothing. */
+  waitsFor(): string;
   stop(): void;
 }
 
@@ -39,6 +41,7 @@ export function createTransfers(node: StorageNode, background: Background, metri
   const givenUp = new Map<number, number>();
   let known: Ring | undefined;
   let failed = false;
+  let noRoom = '';
   const rounds = createRounds({
     clock,
     delayMs: () => (isIdle() ? undefined : failed ? retryMs : lookEveryMs),
@@ -125,6 +128,7 @@ export function createTransfers(node: StorageNode, background: Background, metri
 
   async function work(): Promise<void> {
     failed = false;
+    noRoom = '';
     for (const partition of toPull()) if (!rounds.stopped) await takeOver(partition);
     for (const partition of [...leftovers]) if (!rounds.stopped) await giveBack(partition);
   }
@@ -140,6 +144,7 @@ export function createTransfers(node: StorageNode, background: Background, metri
       try {
         pull.done = await pullRecords(node, pull, task);
       } catch (error) {
+        if (error instanceof NoRoom) noRoom = error.message;
         node.metrics.replicaFailed(id, 'transfer', error);
         failed = true;
       } finally {
@@ -186,6 +191,7 @@ export function createTransfers(node: StorageNode, background: Background, metri
     follow,
     start: () => rounds.start(),
     pulled: () => incoming().filter(isPulled),
+    waitsFor: () => noRoom,
     stop: () => rounds.stop(),
   };
 }

@@ -44,6 +44,9 @@ interface FakeNode {
   pulls: boolean;
   /** Partitions it would still have to hand back. */
   retiring: number;
+  /** Of its disk; undefined: it does not say. */
+  diskFreeBytes: bigint | undefined;
+  transfersWaitFor: string;
   stop(): Promise<void>;
 }
 
@@ -74,6 +77,9 @@ async function startFakeNode(id: string, seed: string, at?: string): Promise<Fak
           primaryPartitions: 0,
           partitions: 10,
           acceptingWrites: true,
+          diskFreeBytes: node.diskFreeBytes,
+          backgroundBytesPerSecond: 1_000n,
+          transfersWaitFor: node.transfersWaitFor,
         }),
         pulled: () => (node.pulls ? pendingFor(gossip.ring(), id) : []),
         retiring: () => node.retiring,
@@ -87,6 +93,8 @@ async function startFakeNode(id: string, seed: string, at?: string): Promise<Fak
     gossip,
     pulls: true,
     retiring: 0,
+    diskFreeBytes: undefined,
+    transfersWaitFor: '',
     async stop() {
       await gossip.stop();
       transport.close();
@@ -283,7 +291,8 @@ test('the command line plans a change, carries it out and says what is under way
   const ring = (...args: string[]) => cartwheel(['ring', ...args, '--endpoint', world.seed]);
   const planned = await ring('plan', '--join', 'all');
   assert.match(planned.stdout, /^moves {4}\d+ replicas of \d+ partitions, about .* B$/m);
-  assert.match(planned.stdout, new RegExp(`^e +${e.address} +zone-e +up +0 +\\d+$`, 'm'));
+  assert.match(planned.stdout, new RegExp(`^e +${e.address} +zone-e +e +up +0 +\\d+ +~\\d+(\\.\\d)? K?i?B +-$`, 'm'));
+  assert.match(planned.stdout, /^time {5}about \d.* s, as fast as the background is now$/m);
   const [, commit = ''] = /^carry it out: cartwheel (.*)$/m.exec(planned.stdout) ?? [];
   assert.equal((await ring('status')).stdout, 'ring     1.1\nchange   none is under way\n');
   e.pulls = false;
@@ -307,6 +316,39 @@ test('the command line plans a change, carries it out and says what is under way
   assert.match(refused.stderr, /^cartwheel: CHANGE_IMPOSSIBLE: .* is in the ring already\n$/);
   const elsewhere = await cartwheel(['ring', 'status', '--endpoint', e.address]);
   assert.match(elsewhere.stderr, /is not the claimant, which alone changes the ring/);
+});
+
+test('a change that a disk has not the room for is shown, and refused with what is wanted and what is free', {
+  timeout: hangMs,
+}, async () => {
+  const world = await startWorld(['a', 'b', 'c', 'd']);
+  const e = await world.addNode('e');
+  e.diskFreeBytes = 900n;
+  const plan = await world.plan({ join: ['e'] });
+  const [wanting] = plan.nodes.filter(({ id }) => id === 'e');
+  assert.deepEqual([wanting?.host, wanting?.bytesFree, wanting?.bytes], ['e', 900n, plan.bytes]);
+  assert.ok((wanting?.bytesWanted ?? 0n) > plan.bytes);
+  const shown = await cartwheel(['ring', 'plan', '--join', 'e', '--endpoint', world.seed]);
+  assert.match(shown.stdout, /^NO ROOM {2}127\.0\.0\.1:\d+ would want .* of its disk, and has 900 B free/m);
+  await assert.rejects(
+    world.commit(plan.planId),
+    (error) =>
+      error instanceof Failure &&
+      error.reason === 'CHANGE_IMPOSSIBLE' &&
+      error.message.includes(
+        `${e.address} would take over ${wanting?.partitionsAfter} partitions: that wants ${wanting?.bytesWanted} bytes of its disk, and 900 are free`,
+      ),
+  );
+  assert.equal((await world.status()).claimant?.change, undefined);
+  e.diskFreeBytes = 1_000_000n;
+  e.pulls = false;
+  e.transfersWaitFor = 'no room';
+  await world.commit(plan.planId);
+  await until('it says why e does not pull', async () =>
+    /to pull \d+ partitions? \(no room\)/.test((await world.status()).claimant?.waitingFor ?? ''),
+  );
+  e.pulls = true;
+  await world.changed();
 });
 
 test('what cannot be is refused: an old plan, no change to control, a node that is gone, a process that is no claimant', {

@@ -212,3 +212,26 @@ test('what is owed to a home that has left is handed back to those that own it n
   assert.equal(await cluster.held(leaving, key), undefined);
   assert.deepEqual(other.node.hints.nodes(), []);
 });
+
+test('a partition that the disk has not the room for is not pulled, and it is said why, until there is room', async () => {
+  const move = createMove();
+  const { leaving, entering, cluster } = move;
+  await stored(cluster.run(leaving, put({ w: 3 })));
+  const { stats } = entering.engine;
+  let freeBytes = 3;
+  entering.engine.stats = () => ({ ...stats(), freeBytes });
+  for (const { node } of cluster.nodes) node.transfers.start();
+  cluster.goOver(cluster.nodes, move.staged);
+  await pass(cluster, 5_000);
+  assert.deepEqual(entering.node.transfers.pulled(), []);
+  assert.match(
+    entering.node.transfers.waitsFor(),
+    new RegExp(`^partition \\d takes \\d+ bytes more on the disk of node ${entering.id}, and 3 are free$`),
+  );
+  assert.equal(await cluster.held(entering, key), undefined);
+  freeBytes = 1_000_000;
+  await pass(cluster, 5_000);
+  assert.equal(entering.node.transfers.pulled().length, 1);
+  assert.equal(entering.node.transfers.waitsFor(), '');
+  assert.deepEqual(await valuesAt(move, entering), ['v']);
+});

@@ -59,6 +59,8 @@ export interface Report {
   readonly pulled: ReadonlySet<number>;
   /** What it still has to hand to others: hints, and partitions that it does not own any more. */
   readonly owes: number;
+  /** For people: why it does not pull; empty: nothing. */
+  readonly waitsFor?: string;
 }
 
 /** By id of a node. */
@@ -223,11 +225,17 @@ function isReached(ring: Ring, goal: Goal): boolean {
 function waitingFor(ring: Ring, goal: Goal, knowing: Reports): string {
   const silent = new Set<string>();
   const pulling = new Map<string, number>();
+  const reasons = new Map<string, string>();
   for (const partition of ring.pending.keys()) {
     if (isStagedBy(ring, goal, partition)) {
       for (const node of unpulled(ring, partition, knowing)) {
-        if (knowing.has(node.id)) pulling.set(node.address, (pulling.get(node.address) ?? 0) + 1);
-        else silent.add(node.address);
+        const report = knowing.get(node.id);
+        if (report === undefined) {
+          silent.add(node.address);
+          continue;
+        }
+        pulling.set(node.address, (pulling.get(node.address) ?? 0) + 1);
+        if (report.waitsFor) reasons.set(node.address, ` (${report.waitsFor})`);
       }
     } else {
       for (const { address } of unaware(ring, partition, knowing)) silent.add(address);
@@ -240,7 +248,9 @@ function waitingFor(ring: Ring, goal: Goal, knowing: Reports): string {
     if (report === undefined) silent.add(address);
     else if (report.owes > 0) owing.push(`${address} to hand over what it still has (${report.owes})`);
   }
-  const parts = [...pulling].map(([address, count]) => `${address} to pull ${count} ${plural(count, 'partition')}`);
+  const parts = [...pulling].map(([address, count]) => {
+    return `${address} to pull ${count} ${plural(count, 'partition')}${reasons.get(address) ?? ''}`;
+  });
   if (silent.size > 0) parts.push(`${[...silent].join(', ')} to say that the present ring is known there`);
   parts.push(...owing);
   if (goal.paused) parts.push('somebody to resume it');

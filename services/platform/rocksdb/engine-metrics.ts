@@ -1,12 +1,7 @@
-import type { BigIntStatsFs } from 'node:fs';
-import { statfs } from 'node:fs/promises';
 import type { Metrics } from '../../core/ports.ts';
+import type { DiskSpace } from './disk-space.ts';
 
-/**
- * What RocksDB says of itself, read at each scrape, and what is left of the disk.
- *
- * I1 No scrape waits for a disk: what the file system says is of the scrape before.
- */
+/** What RocksDB says of itself, read at each scrape, and what is left of the disk. */
 
 /** Of the records' column family; the binding answers for no other. */
 const PROPERTIES: readonly (readonly [name: string, help: string, property: string])[] = [
@@ -29,9 +24,10 @@ export interface EngineState {
   /** 0 once the database is closed. */
   property(name: string): number;
   diskBytes(): number;
+  readonly space: DiskSpace;
 }
 
-export async function exposeEngine(metrics: Metrics, directory: string, state: EngineState): Promise<void> {
+export function exposeEngine(metrics: Metrics, state: EngineState): void {
   for (const [name, help, property] of PROPERTIES) {
     metrics.gauge(`cartwheel_engine_${name}`, help, () => state.property(property));
   }
@@ -41,29 +37,10 @@ export async function exposeEngine(metrics: Metrics, directory: string, state: E
   }
   metrics.gauge('cartwheel_engine_disk_bytes', 'Bytes of table files and memtables.', () => state.diskBytes());
 
-  let space = await statfs(directory, { bigint: true });
-  let looking = false;
-  /** I1. */
-  function lookAgain(): BigIntStatsFs {
-    if (!looking) {
-      looking = true;
-      void statfs(directory, { bigint: true })
-        .then((found) => {
-          space = found;
-        })
-        .catch(() => {}) // the engine finds out by itself what is wrong with its disk
-        .finally(() => {
-          looking = false;
-        });
-    }
-    return space;
-  }
-  const bytes = (blocks: (space: BigIntStatsFs) => bigint) => () => {
-    const found = lookAgain();
-    return Number(blocks(found) * found.bsize);
-  };
-  const available = bytes(({ bavail }) => bavail);
-  metrics.gauge('cartwheel_disk_available_bytes', 'What is left of the file system of the data directory.', available);
-  const size = bytes(({ blocks }) => blocks);
-  metrics.gauge('cartwheel_disk_size_bytes', 'Size of the file system of the data directory.', size);
+  metrics.gauge('cartwheel_disk_available_bytes', 'What is left of the file system of the data directory.', () => {
+    return state.space.available();
+  });
+  metrics.gauge('cartwheel_disk_size_bytes', 'Size of the file system of the data directory.', () => {
+    return state.space.size();
+  });
 }

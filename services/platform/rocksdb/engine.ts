@@ -13,6 +13,7 @@ import { beginRun, inspectLastRun, markCleanStop } from './clean-stop.ts';
 import { COLUMN_OF_SPACE, COLUMNS } from './columns.ts';
 import { startCommitter } from './committer.ts';
 import { DataDirectoryError, databaseDirectory, messageOf, prepareDataDirectory } from './data-directory.ts';
+import { openDiskSpace } from './disk-space.ts';
 import { exposeEngine } from './engine-metrics.ts';
 import { createReadPlacement } from './read-placement.ts';
 
@@ -58,6 +59,7 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
 
   async function useDatabase(database: RocksLevel): Promise<StorageEngine> {
     const run = await beginRun(directory, last, random);
+    const space = await openDiskSpace(directory);
     let { lineage } = run;
     const keptLineage = lineage === last.lineage;
     log.info({ directory, keptLineage, finding: last.finding }, 'storage engine opened');
@@ -173,7 +175,7 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
       stats() {
         // What is in memtables is in the write-ahead log, whose size the binding does not tell.
         const diskBytes = property('total-sst-files-size') + property('size-all-mem-tables');
-        return { keysEstimated: property('estimate-num-keys'), diskBytes };
+        return { keysEstimated: property('estimate-num-keys'), diskBytes, freeBytes: space.available() };
       },
 
       close() {
@@ -198,7 +200,7 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
       }
     }
 
-    await exposeEngine(metrics, directory, { property, diskBytes: () => engine.stats().diskBytes });
+    exposeEngine(metrics, { property, diskBytes: () => engine.stats().diskBytes, space });
     return engine;
   }
 }
