@@ -96,7 +96,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   const hints = createHintBook(engine, metrics, ports.hintsPerNodeMax);
   const requests = createRequestTable(engine, metrics, ports.requestsMax);
   const losers = createLoserLedger({
-    ...{ engine, metrics, clock, log, bytesMax: ports.losersBytesMax },
+    ...{ engine, metrics, clock, log, hash, bytesMax: ports.losersBytesMax },
     namespace: (name) => ports.namespace(name),
   });
   const digests = createDigests({

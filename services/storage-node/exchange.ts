@@ -22,6 +22,7 @@ import { createWalk, differing, isAscending, nodesMax } from '../core/merkle/wal
 import type { Replica } from '../core/quorum/peers.ts';
 import { isStorageKey, STORAGE_KEY_BYTES } from '../core/ring/storage-key.ts';
 import { type Admission, writeDeadline } from './background.ts';
+import { listLosses as listLossesOf, listRequests as listRequestsOf } from './beside-records.ts';
 import type { StorageNode } from './node.ts';
 import { checkRecords, listRecords } from './record-lists.ts';
 import { CorruptRecord } from './record-store.ts';
@@ -35,6 +36,8 @@ const fetchedBytesMax = 1024 * 1024;
 const scanRecords = 512;
 /** So many are single bad records; more are a bad disk. */
 const failuresMax = 16;
+/** A namespace, a byte 0, a time, a dot and a key (core/codec/loser.ts). */
+const loserKeyBytesMax = STORAGE_KEY_BYTES.max + 16;
 const absent = 0n;
 
 export interface Exchanged {
@@ -156,16 +159,34 @@ export async function exchange(
 
 /** Answers one step. Throws Failure OPERATION_INVALID for what makes no sense. */
 export async function answerExchange(
-  node: Pick<StorageNode, 'digests' | 'engine' | 'id' | 'ring' | 'store' | 'validation'>,
-  { compare: comparison, list, fetch, listRecords: listing, checkRecords: check }: ExchangeRequest,
+  node: Pick<StorageNode, 'digests' | 'engine' | 'id' | 'losers' | 'requests' | 'ring' | 'store' | 'validation'>,
+  asked: ExchangeRequest,
 ): Promise<ExchangeResponse> {
+  const {
+    compare: comparison,
+    list,
+    fetch,
+    listRecords: listing,
+    checkRecords: check,
+    listRequests,
+    listLosses,
+  } = asked;
   const { min, max } = STORAGE_KEY_BYTES;
   const areKeys = (keys: readonly Uint8Array[]) =>
     keys.length <= keysMax && keys.every((key) => key.length >= min && key.length <= max);
   if (listing !== undefined) {
-    const isPartition = listing.partitions > 0 && listing.partition < listing.partitions;
-    if (!isPartition || listing.from.length > max) throw invalid('list_records');
+    if (!isPartition(listing) || listing.from.length > max) throw invalid('list_records');
     return { ...nothing, ...(await listRecords(node, listing)) };
+  }
+  if (listRequests !== undefined) {
+    if (!isPartition(listRequests) || listRequests.from.length > max) throw invalid('list_requests');
+    return { ...nothing, ...(await listRequestsOf(node, listRequests)) };
+  }
+  if (listLosses !== undefined) {
+    const { of, partitions, from } = listLosses;
+    if (!of.every((partition) => isPartition({ partition, partitions })) || from.length > loserKeyBytesMax)
+      throw invalid('list_losses');
+    return { ...nothing, ...(await listLossesOf(node, listLosses)) };
   }
   if (check !== undefined) {
     if (!areKeys(check.keys)) throw invalid('check_records');
@@ -223,11 +244,18 @@ const nothing: ExchangeResponse = {
   kept: [],
   next: Buffer.alloc(0),
   partitionBytes: 0n,
+  requests: [],
+  losses: [],
 };
 
 export function requestOf(part: Partial<ExchangeRequest>): ExchangeRequest {
   const none = { compare: undefined, list: undefined, fetch: undefined };
-  return { ...none, listRecords: undefined, checkRecords: undefined, ...part };
+  const besides = { listRecords: undefined, checkRecords: undefined, listRequests: undefined, listLosses: undefined };
+  return { ...none, ...besides, ...part };
+}
+
+function isPartition({ partition, partitions }: { readonly partition: number; readonly partitions: number }): boolean {
+  return partitions > 0 && partition < partitions;
 }
 
 function invalid(part: string): Failure {

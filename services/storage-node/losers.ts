@@ -10,9 +10,10 @@ import { Malformed } from '../core/codec/bytes.ts';
 import { decodeLoser, encodeLoser, loserKey, losersOf, parseLoserKey } from '../core/codec/loser.ts';
 import { Failure } from '../core/failure.ts';
 import type { Namespace } from '../core/namespaces/namespace.ts';
-import type { Clock, Log, Metrics, Mutation, ScanPage, StorageEngine } from '../core/ports.ts';
+import type { Clock, Hash64, Log, Metrics, Mutation, ScanPage, StorageEngine } from '../core/ports.ts';
 import { namespaceOf } from '../core/requests/validate.ts';
-import { parseStorageKey } from '../core/ring/storage-key.ts';
+import { partitionOfStorageKey } from '../core/ring/partition.ts';
+import { parseStorageKey, storageKey as storageKeyOf } from '../core/ring/storage-key.ts';
 import { printDot } from '../core/versioning/causal-context.ts';
 import { newlyBeaten } from '../core/versioning/last-writer.ts';
 import type { KeyRecord } from '../core/versioning/record.ts';
@@ -21,6 +22,8 @@ import { type StorageNode, wallMs } from './node.ts';
 const sweepEveryMs = 10_000;
 const pageLosers = 256;
 const pageBytesMax = 1024 * 1024;
+/** That one answer looks through: the ledger is not in the order of partitions. */
+const listedPagesMax = 16;
 const noBytes = new Uint8Array(0);
 const nothing: readonly Mutation[] = Object.freeze([]);
 
@@ -29,7 +32,23 @@ export interface LoserLedger {
   open(): Promise<void>;
   /** What a change of the key's record makes lose; to be written with it. */
   note(storageKey: Uint8Array, before: KeyRecord, after: KeyRecord): readonly Mutation[];
+  /** A page of what is kept of the partitions (of `partitions`), in the order of time, from the `next` of the page before. */
+  list(of: ReadonlySet<number>, partitions: number, from: Uint8Array | undefined): Promise<LossPage>;
+  /** Keeps what another replica has kept, synced, but for dots that `known` has; adds them to it. Throws Malformed. */
+  learn(losses: readonly Loss[], known: Set<string>): Promise<number>;
   stop(): void;
+}
+
+/** An entry of the ledger. */
+export interface Loss {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+export interface LossPage {
+  readonly losses: readonly Loss[];
+  /** Undefined: that was all. */
+  readonly next: Uint8Array | undefined;
 }
 
 export interface LoserLedgerOptions {
@@ -37,6 +56,7 @@ export interface LoserLedgerOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly hash: Hash64;
   readonly bytesMax: number;
   namespace(name: string): Namespace | undefined;
 }
@@ -46,6 +66,7 @@ export function createLoserLedger({
   clock,
   log,
   metrics,
+  hash,
   bytesMax,
   namespace,
 }: LoserLedgerOptions): LoserLedger {
@@ -136,11 +157,53 @@ export function createLoserLedger({
       return mutations;
     },
 
+    async list(of, partitions, from) {
+      let at: Uint8Array | undefined = from ?? noBytes;
+      const losses: Loss[] = [];
+      let size = 0;
+      for (let pages = 0; pages < listedPagesMax && at !== undefined && size < pageBytesMax; pages++) {
+        const page: ScanPage = await engine.scan('losers', at, undefined, pageLosers);
+        for (const [key, value] of page.entries) {
+          const lost = parseLoserKey(key);
+          if (!of.has(partitionOfStorageKey(storageKeyOf(lost.namespace, lost.key, hash), partitions))) continue;
+          losses.push({ key, value });
+          size += key.length + value.length;
+        }
+        at = page.next;
+      }
+      return { losses, next: at };
+    },
+
+    async learn(losses, known) {
+      const mutations: Mutation[] = [];
+      for (const { key, value } of losses) {
+        const dot = lostDot({ key, value });
+        if (known.has(dot)) continue;
+        known.add(dot);
+        const size = key.length + value.length;
+        if (bytes + size > bytesMax) {
+          dropped.add(1);
+          continue;
+        }
+        bytes += size;
+        mutations.push({ space: 'losers', key, value });
+      }
+      if (mutations.length > 0) await engine.write(mutations, true);
+      sweepLater();
+      return mutations.length;
+    },
+
     stop() {
       stopped = true;
       cancelSweep?.();
     },
   };
+}
+
+/** Of the value that lost, printed. Throws Malformed. */
+export function lostDot({ key, value }: Loss): string {
+  decodeLoser(value);
+  return printDot(parseLoserKey(key).dot);
 }
 
 /** One page of this node's ledger. */

@@ -36,9 +36,8 @@ export async function listRecords(
   const { store } = node;
   const { hash } = node.validation;
   const known = node.ring();
-  const wanted = epochOfParts(ringTerm, ringSequence) ?? 0;
-  const isKnown = known !== undefined && epochOf(known.version) >= wanted && known.partitions === partitions;
-  if (!isKnown) return { behind: true, kept: [], next: Buffer.alloc(0), partitionBytes: 0n };
+  if (known === undefined || isBehind(known, { partitions, ringTerm, ringSequence }))
+    return { behind: true, kept: [], next: Buffer.alloc(0), partitionBytes: 0n };
   const { start, end } = rangeOfPartition(partition, partitions);
   await store.flush();
   const page = await store.scan(from.length === 0 ? start : from, end, pageRecords);
@@ -49,6 +48,15 @@ export async function listRecords(
   });
   const partitionBytes = BigInt(Math.round(bytesOfPartition(node, known)));
   return { behind: false, kept, next: Buffer.from(page.next ?? []), partitionBytes };
+}
+
+/** Whether it is older than what is asked by, or has other partitions. */
+export function isBehind(
+  known: Ring | undefined,
+  { partitions, ringTerm, ringSequence }: Pick<ListRecords, 'partitions' | 'ringTerm' | 'ringSequence'>,
+): boolean {
+  const wanted = epochOfParts(ringTerm, ringSequence) ?? 0;
+  return known === undefined || epochOf(known.version) < wanted || known.partitions !== partitions;
 }
 
 /** On this node's disk, on average over those that it serves. */

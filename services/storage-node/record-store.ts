@@ -63,6 +63,8 @@ export interface Held extends CopyNotes {
 export interface Next extends Held {
   /** Written in the same batch. */
   readonly also?: readonly Mutation[];
+  /** The copy is the one before, and on the disk or on its way: only `also` is written. */
+  readonly stays?: boolean;
 }
 
 /** Bytes on the disk that are not the ones that were written: neither served nor merged into, see record-repair.ts. */
@@ -172,6 +174,8 @@ interface Entry {
   waiting: number;
   /** The latest batch with its state: the one that gathers, or the one being written. */
   batch: Batch | undefined;
+  /** It is not what the batches handed over so far have written. */
+  changed: boolean;
 }
 
 interface PendingRead {
@@ -345,6 +349,8 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
   async function runWrite(batch: Batch): Promise<void> {
     const mutations = [...batch.also];
     for (const entry of batch.entries) {
+      if (!entry.changed) continue; // only something beside it (`also`)
+      entry.changed = false;
       const held = entry.held as Held;
       const prefix = held.bytes && codec.encodeNotes(held);
       mutations.push({ space: 'records', key: entry.key, prefix, value: held.bytes });
@@ -419,6 +425,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       indexed: nothingHeld.owed,
       waiting: 0,
       batch: undefined,
+      changed: false,
       loading: alreadyDone,
     };
     if (cached === undefined) {
@@ -501,7 +508,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     // Here too: those that waited for their reads all came while there was room.
     const bytes = overlayBytes + (next.bytes?.length ?? 0) - (before.bytes?.length ?? 0);
     if (bytes > overlayBytesMax && bytes > overlayBytes && overlay.size > 1) throw overloaded(bytes);
-    entry.held = next;
+    if (next.stays !== true) entry.held = next;
     if (next.record !== before.record) options.onChanged?.(entry.key, before.record, next.record);
     overlayBytes = bytes;
     const batch = gather();
@@ -510,7 +517,10 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       batch.entries.push(entry);
     }
     if (next.also !== undefined) batch.also.push(...next.also);
-    batch.bytes += next.bytes?.length ?? 0;
+    if (next.stays !== true) {
+      entry.changed = true;
+      batch.bytes += next.bytes?.length ?? 0;
+    }
     if (buffered && bufferIn(batch)) return { held: next, committed: alreadyDone };
     if (sync) batch.sync = true;
     makeDue(batch);

@@ -14,12 +14,14 @@ import {
   decodeDot,
   encodeDot,
   generationOf,
+  parseRequestKey,
   requestKey,
   requestsOfKey,
   startOfGeneration,
 } from '../core/codec/request.ts';
 import type { Metrics, Mutation, ScanPage, StorageEngine } from '../core/ports.ts';
 import type { RememberedRequest } from '../core/quorum/peers.ts';
+import type { StorageRange } from '../core/ring/partition.ts';
 import type { Dot } from '../core/versioning/causal-context.ts';
 
 const pageRequests = 1_024;
@@ -34,6 +36,21 @@ export interface RequestTable {
   forget(key: Uint8Array, isGone: (dot: Dot) => boolean): Promise<readonly Mutation[]>;
   /** Sees what is committed. */
   find(key: Uint8Array, requestId: Uint8Array): Promise<Dot | undefined>;
+  /** A page of those of keys in the range, the older ones first, from the `next` of the page before. Sees what is committed. */
+  list(range: StorageRange, from: Uint8Array | undefined): Promise<RequestPage>;
+}
+
+export interface ListedRequest {
+  /** Of the key: the table does not know more. */
+  readonly hash: bigint;
+  readonly id: Uint8Array;
+  readonly dot: Dot;
+}
+
+export interface RequestPage {
+  readonly requests: readonly ListedRequest[];
+  /** Undefined: that was all. */
+  readonly next: Uint8Array | undefined;
 }
 
 export function createRequestTable(engine: StorageEngine, metrics: Metrics, requestsMax: number): RequestTable {
@@ -102,6 +119,20 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
         }
       }
       return removals;
+    },
+
+    async list({ start, end }, from) {
+      for (const each of [generation - 1, generation]) {
+        const first = requestKey(each, start, noBytes);
+        const last = end === undefined ? startOfGeneration(each + 1) : requestKey(each, end, noBytes);
+        if (from !== undefined && Buffer.compare(from, last) >= 0) continue;
+        const at = from === undefined || Buffer.compare(from, first) < 0 ? first : from;
+        const page = await engine.scan('requests', at, last, pageRequests);
+        if (page.entries.length === 0 && page.next === undefined) continue;
+        const requests = page.entries.map(([key, dot]) => ({ ...parseRequestKey(key), dot: decodeDot(dot) }));
+        return { requests, next: page.next ?? (each < generation ? last : undefined) };
+      }
+      return { requests: [], next: undefined };
     },
 
     async find(key, requestId) {

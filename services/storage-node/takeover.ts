@@ -3,12 +3,14 @@
  * merged and synced. In the order of the hash, so that it goes on where it was interrupted.
  *
  * Owners that have it all are needed, and each of them that is not DOWN is pulled from: a write that was acknowledged
- * before may be with a single one of them.
+ * before may be with a single one of them. Then what is remembered beside the records (beside-records.ts).
  */
+import type { ExchangeResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { Failure } from '../core/failure.ts';
 import { positionIn } from '../core/ring/partition.ts';
 import { partsOfEpoch } from '../core/ring/ring.ts';
 import { type Admission, writeDeadline } from './background.ts';
+import { learnRequests, ownLosses } from './beside-records.ts';
 import { fetchRecords, requestOf } from './exchange.ts';
 import type { StorageNode } from './node.ts';
 import { bytesDigest } from './record-lists.ts';
@@ -24,6 +26,8 @@ export interface Pull {
   readonly epoch: number;
   /** Where it goes on; undefined: from the beginning. */
   from: Uint8Array | undefined;
+  /** How far it has come: what lost is pulled of many partitions at once (transfers.ts). */
+  stage: 'records' | 'requests' | 'losses' | 'done';
   records: number;
   bytes: number;
 }
@@ -45,10 +49,16 @@ export function progressOf({ partition, partitions, from }: Pull): number {
 }
 
 /**
- * Resolves when all is here, and false when the owner does not know the ring yet. Throws what a call, or a write, throws,
+ * Brings it as far as `losses`, or not where the owner does not know the ring yet. Throws what a call, or a write, throws,
  * and NoRoom before a disk would be full.
  */
-export async function pullRecords(node: StorageNode, pull: Pull, { admit, reached }: Admission): Promise<boolean> {
+export async function pullPartition(node: StorageNode, pull: Pull, admission: Admission): Promise<void> {
+  if (pull.stage === 'records' && (await pullRecords(node, pull, admission))) pull.stage = 'requests';
+  if (pull.stage === 'requests' && (await pullRequests(node, pull, admission))) pull.stage = 'losses';
+}
+
+/** Resolves when all is here, and false when the owner does not know the ring yet; so all below. */
+async function pullRecords(node: StorageNode, pull: Pull, { admit, reached }: Admission): Promise<boolean> {
   const owner = node.peers.replica(pull.owner);
   const { partition, partitions } = pull;
   for (;;) {
@@ -76,5 +86,59 @@ export async function pullRecords(node: StorageNode, pull: Pull, { admit, reache
       throw new Failure('INTERNAL', `node ${pull.owner} lists the same records again`);
     pull.from = next;
     reached(progressOf(pull));
+  }
+}
+
+async function pullRequests(node: StorageNode, pull: Pull, { admit }: Admission): Promise<boolean> {
+  const { owner, partition, partitions, epoch } = pull;
+  return eachPage(owner, async (from) => {
+    await admit(1, 0);
+    const listing = { partition, partitions, from, ...partsOfEpoch(epoch) };
+    const page = await node.peers.replica(owner).exchange(requestOf({ listRequests: listing }));
+    await admit(page.requests.length, 0);
+    await learnRequests(
+      node,
+      page.requests.map(({ hash, id, dotActor: actor, dotCounter }) => {
+        return { hash, id, dot: { actor, counter: Number(dotCounter) } };
+      }),
+    );
+    return page;
+  });
+}
+
+/** Of several partitions of one owner: its ledger is looked through once for all of them. */
+export async function pullLosses(
+  node: StorageNode,
+  pulls: readonly [Pull, ...Pull[]],
+  { admit }: Admission,
+): Promise<boolean> {
+  const [{ owner, partitions }] = pulls;
+  const of = pulls.map(({ partition }) => partition);
+  const epoch = Math.max(...pulls.map((pull) => pull.epoch));
+  const known = await ownLosses(node, of, partitions);
+  return eachPage(owner, async (from) => {
+    await admit(1, 0);
+    const listing = { of, partitions, from, ...partsOfEpoch(epoch) };
+    const page = await node.peers.replica(owner).exchange(requestOf({ listLosses: listing }));
+    await admit(
+      page.losses.length,
+      page.losses.reduce((sum, { key, value }) => sum + key.length + value.length, 0),
+    );
+    await node.losers.learn(page.losses, known);
+    return page;
+  });
+}
+
+/** Calls `pull` from the beginning on, and then from the `next` of each page, to the last. */
+async function eachPage(
+  owner: string,
+  pull: (from: Buffer) => Promise<Pick<ExchangeResponse, 'behind' | 'next'>>,
+): Promise<boolean> {
+  for (let from: Buffer = Buffer.alloc(0); ; ) {
+    const { behind, next } = await pull(from);
+    if (behind) return false;
+    if (next.length === 0) return true;
+    if (Buffer.compare(next, from) <= 0) throw new Failure('INTERNAL', `node ${owner} lists the same page again`);
+    from = next;
   }
 }

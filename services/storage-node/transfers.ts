@@ -16,7 +16,7 @@ import type { Background } from './background.ts';
 import { handBack } from './hand-back.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { createRounds } from './rounds.ts';
-import { NoRoom, type Pull, progressOf, pullRecords } from './takeover.ts';
+import { NoRoom, type Pull, progressOf, pullLosses, pullPartition } from './takeover.ts';
 
 const lookEveryMs = 50;
 const retryMs = 2_000;
@@ -36,7 +36,7 @@ export interface Transfers {
 export function createTransfers(node: StorageNode, background: Background, metrics: Metrics): Transfers {
   const { clock, peers, fences, leftovers } = node;
   /** By partition: of each owner that was begun with. */
-  const pulls = new Map<number, Map<string, Pull & { done: boolean }>>();
+  const pulls = new Map<number, Map<string, Pull>>();
   /** Partitions that this node is pending for because it has just given them up, and when it did. */
   const givenUp = new Map<number, number>();
   let known: Ring | undefined;
@@ -118,7 +118,7 @@ export function createTransfers(node: StorageNode, background: Background, metri
     const since = fences.of(partition);
     return ownersOf(known, partition).every(({ id }) => {
       const pull = pulls.get(partition)?.get(id);
-      return pull?.done === true && pull.epoch >= since;
+      return pull?.stage === 'done' && pull.epoch >= since;
     });
   }
 
@@ -130,6 +130,7 @@ export function createTransfers(node: StorageNode, background: Background, metri
     failed = false;
     noRoom = '';
     for (const partition of toPull()) if (!rounds.stopped) await takeOver(partition);
+    await takeLosses();
     for (const partition of [...leftovers]) if (!rounds.stopped) await giveBack(partition);
   }
 
@@ -138,11 +139,11 @@ export function createTransfers(node: StorageNode, background: Background, metri
       const ring: Ring = known as Ring;
       if (rounds.stopped || !isPending(ring, partition, selfIn(ring))) return;
       const pull = pullOf(ring, partition, id);
-      if (pull.done || !peers.reachable(id)) continue;
+      if (pull.stage === 'losses' || pull.stage === 'done' || !peers.reachable(id)) continue;
       const task = background.begin('transfer', `partition ${partition} from ${id}`, progressOf(pull));
       const { records, bytes } = pull;
       try {
-        pull.done = await pullRecords(node, pull, task);
+        await pullPartition(node, pull, task);
       } catch (error) {
         if (error instanceof NoRoom) noRoom = error.message;
         node.metrics.replicaFailed(id, 'transfer', error);
@@ -155,14 +156,32 @@ export function createTransfers(node: StorageNode, background: Background, metri
     }
   }
 
+  /** Of all partitions that have come so far, in one look at the ledger of each owner. */
+  async function takeLosses(): Promise<void> {
+    const waiting = [...pulls.values()].flatMap((each) => [...each.values()]).filter(({ stage }) => stage === 'losses');
+    for (const [owner, ofOwner] of Map.groupBy(waiting, (pull) => pull.owner)) {
+      if (rounds.stopped || !peers.reachable(owner)) continue;
+      const task = background.begin('transfer', `what lost in ${ofOwner.length} partitions from ${owner}`);
+      try {
+        if (!(await pullLosses(node, ofOwner as [Pull, ...Pull[]], task))) continue;
+        for (const pull of ofOwner) pull.stage = 'done';
+      } catch (error) {
+        node.metrics.replicaFailed(owner, 'transfer', error);
+        failed = true;
+      } finally {
+        task.end();
+      }
+    }
+  }
+
   /** The one that goes on, or a new one where the fence has moved since. */
-  function pullOf(ring: Ring, partition: number, owner: string): Pull & { done: boolean } {
-    const ofPartition = pulls.get(partition) ?? new Map<string, Pull & { done: boolean }>();
+  function pullOf(ring: Ring, partition: number, owner: string): Pull {
+    const ofPartition = pulls.get(partition) ?? new Map<string, Pull>();
     pulls.set(partition, ofPartition);
     const begun = ofPartition.get(owner);
     if (begun !== undefined && begun.epoch >= fences.of(partition)) return begun;
     const fresh = { partition, partitions: ring.partitions, owner, epoch: epochOf(ring.version), from: undefined };
-    const pull = { ...fresh, records: 0, bytes: 0, done: false };
+    const pull: Pull = { ...fresh, stage: 'records', records: 0, bytes: 0 };
     ofPartition.set(owner, pull);
     return pull;
   }

@@ -75,6 +75,8 @@ export interface Client {
   /** Undefined where it was not acknowledged. */
   put(key: string, options: WriteOptions): Promise<Token | undefined>;
   delete(key: string, options: WriteOptions & { readonly token: Token }): Promise<Token | undefined>;
+  /** Sends an acknowledged write that had a request id once more; the dot of the answer, undefined where it failed. */
+  again(attempt: WriteAttempt, options: Pick<WriteOptions, 'via' | 'timeoutMs'>): Promise<string | undefined>;
 }
 
 export interface ClientOptions {
@@ -101,6 +103,8 @@ type Mishaps = ReadonlyMap<string, { readonly crashes: number; readonly losses: 
 
 export const emptyToken: Token = { bytes: Buffer.alloc(0), seen: new Set() };
 const retryMs = { min: 1, max: 400 };
+/** More than any write was tried. */
+const lateAttempt = 9;
 
 export function createClient(options: ClientOptions): Client {
   const { name, nodes, replicas, scheduler, random, network, oracle, history, marks, crashesOf, damagesDisks } =
@@ -248,6 +252,24 @@ export function createClient(options: ClientOptions): Client {
     return undefined;
   }
 
+  async function again(
+    attempt: WriteAttempt,
+    { via, timeoutMs }: Pick<WriteOptions, 'via' | 'timeoutMs'>,
+  ): Promise<string | undefined> {
+    const { key, value, ttl } = attempt;
+    const request = {
+      ...{ ...addressOf(key), requestId: attempt.requestId ?? Buffer.alloc(0), attempt: lateAttempt },
+      context: Buffer.from(contexts.encode(attempt.context, hashOfStorageKey(storageKeyOf(key)))),
+      ...{ w: attempt.w, durability: 0 as const },
+    };
+    const expiry = ttl && encodeDuration(ttl.ms);
+    const operation =
+      value === undefined ? { delete: request } : { put: { ...request, value, ttl: expiry, require: undefined } };
+    history.note('again', name, `#${attempt.number} ${key}`);
+    const answer = await send(key, operation, via, timeoutMs);
+    return answer instanceof Failure ? undefined : (answer.put ?? answer.delete)?.receipt?.dot;
+  }
+
   function acknowledged(
     attempt: WriteAttempt,
     sent: Token,
@@ -309,6 +331,7 @@ export function createClient(options: ClientOptions): Client {
     get,
     put: (key, put) => write('put', key, put),
     delete: (key, remove) => write('delete', key, remove),
+    again,
   };
 }
 

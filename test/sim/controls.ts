@@ -281,6 +281,17 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'requests-left-behind',
+    fault: 'who takes a partition over gets its records, and not the requests that its owners remember',
+    edits: [
+      {
+        file: 'services/storage-node/takeover.ts',
+        snippet: "if (pull.stage === 'requests' && (await pullRequests(node, pull, admission)))",
+        replacement: "void pullRequests;\n  if (pull.stage === 'requests')",
+      },
+    ],
+  },
+  {
     name: 'exchange-that-only-pulls',
     fault: 'an exchange asks only for what the other replica lists, and sends nothing: neither ever hears of a delete',
     edits: [

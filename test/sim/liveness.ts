@@ -17,11 +17,13 @@ import type { Marks } from './marks.ts';
 import type { CountingMetrics } from './metrics.ts';
 import type { SimulatedNode } from './node.ts';
 import type { Oracle } from './oracle.ts';
+import type { SeededRandom } from './random.ts';
 
 /** One finds out, one mends, the rest is for what the first two met on their way. */
 const exchangeRoundsMax = 4;
 const repairRoundsMax = 5;
 const timeoutMs = 5_000;
+const triedAgainMax = 16;
 
 export interface Cluster {
   readonly nodes: readonly SimulatedNode[];
@@ -30,6 +32,8 @@ export interface Cluster {
   readonly replicas: number;
   readonly records: RecordCodec;
   homesOf(key: string): readonly string[];
+  /** Has not left, nor never joined. */
+  isMember(name: string): boolean;
 }
 
 export interface LivenessOptions {
@@ -41,6 +45,9 @@ export interface LivenessOptions {
   readonly metrics: CountingMetrics;
   /** Records on disks were damaged. */
   readonly damaged: boolean;
+  /** No node has forgotten a request to make room for others. */
+  readonly remembersAll: boolean;
+  readonly random: SeededRandom;
   /** Lets time pass until the work is done. Throws what it throws. */
   runUntilDone(work: Promise<unknown>): Promise<void>;
   /** Lets everything under way come to its end. */
@@ -57,6 +64,7 @@ export async function converge(options: LivenessOptions): Promise<void> {
   await repairByReading(options);
   await compareReplicas(options);
   await checkLosers(options);
+  await options.runUntilDone(tryAgain(options));
   await options.runUntilDone(writeAgain(options));
 }
 
@@ -187,6 +195,8 @@ async function checkLosers({ cluster, oracle, runUntilDone }: LivenessOptions): 
   const look = async (node: SimulatedNode) => {
     const listed = await node.losers(latestNamespace);
     oracle.losers.listed(node.name, listed);
+    // Nobody is shown the ledger of a node that has left (`cartwheel losers` asks those of the ring).
+    if (!cluster.isMember(node.name)) return;
     for (const dot of listed) left.add(dot);
     for (const key of cluster.keys.filter(lastWriterWins)) {
       for (const { dot } of (await heldBy(cluster, node, key)).siblings) left.add(printDot(dot));
@@ -214,6 +224,26 @@ async function compareReplicas({ cluster, oracle, history, runUntilDone }: Liven
     await runUntilDone(Promise.all(homes.map(ask)));
     checkAgreement(key, held);
     history.note('agreed', key, held[0]?.record.siblings.map(({ dot }) => printDot(dot)).join(' '));
+  }
+}
+
+/**
+ * P5, across whatever changes of the ring there were: a write that homes acknowledged is known by its request id to those
+ * that are its homes now. Of those that nothing may have been forgotten of.
+ */
+async function tryAgain({ cluster, client, oracle, marks, random, remembersAll }: LivenessOptions): Promise<void> {
+  if (!remembersAll) return;
+  const sure = [...oracle.ledger.all()].filter(({ key, requestId, outcome, homes, copies, dots }) => {
+    const isForgotten = [...dots].some((dot) => oracle.cuts.forgotten(key, parseDot(dot) as Dot));
+    return requestId !== undefined && outcome === 'acknowledged' && homes > 0 && copies === undefined && !isForgotten;
+  });
+  for (const attempt of random.shuffled(sure).slice(0, triedAgainMax)) {
+    const known = new Set(attempt.dots);
+    const dot = await client.again(attempt, { via: random.shuffled(cluster.homesOf(attempt.key)), timeoutMs });
+    if (dot === undefined) throw new Violation('P8', `${describe(attempt)} cannot be tried again, and faults are over`);
+    if (!known.has(dot))
+      throw new Violation('P5', `${describe(attempt)} was made once more, as ${dot}: nobody remembered it`);
+    marks.add('a write was tried again when all was over');
   }
 }
 

@@ -31,6 +31,7 @@ export const marks = [
   'a value had expired',
   'a wall clock jumped backwards',
   'a second attempt found its write known',
+  'a write was tried again when all was over',
   'a silent node was suspected',
   'a suspected node was trusted again',
   'a fallback stood in for a home',

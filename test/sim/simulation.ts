@@ -39,7 +39,7 @@ import { createCountingMetrics } from './metrics.ts';
 import { createNetwork } from './network.ts';
 import { createSimulatedNode } from './node.ts';
 import { createOracle } from './oracle.ts';
-import { type Profile, profileOf } from './profile.ts';
+import { operationsPerSeed, type Profile, profileOf } from './profile.ts';
 import { seededRandom } from './random.ts';
 import { createScheduler } from './scheduler.ts';
 import { runWorkload } from './workload.ts';
@@ -195,6 +195,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
     await heal();
     const cluster = {
       ...{ nodes: nodes.filter(({ state }) => state === 'up'), keys, homesOf, records },
+      isMember: (name: string) => isIn(claimant.ring, name),
       replicas: profile.replicas,
     };
     await converge({
@@ -205,6 +206,8 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       marks,
       metrics,
       damaged: profile.bitFlipEveryMs > 0,
+      remembersAll: profile.requestsMax > operationsPerSeed * 10,
+      random: seededRandom(seed, 'tried again'),
       runUntilDone,
       settle,
     });

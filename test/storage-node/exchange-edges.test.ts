@@ -90,6 +90,8 @@ test('a question that would cost more than one look at the whole tree is refused
     fetch: undefined,
     listRecords: undefined,
     checkRecords: undefined,
+    listRequests: undefined,
+    listLosses: undefined,
   };
   for (const request of [
     { ...none, compare: { level: 0, nodes: Array.from({ length: 256 }, () => ({ index: 0, digest: 1n })) } },

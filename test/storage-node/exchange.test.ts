@@ -229,7 +229,10 @@ test('nonsense is refused', async () => {
     fetch: undefined,
     listRecords: undefined,
     checkRecords: undefined,
+    listRequests: undefined,
+    listLosses: undefined,
   };
+  const page = { ringTerm: 1, ringSequence: 1, partitions: 8, from: Buffer.alloc(0) };
   const tooMany = Array.from({ length: 257 }, (_, i) => i);
   for (const request of [
     none,
@@ -238,6 +241,10 @@ test('nonsense is refused', async () => {
     { ...none, list: { leaves: [1 << 12] } },
     { ...none, list: { leaves: tooMany } },
     { ...none, fetch: { keys: tooMany.map(() => Buffer.from('k')) } },
+    { ...none, listRequests: { ...page, partition: 8 } },
+    { ...none, listRequests: { ...page, partition: 0, from: Buffer.alloc(5_000) } },
+    { ...none, listLosses: { ...page, of: [0, 8] } },
+    { ...none, listLosses: { ...page, of: [0], from: Buffer.alloc(5_000) } },
   ]) {
     assert.equal((await failureOf(answerExchange(node, request))).reason, 'OPERATION_INVALID');
   }

@@ -5,7 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { createRecordCodec } from '../../services/core/codec/record.ts';
 import { Failure } from '../../services/core/failure.ts';
-import type { StorageEngine } from '../../services/core/ports.ts';
+import type { Mutation, StorageEngine } from '../../services/core/ports.ts';
 import { emptyContext, printDot } from '../../services/core/versioning/causal-context.ts';
 import { merge } from '../../services/core/versioning/record.ts';
 import { applyPut } from '../../services/core/versioning/write.ts';
@@ -810,4 +810,18 @@ test('after a failed flush nothing is acknowledged any more, from memory neither
   await nextTurn();
   assert.equal(failures.length, 1);
   assert.equal((await failureOf(addBuffered(k, 'b'))).reason, 'STORAGE_FAILED');
+});
+
+test('what comes beside a record that stays as it is is written without it, and waited for like a change of it', async () => {
+  const { add, store, writes, memory } = setup();
+  await (await add(k, 'a')).committed;
+  writes.length = 0;
+  const note: Mutation = { space: 'meta', key: Buffer.from('note'), value: Buffer.from('1') };
+  const { committed } = await store.change(k, (held) => ({ ...held, stays: true, also: [note] }), false);
+  const { committed: seen } = await store.change(k, () => undefined, true);
+  await Promise.all([committed, seen]);
+  assert.deepEqual(writes, [{ mutations: 1, sync: true }]);
+  const [found] = await memory.getMany('meta', [note.key]);
+  assert.equal(Buffer.from(found ?? []).toString(), '1');
+  assert.deepEqual(valuesOf(await store.read(k)), ['a']);
 });

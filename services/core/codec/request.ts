@@ -33,6 +33,12 @@ export function requestsOfKey(
   return { start, end: requestKey(generation, storageKey, new Uint8Array(33).fill(0xff)) };
 }
 
+/** What a key of the table names. */
+export function parseRequestKey(key: Uint8Array): { readonly hash: bigint; readonly id: Uint8Array } {
+  const reader = new ByteReader(key, 4);
+  return { hash: reader.u64(), id: key.subarray(reader.position) };
+}
+
 export function generationOf(key: Uint8Array): number {
   return new ByteReader(key).u32();
 }

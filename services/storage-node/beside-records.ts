@@ -1,0 +1,102 @@
+/**
+ * What moves with a partition beside its records: the requests that its owners remember (request-table.ts), and the values
+ * that lost there (losers.ts). Listed by an owner, pulled by whoever takes the partition over, after its records.
+ *
+ * I1 A request is remembered here only where the record here has what its write made, or something that came after it:
+ *    whoever recalls it (recall.ts) takes the write for made.
+ * I2 An owner lists only once it refuses what was placed by an older ring (core/ring/fences.ts), and when that is in the
+ *    engine: what comes by the newer ring comes to the pending node too, with its request.
+ */
+import type { ExchangeResponse, ListLosses, ListRequests } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import { rangeOfPartition } from '../core/ring/partition.ts';
+import { contains } from '../core/versioning/causal-context.ts';
+import { lostDot } from './losers.ts';
+import type { StorageNode } from './node.ts';
+import { isBehind } from './record-lists.ts';
+import type { ListedRequest } from './request-table.ts';
+
+/** Keys with one hash are hardly ever two. */
+const keysOfHashMax = 8;
+/** Hashes whose requests are written at once. */
+const hashesAtOnce = 64;
+/** After all storage keys with the hash before it: namespaces are ASCII. */
+const afterHash = Buffer.of(0xff);
+
+type Listed<T extends keyof ExchangeResponse> = Pick<ExchangeResponse, 'behind' | 'next' | T>;
+
+export async function listRequests(
+  { ring, store, requests: table }: Pick<StorageNode, 'ring' | 'store' | 'requests'>,
+  asked: ListRequests,
+): Promise<Listed<'requests'>> {
+  if (isBehind(ring(), asked)) return { behind: true, next: Buffer.alloc(0), requests: [] };
+  await store.flush();
+  const range = rangeOfPartition(asked.partition, asked.partitions);
+  const { requests, next } = await table.list(range, asked.from.length === 0 ? undefined : asked.from);
+  return {
+    behind: false,
+    next: Buffer.from(next ?? []),
+    requests: requests.map(({ hash, id, dot }) => {
+      return { hash, id: Buffer.from(id), dotActor: dot.actor, dotCounter: BigInt(dot.counter) };
+    }),
+  };
+}
+
+export async function listLosses(
+  { ring, store, losers }: Pick<StorageNode, 'ring' | 'store' | 'losers'>,
+  asked: ListLosses,
+): Promise<Listed<'losses'>> {
+  if (isBehind(ring(), asked)) return { behind: true, next: Buffer.alloc(0), losses: [] };
+  await store.flush();
+  const from = asked.from.length === 0 ? undefined : asked.from;
+  const { losses, next } = await losers.list(new Set(asked.of), asked.partitions, from);
+  const encoded = losses.map(({ key, value }) => ({ key: Buffer.from(key), value: Buffer.from(value) }));
+  return { behind: false, next: Buffer.from(next ?? []), losses: encoded };
+}
+
+/** Takes what an owner remembers into the own table (I1). */
+export async function learnRequests(node: StorageNode, listed: readonly ListedRequest[]): Promise<void> {
+  const byHash = [...Map.groupBy(listed, ({ hash }) => hash).values()];
+  for (let i = 0; i < byHash.length; i += hashesAtOnce) {
+    await Promise.all(byHash.slice(i, i + hashesAtOnce).map((requests) => learnOfHash(node, requests)));
+  }
+}
+
+/** Dots of what has lost in the partitions, and is known here. */
+export async function ownLosses(
+  { losers }: Pick<StorageNode, 'losers'>,
+  of: readonly number[],
+  partitions: number,
+): Promise<Set<string>> {
+  const wanted = new Set(of);
+  const known = new Set<string>();
+  let from: Uint8Array | undefined;
+  do {
+    const page = await losers.list(wanted, partitions, from);
+    for (const loss of page.losses) known.add(lostDot(loss));
+    from = page.next;
+  } while (from !== undefined);
+  return known;
+}
+
+/** All have one hash. */
+async function learnOfHash(node: StorageNode, listed: readonly ListedRequest[]): Promise<void> {
+  const [{ hash }] = listed as [ListedRequest];
+  const prefix = Buffer.alloc(8);
+  prefix.writeBigUInt64BE(hash);
+  const found = await Promise.all(listed.map(({ id }) => node.requests.find(prefix, id)));
+  const unknown = listed.filter((_, i) => found[i] === undefined);
+  if (unknown.length === 0) return;
+  const { entries } = await node.store.scan(prefix, Buffer.concat([prefix, afterHash]), keysOfHashMax);
+  for (const [key] of entries) {
+    const { committed } = await node.store.change(
+      key,
+      (own) => {
+        const made = unknown.filter(({ dot }) => contains(own.record.clock, dot));
+        if (own.bytes === undefined || made.length === 0) return undefined;
+        return { ...own, stays: true, also: made.map(({ id, dot }) => node.requests.remember(key, { id, dot })) };
+      },
+      true,
+    );
+    await committed;
+  }
+}

@@ -1,0 +1,125 @@
+/** What moves with a partition beside its records: the requests that its owners remember (P5), and their losers. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { builtInNamespace } from '../../services/core/namespaces/namespace.ts';
+import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
+import { createRing, type Ring } from '../../services/core/ring/ring.ts';
+import { printDot } from '../../services/core/versioning/causal-context.ts';
+import { listLosers } from '../../services/storage-node/losers.ts';
+import { type Cluster, createCluster, type TestNode } from './cluster.ts';
+import { get, gotten, put, stored, valuesOf } from './requests.ts';
+
+type Three = readonly [TestNode, TestNode, TestNode];
+
+/** All owners of `cart` are replaced by nodes that are none of them. */
+interface Move {
+  readonly cluster: Cluster;
+  readonly before: Three;
+  readonly after: Three;
+  /** Pulled, flipped and settled; those before cannot be reached any more. */
+  carryOut(): Promise<void>;
+}
+
+function createMove(): Move {
+  const cluster = createCluster({ nodes: 7, wallNow: () => 1_700_000_000_000 });
+  const { ring, nodes } = cluster;
+  const before = cluster.homes('cart') as unknown as Three;
+  const after = nodes.filter((node) => !before.includes(node)).slice(0, 3) as unknown as Three;
+  const partition = partitionOfStorageKey(cluster.storageKey('cart'), ring.partitions);
+  const indexesOf = (some: Three) => some.map((node) => nodes.indexOf(node));
+  const owners = ring.owners.slice();
+  owners.set(indexesOf(after), partition * ring.replicas);
+  let sequence = ring.version.sequence;
+  const goOver = (change: Partial<Ring>) => {
+    sequence += 1n;
+    cluster.goOver(nodes, createRing({ ...ring, ...change, version: { term: 1n, sequence } }));
+  };
+  return {
+    cluster,
+    before,
+    after,
+    async carryOut() {
+      for (const { node } of nodes) node.transfers.start();
+      goOver({ pending: new Map([[partition, indexesOf(after)]]) });
+      await pass(cluster, 3_000);
+      for (const { node } of after) assert.deepEqual(node.transfers.pulled(), [partition]);
+      goOver({ owners, pending: new Map([[partition, indexesOf(before)]]) });
+      goOver({ owners });
+      await pass(cluster, 3_000);
+      for (const node of before) assert.equal(await cluster.held(node, 'cart'), undefined);
+      for (const node of nodes) if (!after.includes(node)) cluster.setReachable(node, false);
+    },
+  };
+}
+
+async function pass({ clock }: Cluster, ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= 50) {
+    clock.advance(50);
+    for (let i = 0; i < 40; i++) await new Promise(setImmediate);
+  }
+}
+
+test('P5: a second attempt that comes after the partition has moved, and its value was replaced, does not bring it back', async () => {
+  const { cluster, before, after, carryOut } = createMove();
+  const requestId = Buffer.from('request 1');
+  const first = await stored(cluster.run(before[0], put('cart', 'old', { requestId, w: 3 })));
+  const { context } = await gotten(cluster.run(before[0], get('cart')));
+  await stored(cluster.run(before[0], put('cart', 'new', { context, w: 3 })));
+  await carryOut();
+  const second = await stored(cluster.run(after[1], put('cart', 'old', { requestId, attempt: 1 })));
+  assert.equal(second.receipt?.dot, first.receipt?.dot);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(after[0], get('cart', { r: 3 })))), ['new']);
+});
+
+test('what one owner alone remembers moves too, and is pulled once', async () => {
+  const { cluster, before, after, carryOut } = createMove();
+  const [alone, ...others] = before;
+  for (let i = 0; i < 3; i++) {
+    for (const node of others) node.answers = 'no';
+    const requestId = Buffer.from(`request ${i}`);
+    const { context } = await gotten(cluster.run(alone, get('cart', { r: 1 })));
+    await stored(cluster.run(alone, put('cart', `v${i}`, { requestId, context, w: 1 })));
+    for (const node of others) node.answers = 'yes';
+  }
+  await carryOut();
+  for (const { node } of after) {
+    const found = await Promise.all(
+      [0, 1, 2].map((i) => node.requests.find(cluster.storageKey('cart'), Buffer.from(`request ${i}`))),
+    );
+    assert.deepEqual(
+      found.map((dot) => dot?.counter),
+      [1, 2, 3],
+    );
+    assert.equal(
+      found.every((dot) => dot !== undefined && printDot(dot).length > 0),
+      true,
+    );
+  }
+  for (const { metrics } of after) assert.equal(metrics.valueOf('cartwheel_requests_remembered'), 3);
+});
+
+test('values that lost move with the partition, each once', async () => {
+  const { cluster, before, after, carryOut } = createMove();
+  cluster.namespaces.set('default', {
+    ...{ ...builtInNamespace, version: 1, resolution: 'LAST_WRITER_WINS' as const, losersKeptMs: 3_600_000 },
+  });
+  const [a, ...others] = before;
+  for (const node of others) node.answers = 'no';
+  await stored(cluster.run(a, put('cart', 'beaten', { w: 1 })));
+  a.answers = 'no';
+  for (const node of others) node.answers = 'yes';
+  await stored(cluster.run(others[0] as TestNode, put('cart', 'latest', { w: 1 })));
+  a.answers = 'yes';
+  await gotten(cluster.run(a, get('cart', { r: 3 })));
+  await pass(cluster, 200);
+  // Resolved, so that no record shows any more what has lost.
+  await stored(cluster.run(a, put('cart', 'newest', { w: 3 })));
+  const losersAt = async ({ node }: TestNode) => {
+    const { losers } = await listLosers(node, { namespace: '', key: Buffer.alloc(0), pageToken: Buffer.alloc(0) });
+    return losers.map(({ value }) => Buffer.from(value).toString());
+  };
+  for (const node of before) assert.equal((await losersAt(node)).length, 1, node.id);
+  const lost = await losersAt(a);
+  await carryOut();
+  for (const node of after) assert.deepEqual(await losersAt(node), lost, node.id);
+});
