@@ -161,7 +161,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   };
   exposeRedundancy(node, metrics);
   const handoff = createHandoff(node, metrics);
-  const exchanges = createExchanges(node, background, metrics, ports.exchangeEveryMs);
+  const exchanges = createExchanges(node, background, metrics, ports.exchangeEveryMs, handoff);
   const transfers = createTransfers(node, background, metrics);
   const verification = createVerification({
     ...{ digests, store, background, clock, metrics },

@@ -9,6 +9,7 @@ import { isHome, nodeById, type Ring, type RingNode, serves } from '../core/ring
 import type { Background } from './background.ts';
 import { exchange } from './exchange.ts';
 import { handOver } from './hand-over.ts';
+import type { Handoff } from './handoff.ts';
 import type { StorageNode } from './node.ts';
 import { createRounds } from './rounds.ts';
 
@@ -47,6 +48,7 @@ export function createExchanges(
   background: Background,
   metrics: Metrics,
   everyMs: number,
+  handoff: Pick<Handoff, 'isRefused'>,
 ): Exchanges {
   const { clock, peers, hints, random } = node;
   const queue = createExchangeQueue(everyMs, () => random.below(fractions) / fractions);
@@ -65,8 +67,13 @@ export function createExchanges(
     queue.setPairs(pairsOf(ring, node.id), clock.now());
   }
 
-  /** Hints bring what they can; an exchange before them would only send it twice. */
-  const askable = (peer: string) => peers.reachable(peer) && hints.count(peer) === 0;
+  /**
+   * Hints bring what they can; an exchange before them would only send it twice. But one hint that is refused again and
+   * again must not keep all other keys from being compared.
+   */
+  const askable = (peer: string) => {
+    return peers.reachable(peer) && (hints.count(peer) === 0 || handoff.isRefused(peer));
+  };
 
   /** What hints had no room for is compared at once, and once a mark. */
   function hurryMarked(): void {

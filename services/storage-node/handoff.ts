@@ -35,6 +35,8 @@ export interface Handoff {
   start(): Promise<void>;
   /** Of each node that something is owed to: delivered since its handoff began, and for how long that has gone on. */
   progress(nodeId: string): { readonly delivered: number; readonly ms: number } | undefined;
+  /** Not all that is owed to the node could be delivered when it was last tried, though it could be reached. */
+  isRefused(nodeId: string): boolean;
   /** Begins nothing any more. What is under way fails with the streams. */
   stop(): void;
 }
@@ -173,6 +175,7 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
       const course = courses.get(nodeId);
       return course && { delivered: course.delivered, ms: clock.now() - course.startedAt };
     },
+    isRefused: (nodeId) => pauses.has(nodeId),
     stop() {
       stopped = true;
       timer?.();

@@ -1,6 +1,7 @@
 /** When exchanges begin by themselves. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Failure } from '../../services/core/failure.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { put, stored } from './requests.ts';
 
@@ -31,4 +32,27 @@ test('a partition that is marked is compared at once, although its home was neve
   const after = exchanges();
   await pass(cluster, 20_000);
   assert.equal(exchanges(), after, 'and then no more');
+});
+
+test('a hint that its home refuses does not keep their other keys from being compared', async () => {
+  const cluster = createCluster({ partitions: 1, exchangeEveryMs: 1_000 });
+  for (const { node } of cluster.nodes) await node.open();
+  const [coordinator, , third] = cluster.homes('cart') as [TestNode, TestNode, TestNode];
+  const { write } = third.node.replica;
+  const refused = Buffer.from(cluster.storageKey('cart'));
+  third.node.replica.write = async (message) => {
+    if (refused.equals(message.key)) throw new Failure('STORAGE_FAILED', 'this record is refused');
+    return write(message);
+  };
+  await stored(cluster.run(coordinator, put('cart', 'v', { w: 2 })));
+  // Known to the coordinator alone, and owed to nobody.
+  const other = cluster.storageKey('other');
+  const record = await coordinator.node.store.read(cluster.storageKey('cart'));
+  await coordinator.node.replica.write({
+    ...{ key: other, record: record as Uint8Array, sync: true, hintedFor: '', deadline: Number.POSITIVE_INFINITY },
+  });
+  coordinator.node.exchanges.start();
+  await pass(cluster, 15_000);
+  assert.equal(coordinator.node.hints.count(third.id), 1, 'it is owed still');
+  assert.ok((await cluster.held(third, 'other')) !== undefined);
 });
