@@ -1,8 +1,8 @@
 /** `npm run bench:claim`: the Dynamo paper's Figure 8 by simulation. Writes docs/load-balance.md and its image. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createMix, type Mix } from '../../services/core/ring/mix.ts';
-import { type Line, plot } from './balance/plot.ts';
 import { claimed, efficiency, equalShares, tokensAlone, tokensOverPartitions } from './balance/strategies.ts';
+import { type Line, linePlot, powersOfTenAxis, shareAxis } from './plot.ts';
 
 const NODES = 30;
 const REPLICAS = 3;
@@ -102,6 +102,8 @@ ${tables.join('\n')}`;
 
 const docs = new URL('../../docs/', import.meta.url);
 mkdirSync(new URL('images/', docs), { recursive: true });
-writeFileSync(new URL('images/load-balance.svg', docs), plot(lines, 'bytes a node keeps', 'mean load / greatest load'));
+const bytes = lines.flatMap((line) => line.points.map(({ x }) => x));
+const image = linePlot(lines, powersOfTenAxis('bytes a node keeps', bytes), shareAxis('mean load / greatest load'));
+writeFileSync(new URL('images/load-balance.svg', docs), image);
 writeFileSync(new URL('load-balance.md', docs), page);
 console.log(tables.join('\n'));

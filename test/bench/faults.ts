@@ -16,7 +16,7 @@ import type { Distribution } from '../../cli/bench/workload.ts';
 import { integerBetween } from '../../cli/values.ts';
 import { type CartwheelClient, connect, type DurabilityName } from '../../client/index.ts';
 import { ReplicaServiceClient, type ScanKeysResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
-import { type Cluster, startCartwheel } from './clusters.ts';
+import { type CartwheelCluster, startCartwheel } from './clusters/cartwheel.ts';
 
 interface Options {
   readonly seconds: number;
@@ -195,7 +195,7 @@ async function repairWithoutHints({ repairKeys, rate }: Options, signal: AbortSi
   });
 }
 
-async function keysRead(cluster: Cluster): Promise<number> {
+async function keysRead(cluster: CartwheelCluster): Promise<number> {
   let read = 0;
   for (const endpoint of cluster.endpoints) {
     const [host, port] = endpoint.split(':') as [string, string];
@@ -210,7 +210,7 @@ async function keysRead(cluster: Cluster): Promise<number> {
  * Keys of which not all nodes hold the same values: every record of every node is looked at, by its checksum, and those
  * that differ by their dots (checksums are of heights too, which order what a clock forgets first, and mean nothing else).
  */
-async function unequalRecords(cluster: Cluster, client: CartwheelClient): Promise<number> {
+async function unequalRecords(cluster: CartwheelCluster, client: CartwheelClient): Promise<number> {
   const seen = new Map<string, { checksum: number; nodes: number; differs: boolean }>();
   for (const endpoint of cluster.endpoints) {
     const channel = new ReplicaServiceClient(endpoint, credentials.createInsecure());
@@ -244,12 +244,12 @@ async function unequalRecords(cluster: Cluster, client: CartwheelClient): Promis
 async function withCluster(
   nodes: number,
   signal: AbortSignal,
-  run: (cluster: Cluster, client: CartwheelClient) => Promise<void>,
+  run: (cluster: CartwheelCluster, client: CartwheelClient) => Promise<void>,
 ): Promise<void> {
   const data = join(directory, String(nodes));
   rmSync(data, { recursive: true, force: true });
   try {
-    const cluster = await startCartwheel(data, signal, nodes);
+    const cluster = await startCartwheel(data, signal, { storageNodes: nodes });
     const client = connect({ endpoints: [...cluster.routers, ...cluster.endpoints], direct: true });
     try {
       await run(cluster, client);

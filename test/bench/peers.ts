@@ -1,91 +1,92 @@
 /**
- * Cartwheel beside etcd: three nodes each, one after the other on the same machine and disk, round after round, by
- * one load generator. Prints tables in Markdown; keeps them, and everything behind them as JSON, under results/.
- * docs/benchmarks.md says how to read them.
+ * Cartwheel beside etcd and Cassandra: three nodes each, one after the other on the same machine and disk, round after
+ * round, by one load generator. Prints tables in Markdown; keeps them, plots and everything behind them as JSON under
+ * results/. docs/benchmarks.md says how to read them.
  *
- * I1 At most one cluster runs at a time, and it begins each round with an empty directory and the same load.
+ * I1 At most one cluster runs at a time, and it begins with an empty directory and the same load as the others.
  * I2 Whatever happens, the processes started here are ended and their data is removed.
  */
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, release, totalmem } from 'node:os';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command, CommanderError, Option } from 'commander';
+import { CommanderError } from 'commander';
 import { messageOf, Problem } from '../../cli/problem.ts';
-import { integerBetween } from '../../cli/values.ts';
-import { type StoreName, startCluster } from './clusters.ts';
-import { buildGenerator, type CaseReport, caseText, type LoadCase, runGenerator, type Workload } from './generator.ts';
-import { figuresTable, ratiosTable, summarize } from './report.ts';
+import { aimsTable } from './aims.ts';
+import type { StoreName } from './clusters/cluster.ts';
+import { startCluster } from './clusters/start.ts';
+import {
+  buildGenerator,
+  type CaseReport,
+  caseText,
+  type GeneratorLine,
+  type GeneratorReport,
+  type LoadCase,
+  runGenerator,
+} from './generator.ts';
+import { commitText, machineText, requirePrograms } from './machine.ts';
+import { casesOf, estimateSeconds, keysOf, type PeersOptions, readOptions } from './peers-options.ts';
+import { plotsOf } from './plots.ts';
+import { root } from './program.ts';
+import {
+  byMix,
+  type Footprint,
+  figuresTable,
+  footprint,
+  footprintsTable,
+  ratiosTable,
+  type Summary,
+  summarize,
+} from './report.ts';
+import { withSection } from './tables.ts';
 
-interface Options {
-  readonly seconds: number;
-  readonly warmup: number;
-  readonly rounds: number;
-  readonly keys: number;
-  readonly valueBytes: number;
-  readonly only?: StoreName;
-}
-
-interface Round {
+interface Round extends GeneratorReport {
   readonly round: number;
   readonly store: StoreName;
-  readonly loadSeconds: number;
-  readonly cases: readonly CaseReport[];
+  readonly valueBytes: number;
 }
 
-const loads: readonly Omit<LoadCase, 'path'>[] = [
-  { workers: 64, ratePerSecond: 0 },
-  { workers: 256, ratePerSecond: 0 },
-  { workers: 256, ratePerSecond: 2000 },
-];
-const pathsOf: Readonly<Record<StoreName, readonly string[]>> = { etcd: ['default'], cartwheel: ['direct', 'router'] };
 const results = fileURLToPath(new URL('results', import.meta.url));
+const docs = join(root, 'docs');
 
-async function main(options: Options, signal: AbortSignal): Promise<void> {
-  const stores: readonly StoreName[] = options.only === undefined ? ['etcd', 'cartwheel'] : [options.only];
-  const versions = requirePrograms(stores);
-  const workload: Workload = {
-    keys: options.keys,
-    valueBytes: options.valueBytes,
-    seconds: options.seconds,
-    warmupSeconds: options.warmup,
-  };
+async function main(options: PeersOptions, signal: AbortSignal): Promise<void> {
+  const versions = requirePrograms(options.stores);
   note('building the generator (the first time takes a minute or two)');
   await buildGenerator(signal);
+  note(`measuring takes about ${Math.ceil(estimateSeconds(options) / 60)} minutes`);
   const started = new Date();
   const rounds: Round[] = [];
   for (let round = 1; round <= options.rounds; round++) {
-    for (const store of stores) {
-      note(`round ${round} of ${options.rounds}: ${store}`);
-      rounds.push({ round, store, ...(await measure(store, workload, signal)) });
+    for (const valueBytes of options.valueBytes) {
+      for (const store of options.stores) {
+        note(`round ${round} of ${options.rounds}: ${store}, values of ${valueBytes} B`);
+        rounds.push({ round, store, valueBytes, ...(await measure(store, valueBytes, options, signal)) });
+      }
     }
   }
-  writeReport(started, options, versions, stores, rounds);
+  writeReport(started, options, versions, rounds);
 }
 
 async function measure(
   store: StoreName,
-  workload: Workload,
+  valueBytes: number,
+  options: PeersOptions,
   signal: AbortSignal,
-): Promise<Omit<Round, 'round' | 'store'>> {
-  const cases = pathsOf[store].flatMap((path) => loads.map((load) => ({ ...load, path })));
-  // Beside the results, so that both stores sync to the disk that the clone is on: /tmp is often memory.
+): Promise<GeneratorReport> {
+  const cases: readonly LoadCase[] = casesOf(store, options);
+  const workload = {
+    keys: keysOf(options, valueBytes),
+    valueBytes,
+    seconds: options.seconds,
+    warmupSeconds: options.warmup,
+    firstWarmupSeconds: options.firstWarmup,
+  };
+  // Beside the results, so that all stores sync to the disk that the clone is on: /tmp is often memory.
   const directory = join(results, `data-${process.pid}`);
   try {
     const cluster = await startCluster(store, directory, signal);
     try {
-      const names = new Map(Object.entries(cluster.pids).map(([name, pid]) => [String(pid), name]));
       const report = await runGenerator(store, cluster, cases, workload, tellProgress, signal);
-      return {
-        loadSeconds: report.loadSeconds,
-        cases: report.cases.map((load) => ({
-          ...load,
-          serverCpuSeconds: Object.fromEntries(
-            Object.entries(load.serverCpuSeconds).map(([pid, seconds]) => [names.get(pid) ?? pid, seconds]),
-          ),
-        })),
-      };
+      return withNames(report, new Map(Object.entries(cluster.pids).map(([name, pid]) => [String(pid), name])));
     } finally {
       await cluster.stop();
     }
@@ -94,94 +95,111 @@ async function measure(
   }
 }
 
-function tellProgress(line: string): void {
-  const told = JSON.parse(line) as CaseReport & { readonly kind: string; readonly failedWrites?: number };
-  if (told.kind === 'load') note(`  loaded in ${told.seconds.toFixed(1)} s, ${told.failedWrites} writes repeated`);
-  else
-    note(`  ${caseText(told)} done, ${told.errors} errors${told.firstError ? `, the first: ${told.firstError}` : ''}`);
+/** What the generator has by process id, by the names of the servers. */
+function withNames({ loadSeconds, cases, run }: GeneratorReport, names: ReadonlyMap<string, string>): GeneratorReport {
+  const named = (figures: Readonly<Record<string, number>>) =>
+    Object.fromEntries(Object.entries(figures).map(([pid, figure]) => [names.get(pid) ?? pid, figure]));
+  return {
+    loadSeconds,
+    cases: cases.map((load) => ({
+      ...load,
+      serverCpuSeconds: named(load.serverCpuSeconds),
+      serverResidentBytes: named(load.serverResidentBytes),
+    })),
+    run: { ...run, serverBytesWritten: named(run.serverBytesWritten) },
+  };
+}
+
+function tellProgress(line: GeneratorLine): void {
+  if (line.kind === 'load') note(`  loaded in ${line.seconds.toFixed(1)} s, ${line.failedWrites} writes repeated`);
+  else if (line.kind === 'case') {
+    note(`  ${caseText(line)} done, ${line.errors} errors${line.firstError ? `, the first: ${line.firstError}` : ''}`);
+  }
+}
+
+function summariesOf(
+  options: PeersOptions,
+  rounds: readonly Round[],
+): { summaries: Summary[]; footprints: Footprint[] } {
+  const summaries: Summary[] = [];
+  const footprints: Footprint[] = [];
+  for (const valueBytes of options.valueBytes) {
+    for (const store of options.stores) {
+      const ofStore = rounds.filter((round) => round.store === store && round.valueBytes === valueBytes);
+      const cases = (ofStore[0]?.cases ?? []).map((_, i) =>
+        summarize(
+          store,
+          ofStore.map((round) => round.cases[i] as CaseReport),
+        ),
+      );
+      summaries.push(...cases);
+      footprints.push(
+        footprint(
+          cases,
+          ofStore.map(({ run }) => run),
+        ),
+      );
+    }
+  }
+  return { summaries, footprints };
 }
 
 function writeReport(
   started: Date,
-  options: Options,
+  options: PeersOptions,
   versions: Readonly<Record<string, string>>,
-  stores: readonly StoreName[],
   rounds: readonly Round[],
 ): void {
-  const summaries = stores.flatMap((store) => {
-    const ofStore = rounds.filter((round) => round.store === store).map(({ cases }) => cases);
-    return (ofStore[0] ?? []).map((_, i) =>
-      summarize(
-        store,
-        ofStore.map((cases) => cases[i] as CaseReport),
-      ),
-    );
-  });
-  const commit = commitText();
-  const machine = `${availableParallelism()} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 1024 ** 3)} GiB, Linux ${release()}`;
-  const text = [
-    `${started.toISOString().slice(0, 16).replace('T', ' ')} UTC, commit ${commit}; ${machine};`,
-    `${Object.entries(versions)
-      .map(([name, version]) => `${name} ${version}`)
-      .join(', ')}.`,
-    `${options.keys.toLocaleString('en')} keys, ${options.valueBytes} B values, half reads, zipfian; ` +
-      `${options.rounds} × ${options.seconds} s a case, each after ${options.warmup} s of warm-up.`,
-    '',
-    figuresTable(summaries),
-    ratiosTable(summaries),
-  ].join('\n');
-  const file = join(results, started.toISOString().slice(0, 19).replaceAll(':', '-'));
-  mkdirSync(results, { recursive: true });
-  writeFileSync(`${file}.md`, text);
-  const everything = { started: started.toISOString(), commit, machine, versions, options, summaries, rounds };
-  writeFileSync(`${file}.json`, `${JSON.stringify(everything, undefined, 2)}\n`);
-  process.stdout.write(text);
-  note(`kept in ${file}.md and .json`);
-}
-
-/** The version of each program that is needed; a Problem that says how to get one that is missing. */
-function requirePrograms(stores: readonly StoreName[]): Record<string, string> {
-  if (process.platform !== 'linux') {
-    throw new Problem(`the benchmark reads CPU times from /proc: wanted linux, saw ${process.platform}`);
-  }
-  const versions: Record<string, string> = { Node: process.versions.node };
-  versions.Go = versionOf('go', ['version'], /go(\d\S*)/, 'the load generator is written in Go: see go.dev/dl');
-  if (stores.includes('etcd')) {
-    const hint = 'on Debian: apt-get install etcd-server; without it: npm run bench:peers -- --only cartwheel';
-    versions.etcd = versionOf('etcd', ['--version'], /etcd Version: (\S+)/, hint);
-  }
-  return versions;
-}
-
-function versionOf(command: string, flags: readonly string[], pattern: RegExp, hint: string): string {
-  const { stdout, error } = spawnSync(command, flags, { encoding: 'utf8' });
-  if (error !== undefined) throw new Problem(`${command} is not on the PATH (${messageOf(error)})`, hint);
-  return pattern.exec(stdout)?.[1] ?? 'of unknown version';
-}
-
-function commitText(): string {
-  const git = (...flags: string[]) => spawnSync('git', flags, { cwd: results, encoding: 'utf8' }).stdout?.trim() ?? '';
-  mkdirSync(results, { recursive: true });
-  const commit = git('rev-parse', '--short', 'HEAD');
-  if (commit === '') return 'unknown';
-  return git('status', '--porcelain', '--untracked-files=no') === '' ? commit : `${commit} with changes`;
+  const { summaries, footprints } = summariesOf(options, rounds);
+  const plots = plotsOf(summaries);
+  const [commit, machine] = [commitText(), machineText()];
+  const keys = options.valueBytes.map((bytes) => keysOf(options, bytes).toLocaleString('en')).join(', ');
+  const images = (folder: string) =>
+    plots.map(({ name, caption }) => `![${caption}](${folder}${name}.svg)\n`).join('\n');
+  const aims = aimsTable(summaries);
+  const text = (folder: string) =>
+    [
+      `> \`npm run bench:peers${['', ...process.argv.slice(2)].join(' ').replace(/^ /, ' -- ')}\`,`,
+      `> ${started.toISOString().slice(0, 16).replace('T', ' ')} UTC, commit ${commit}; ${machine};`,
+      `> ${Object.entries(versions)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(', ')}. Load of the machine when it began: ${options.loadAverage.toFixed(1)}.`,
+      `> ${keys} keys; ${options.rounds} × ${options.seconds} s a case, each after ${options.warmup} s of the same load, the ` +
+        `first of each path after ${options.firstWarmup} s.`,
+      '',
+      ...[...byMix(summaries)].flatMap(([mix, ofMix]) => [`### ${mix}`, '', figuresTable(ofMix), ratiosTable(ofMix)]),
+      ...(aims === '' ? [] : ['### Aims', '', aims]),
+      '### What it takes',
+      '',
+      footprintsTable(footprints),
+      images(folder),
+    ].join('\n');
+  const directory = join(results, started.toISOString().slice(0, 19).replaceAll(':', '-'));
+  mkdirSync(directory, { recursive: true });
+  const everything = {
+    started: started.toISOString(),
+    commit,
+    machine,
+    versions,
+    options,
+    summaries,
+    footprints,
+    rounds,
+  };
+  writeFileSync(join(directory, 'report.json'), `${JSON.stringify(everything, undefined, 2)}\n`);
+  writeFileSync(join(directory, 'report.md'), text(''));
+  for (const { name, svg } of plots) writeFileSync(join(directory, `${name}.svg`), svg);
+  process.stdout.write(text(''));
+  note(`kept in ${directory}`);
+  if (!options.docs) return;
+  const page = join(docs, 'benchmarks.md');
+  writeFileSync(page, withSection(readFileSync(page, 'utf8'), 'bench:peers', text('images/')));
+  for (const { name, svg } of plots) writeFileSync(join(docs, 'images', `${name}.svg`), svg);
+  note(`written into ${page}, the plots beside it`);
 }
 
 function note(text: string): void {
   process.stderr.write(`bench: ${text}\n`);
-}
-
-function readOptions(argv: readonly string[]): Options {
-  const command = new Command('npm run bench:peers --')
-    .description('Cartwheel beside etcd: three nodes each, one after the other, on this machine.')
-    .option('--seconds <n>', 'measured seconds of each case', integerBetween(1, 3600), 20)
-    .option('--warmup <n>', 'seconds of the same load before them', integerBetween(0, 3600), 10)
-    .option('--rounds <n>', 'how often each store is started anew and measured', integerBetween(1, 100), 2)
-    .option('--keys <n>', 'number of keys', integerBetween(1, 10_000_000), 100_000)
-    .option('--value-bytes <n>', 'size of a value', integerBetween(1, 1_000_000), 1024)
-    .addOption(new Option('--only <store>', 'measure only this one').choices(['cartwheel', 'etcd']))
-    .exitOverride();
-  return command.parse(argv, { from: 'user' }).opts<Options>();
 }
 
 const interrupted = new AbortController();

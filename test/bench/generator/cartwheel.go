@@ -31,9 +31,9 @@ type knownKeys struct {
 	contexts []atomic.Pointer[[]byte]
 }
 
-func newKnownKeys(mix workload) *knownKeys {
-	k := &knownKeys{contexts: make([]atomic.Pointer[[]byte], mix.keys)}
-	for _, name := range mix.keyNames() {
+func newKnownKeys(data dataSet) *knownKeys {
+	k := &knownKeys{contexts: make([]atomic.Pointer[[]byte], data.keys)}
+	for _, name := range data.keyNames() {
 		k.names = append(k.names, []byte(name))
 	}
 	return k

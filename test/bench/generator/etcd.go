@@ -18,8 +18,8 @@ type etcdStore struct {
 	names   []string
 }
 
-func openEtcd(endpoints []string, mix workload) (*etcdStore, error) {
-	s := &etcdStore{names: mix.keyNames()}
+func openEtcd(endpoints []string, data dataSet) (*etcdStore, error) {
+	s := &etcdStore{names: data.keyNames()}
 	for _, endpoint := range endpoints {
 		client, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: dialTimeout})
 		if err != nil {

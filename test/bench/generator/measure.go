@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,17 +37,30 @@ type caseReport struct {
 	Path          string  `json:"path"`
 	Workers       int     `json:"workers"`
 	RatePerSecond int     `json:"ratePerSecond"` // 0: closed loop
-	Seconds       float64 `json:"seconds"`       // from the first operation's start to the last one's answer
+	ReadFraction  float64 `json:"readFraction"`
+	Distribution  string  `json:"distribution"`
+	ValueBytes    int     `json:"valueBytes"`
+	Seconds       float64 `json:"seconds"` // from the first operation's start to the last one's answer
 	Errors        int64   `json:"errors"`
 	FirstError    string  `json:"firstError,omitempty"`
 	// Operations of an open loop that were due and never begun: the store was too far behind.
 	NotBegun int64 `json:"notBegun"`
 	// Values that reads returned, siblings counted one by one.
-	ValuesRead          int64              `json:"valuesRead"`
-	ServerCPUSeconds    map[string]float64 `json:"serverCpuSeconds"` // by process id
+	ValuesRead int64 `json:"valuesRead"`
+	// Of the servers, by process id; what is resident at the end.
+	ServerCPUSeconds    map[string]float64 `json:"serverCpuSeconds"`
+	ServerResidentBytes map[string]int64   `json:"serverResidentBytes"`
 	GeneratorCPUSeconds float64            `json:"generatorCpuSeconds"`
 	Reads               histogram          `json:"reads"`
 	Writes              histogram          `json:"writes"`
+}
+
+// runReport is of everything from the first key loaded to the end of the last case, warm-ups included: a store writes
+// much of what it is given minutes later.
+type runReport struct {
+	Kind               string           `json:"kind"` // run
+	ValueBytesWritten  int64            `json:"valueBytesWritten"`
+	ServerBytesWritten map[string]int64 `json:"serverBytesWritten"` // by process id
 }
 
 // histogram holds latencies in microseconds of operations that succeeded.
@@ -67,8 +77,8 @@ func (h histogram) MarshalText() ([]byte, error) {
 	return h.Encode(hdr.V2CompressedEncodingCookieBase)
 }
 
-func loadKeys(target store, mix workload) (loadReport, error) {
-	values := mix.values()
+func loadKeys(target store, data dataSet) (loadReport, error) {
+	values := data.values()
 	var next, failed atomic.Int64
 	var first firstError
 	var workers sync.WaitGroup
@@ -78,7 +88,7 @@ func loadKeys(target store, mix workload) (loadReport, error) {
 			random := rand.New(rand.NewSource(int64(worker)))
 			for first.get() == nil {
 				key := int(next.Add(1) - 1)
-				if key >= mix.keys {
+				if key >= data.keys {
 					return
 				}
 				for attempt := 1; ; attempt++ {
@@ -88,7 +98,7 @@ func loadKeys(target store, mix workload) (loadReport, error) {
 					}
 					failed.Add(1)
 					if attempt == loadAttempts || errors.Is(err, errLost) {
-						first.set(fmt.Errorf("key %d of %d cannot be loaded, after %d attempts: %w", key, mix.keys, attempt, err))
+						first.set(fmt.Errorf("key %d of %d cannot be loaded, after %d attempts: %w", key, data.keys, attempt, err))
 						return
 					}
 					time.Sleep(errorPause * time.Duration(attempt))
@@ -97,22 +107,26 @@ func loadKeys(target store, mix workload) (loadReport, error) {
 		})
 	}
 	workers.Wait()
-	return loadReport{"load", mix.keys, time.Since(start).Seconds(), failed.Load()}, first.get()
+	return loadReport{"load", data.keys, time.Since(start).Seconds(), failed.Load()}, first.get()
 }
 
 // measure runs a case for a duration. An error is the end of the run, not of an operation.
-func measure(target store, mix workload, c loadCase, duration time.Duration, pids []string) (caseReport, error) {
-	values := mix.values()
-	report := caseReport{Kind: "case", Path: c.path, Workers: c.workers, RatePerSecond: c.rate, Reads: newHistogram(), Writes: newHistogram()}
+func measure(target store, data dataSet, c loadCase, duration time.Duration, pids []string) (caseReport, error) {
+	values := data.values()
+	report := caseReport{
+		Kind: "case", Path: c.path, Workers: c.workers, RatePerSecond: c.rate,
+		ReadFraction: c.reads, Distribution: c.distribution, ValueBytes: data.valueBytes,
+		Reads: newHistogram(), Writes: newHistogram(),
+	}
 	var failed, notBegun, valuesRead, due atomic.Int64
 	var first, lost firstError
 	var merging sync.Mutex
 	var workers sync.WaitGroup
-	serversBefore, err := processorSeconds(pids)
+	serversBefore, err := usageOf(pids)
 	if err != nil {
 		return report, err
 	}
-	selfBefore, err := processorSeconds([]string{"self"})
+	selfBefore, err := usageOf([]string{"self"})
 	if err != nil {
 		return report, err
 	}
@@ -140,14 +154,14 @@ func measure(target store, mix workload, c loadCase, duration time.Duration, pid
 	for worker := range c.workers {
 		workers.Go(func() {
 			random := rand.New(rand.NewSource(begin.UnixNano() + int64(worker)))
-			choose := mix.chooser(random)
+			choose := data.chooser(c.distribution, random)
 			reads, writes := newHistogram(), newHistogram()
 			for lost.get() == nil {
 				start, more := next()
 				if !more {
 					break
 				}
-				key, isRead := choose(), random.Float64() < mix.reads
+				key, isRead := choose(), random.Float64() < c.reads
 				var err error
 				if isRead {
 					var found int
@@ -182,19 +196,17 @@ func measure(target store, mix workload, c loadCase, duration time.Duration, pid
 	if err := lost.get(); err != nil {
 		return report, err
 	}
-	serversAfter, err := processorSeconds(pids)
+	serversAfter, err := usageOf(pids)
 	if err != nil {
 		return report, err
 	}
-	selfAfter, err := processorSeconds([]string{"self"})
+	selfAfter, err := usageOf([]string{"self"})
 	if err != nil {
 		return report, err
 	}
-	report.ServerCPUSeconds = map[string]float64{}
-	for pid, after := range serversAfter {
-		report.ServerCPUSeconds[pid] = after - serversBefore[pid]
-	}
-	report.GeneratorCPUSeconds = selfAfter["self"] - selfBefore["self"]
+	report.ServerCPUSeconds = byProcess(serversAfter, func(pid string, u usage) float64 { return u.cpuSeconds - serversBefore[pid].cpuSeconds })
+	report.ServerResidentBytes = byProcess(serversAfter, func(_ string, u usage) int64 { return u.residentBytes })
+	report.GeneratorCPUSeconds = selfAfter["self"].cpuSeconds - selfBefore["self"].cpuSeconds
 	report.Errors, report.NotBegun, report.ValuesRead = failed.Load(), notBegun.Load(), valuesRead.Load()
 	if err := first.get(); err != nil {
 		report.FirstError = err.Error()
@@ -214,28 +226,4 @@ func (f *firstError) get() error {
 		return *err
 	}
 	return nil
-}
-
-// ticksPerSecond of /proc/PID/stat: USER_HZ, the same on every Linux that Go runs on.
-const ticksPerSecond = 100
-
-// processorSeconds returns the user and system time that each process has used.
-func processorSeconds(pids []string) (map[string]float64, error) {
-	seconds := map[string]float64{}
-	for _, pid := range pids {
-		stat, err := os.ReadFile("/proc/" + pid + "/stat")
-		if err != nil {
-			return nil, fmt.Errorf("process %s is gone: %w", pid, err)
-		}
-		// The second field is the name in parentheses, and may hold anything; utime and stime are the 14th and 15th.
-		text := string(stat)
-		fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-		user, errUser := strconv.Atoi(fields[11])
-		system, errSystem := strconv.Atoi(fields[12])
-		if err := errors.Join(errUser, errSystem); err != nil {
-			return nil, fmt.Errorf("/proc/%s/stat: %w", pid, err)
-		}
-		seconds[pid] = float64(user+system) / ticksPerSecond
-	}
-	return seconds, nil
 }

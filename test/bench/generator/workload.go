@@ -5,12 +5,10 @@ import (
 	"math/rand"
 )
 
-// A workload says which operation comes next, and on which key.
-type workload struct {
-	keys         int
-	valueBytes   int
-	reads        float64 // the part of operations that are reads
-	distribution string
+// A dataSet says what is loaded, and what the operations of every case are on.
+type dataSet struct {
+	keys       int
+	valueBytes int
 }
 
 // The popularity of the key of rank k is proportional to (zipfOffset + k) ^ -zipfExponent: of 100,000 keys the most
@@ -24,23 +22,20 @@ const (
 	keysMax = 100_000_000
 )
 
-func (w workload) check() error {
-	if w.keys < 1 || w.keys > keysMax || w.valueBytes < 1 || w.reads < 0 || w.reads > 1 {
-		return fmt.Errorf("keys %d, value bytes %d, reads %g: wanted 1 to %d, at least 1, 0 to 1", w.keys, w.valueBytes, w.reads, keysMax)
-	}
-	if w.distribution != "zipfian" && w.distribution != "uniform" {
-		return fmt.Errorf("-distribution %q: wanted zipfian or uniform", w.distribution)
+func (d dataSet) check() error {
+	if d.keys < 1 || d.keys > keysMax || d.valueBytes < 1 {
+		return fmt.Errorf("keys %d, value bytes %d: wanted 1 to %d, at least 1", d.keys, d.valueBytes, keysMax)
 	}
 	return nil
 }
 
-// chooser returns a function that draws keys, 0 to w.keys - 1.
-func (w workload) chooser(random *rand.Rand) func() int {
-	if w.distribution == "uniform" || w.keys == 1 {
-		return func() int { return random.Intn(w.keys) }
+// chooser returns a function that draws keys, 0 to d.keys - 1.
+func (d dataSet) chooser(distribution string, random *rand.Rand) func() int {
+	if distribution == "uniform" || d.keys == 1 {
+		return func() int { return random.Intn(d.keys) }
 	}
-	zipf := rand.NewZipf(random, zipfExponent, zipfOffset, uint64(w.keys-1))
-	return func() int { return int(zipf.Uint64() * scatter % uint64(w.keys)) }
+	zipf := rand.NewZipf(random, zipfExponent, zipfOffset, uint64(d.keys-1))
+	return func() int { return int(zipf.Uint64() * scatter % uint64(d.keys)) }
 }
 
 // A valuePool gives values that do not compress, and that differ, at no cost: windows of random bytes.
@@ -51,10 +46,10 @@ type valuePool struct {
 
 const poolBytes = 1 << 20
 
-func (w workload) values() valuePool {
-	bytes := make([]byte, poolBytes+w.valueBytes)
+func (d dataSet) values() valuePool {
+	bytes := make([]byte, poolBytes+d.valueBytes)
 	rand.New(rand.NewSource(1)).Read(bytes)
-	return valuePool{bytes, w.valueBytes}
+	return valuePool{bytes, d.valueBytes}
 }
 
 func (p valuePool) draw(random *rand.Rand) []byte {
@@ -63,8 +58,8 @@ func (p valuePool) draw(random *rand.Rand) []byte {
 }
 
 // keyNames are `user` and 19 digits, as in YCSB.
-func (w workload) keyNames() []string {
-	names := make([]string, w.keys)
+func (d dataSet) keyNames() []string {
+	names := make([]string, d.keys)
 	for i := range names {
 		names[i] = fmt.Sprintf("user%019d", i)
 	}

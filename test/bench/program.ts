@@ -1,0 +1,39 @@
+/** Programs that are run to their end. */
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { messageOf, Problem, systemCodeOf } from '../../cli/problem.ts';
+
+/** The clone. */
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Returns what it wrote; its errors go to standard error. `tell` hears each line as it comes. */
+export function runProgram(
+  command: string,
+  flags: readonly string[],
+  signal: AbortSignal,
+  tell?: (line: string) => void,
+  directory = root,
+): Promise<string> {
+  const child = spawn(command, flags, { cwd: directory, stdio: ['ignore', 'pipe', 'inherit'], signal });
+  let output = '';
+  let toldUpTo = 0;
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    output += chunk;
+    for (let end = output.indexOf('\n', toldUpTo); end >= 0; end = output.indexOf('\n', toldUpTo)) {
+      tell?.(output.slice(toldUpTo, end));
+      toldUpTo = end + 1;
+    }
+  });
+  return new Promise<string>((resolve, reject) => {
+    let failure: unknown;
+    child.once('error', (error) => {
+      failure = signal.aborted ? (signal.reason ?? error) : error;
+      if (systemCodeOf(error) === 'ENOENT') reject(new Problem(`${command} cannot be run: ${messageOf(error)}`));
+    });
+    child.once('close', (code) => {
+      if (failure !== undefined) reject(failure);
+      else if (code === 0) resolve(output);
+      else reject(new Problem(`${command} ended with exit code ${code}`, 'its output above says why'));
+    });
+  });
+}
