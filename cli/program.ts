@@ -16,6 +16,7 @@ import { addKeys } from './commands/keys.ts';
 import { addLoad } from './commands/load.ts';
 import { addLosers } from './commands/losers.ts';
 import { addNamespace } from './commands/namespace.ts';
+import { addPartitions } from './commands/partitions.ts';
 import { addPut } from './commands/put.ts';
 import { addRepair } from './commands/repair.ts';
 import { addResolve } from './commands/resolve.ts';
@@ -62,6 +63,7 @@ export function buildProgram(): Command {
     addRepair,
     addTasks,
     addRing,
+    addPartitions,
     addNamespace,
     addLoad,
     addBench,

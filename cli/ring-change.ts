@@ -1,4 +1,5 @@
-/** A change of the ring for people: what it would move, and how far it has come. `ring` and `dev` share it. */
+/** A change of the ring for people: what it would move, and how far it has come. `ring`, `partitions` and `dev` share it. */
+import type { Command } from 'commander';
 import type { CartwheelClient } from '../client/index.ts';
 import type {
   ChangeStatus,
@@ -6,9 +7,11 @@ import type {
   PlanChangeResponse,
   PlannedNode,
 } from '../proto/gen/cartwheel/admin/v1/admin.ts';
-import { isOperationFailed } from './connection.ts';
+import { isOperationFailed, withClient } from './connection.ts';
+import { claimantBeside } from './dev/layout.ts';
 import { bytes, count, duration, note, plural, table } from './output.ts';
 import { Problem } from './problem.ts';
+import { type Settings, settingsOf } from './settings.ts';
 
 const transferColumns = [
   { title: 'FROM' },
@@ -29,6 +32,19 @@ const nodeColumns = [
 ] as const;
 /** NodeStatus of kv.proto, by number. */
 const statuses = ['?', 'joining', 'up', 'leaving', 'left', 'down'] as const;
+
+/** The endpoints, and where `cartwheel dev` would have the claimant beside them. */
+export function withClaimant<T>(
+  command: Command,
+  run: (client: CartwheelClient, settings: Settings) => Promise<T>,
+): Promise<T> {
+  const settings = settingsOf(command);
+  const endpoints = [
+    ...settings.endpoints,
+    ...settings.endpoints.flatMap((endpoint) => claimantBeside(endpoint) ?? []),
+  ];
+  return withClient({ ...settings, endpoints }, (client) => run(client, settings));
+}
 
 /** The whole plan, and last the command that carries it out. */
 export function planText(plan: PlanChangeResponse, commitCommand: string): string {

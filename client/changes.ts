@@ -4,6 +4,7 @@ import {
   type GetStatusResponse,
   type PlanChangeRequest,
   type PlanChangeResponse,
+  type PlanDoublingResponse,
 } from '../proto/gen/cartwheel/admin/v1/admin.ts';
 import { Failure } from '../services/core/failure.ts';
 import { type AdminCall, callAdmin, statusTimeoutMs } from '../services/platform/routing/admin-call.ts';
@@ -13,6 +14,8 @@ import { OperationFailed } from './operation-failed.ts';
 export interface ChangesClient {
   /** What a change would move. Nodes are named by id or address; nothing at all: to even what nodes own. */
   plan(request: Partial<PlanChangeRequest>): Promise<PlanChangeResponse>;
+  /** What twice as many partitions would be. */
+  planDoubling(): Promise<PlanDoublingResponse>;
   commit(planId: string): Promise<void>;
   control(what: 'PAUSE' | 'RESUME' | 'ROLL_BACK'): Promise<void>;
   /** Of the claimant: `claimant.change` while a change is under way. */
@@ -44,6 +47,7 @@ export function changesClient(endpoints: readonly string[]): ChangesClient {
 
   return {
     plan: (request) => call((on, ...rest) => on.planChange({ ...noChange, ...request }, ...rest)),
+    planDoubling: () => call((on, ...rest) => on.planDoubling({}, ...rest)),
     async commit(planId) {
       await call((on, ...rest) => on.commitChange({ planId }, ...rest));
     },

@@ -1,11 +1,7 @@
 import type { Command } from 'commander';
-import type { CartwheelClient } from '../../client/index.ts';
-import { withClient } from '../connection.ts';
-import { claimantBeside } from '../dev/layout.ts';
 import { json, write } from '../output.ts';
 import { usageProblem } from '../problem.ts';
-import { changeDone, changeLine, planText } from '../ring-change.ts';
-import { type Settings, settingsOf } from '../settings.ts';
+import { changeDone, changeLine, planText, withClaimant } from '../ring-change.ts';
 
 interface PlanOptions {
   join?: string[];
@@ -100,19 +96,6 @@ export function addRing(program: Command): void {
         return write(`${ringText}change   ${change.planId}: ${changeLine(change, { waitingFor })}\n`);
       });
     });
-}
-
-/** The endpoints, and where `cartwheel dev` would have the claimant beside them. */
-function withClaimant<T>(
-  command: Command,
-  run: (client: CartwheelClient, settings: Settings) => Promise<T>,
-): Promise<T> {
-  const settings = settingsOf(command);
-  const endpoints = [
-    ...settings.endpoints,
-    ...settings.endpoints.flatMap((endpoint) => claimantBeside(endpoint) ?? []),
-  ];
-  return withClient({ ...settings, endpoints }, (client) => run(client, settings));
 }
 
 function names(text: string): string[] {

@@ -16,8 +16,16 @@ import { Failure } from '../core/failure.ts';
 import { type ChangeCost, costOf, type NodeMeans, shortOfRoom } from '../core/membership/change-cost.ts';
 import { type ChangeRequest, type PlannedChange, planChange } from '../core/membership/change-request.ts';
 import { FLIGHT_LIMITS } from '../core/membership/claimant.ts';
+import { planDoubling } from '../core/membership/doubling.ts';
 import type { Member } from '../core/membership/member.ts';
-import { type Goal, missingNodes, partitionsLeft, type Report, rolledBack } from '../core/membership/rebalance.ts';
+import {
+  doubles,
+  type Goal,
+  missingNodes,
+  partitionsLeft,
+  type Report,
+  rolledBack,
+} from '../core/membership/rebalance.ts';
 import type { Clock } from '../core/ports.ts';
 import { addNodes } from '../core/ring/change.ts';
 import { decodeVersion, encodeStatus, encodeVersion } from '../core/ring/codec.ts';
@@ -29,6 +37,7 @@ import { xxh64 } from '../platform/hash.ts';
 import type { StatusTarget } from '../platform/read-statuses.ts';
 import type { RingChanges } from '../platform/status-service.ts';
 import { type ClaimLoop, STEP_INTERVAL_MS } from './claim-loop.ts';
+import { encodeDoubling } from './encode-doubling.ts';
 
 export interface RingChangesOptions {
   readonly gossip: Pick<Gossip, 'state'>;
@@ -40,7 +49,9 @@ export interface RingChangesOptions {
 /** Plans that can be committed: an operator looks at a few. */
 const PLANS_KEPT = 16;
 
-interface KeptPlan {
+type KeptPlan = KeptChange | 'doubling';
+
+interface KeptChange {
   readonly request: ChangeRequest;
   /** Of one replica of a partition. */
   readonly bytes: number;
@@ -54,8 +65,14 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
   let begun: { readonly id: string; readonly at: number; readonly left: number } | undefined;
 
   const ringNow = () => currentRing({ ring: () => gossip.state().ring });
-  const planned = (ring: Ring, goal: Goal | undefined, { request, bytes }: KeptPlan) =>
+  const planned = (ring: Ring, goal: Goal | undefined, { request, bytes }: KeptChange) =>
     planChange(ring, goal, request, () => bytes, xxh64);
+
+  function keepPlan(id: string, plan: KeptPlan): void {
+    plans.delete(id);
+    plans.set(id, plan);
+    for (const old of [...plans.keys()].slice(0, -PLANS_KEPT)) plans.delete(old);
+  }
 
   /** Storage nodes by id: those of the ring, with the address that gossip has, and all others that it knows. */
   function candidates(ring: Ring): Map<string, Candidate> {
@@ -72,15 +89,21 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
     const kept = { request, bytes: bytesOfReplica(ring, statuses) };
     const { goal } = claimLoop.state();
     const change = planned(ring, goal, kept);
-    plans.delete(change.goal.id);
-    plans.set(change.goal.id, kept);
-    for (const id of [...plans.keys()].slice(0, -PLANS_KEPT)) plans.delete(id);
+    keepPlan(change.goal.id, kept);
     const cost = costOf(change.plan, (node) => meansOf(change.ring, node, statuses), pace);
     return { ...encodePlan(change, cost), ring: encodeVersion(ring.version), changeUnderWay: goal !== undefined };
   }
 
   return {
     plan,
+
+    async planDoubling() {
+      const ring = ringNow();
+      const doubling = planDoubling(ring, claimLoop.state().goal, xxh64);
+      const statuses = await options.statuses([...candidates(ring).values()]);
+      keepPlan(doubling.goal.id, 'doubling');
+      return encodeDoubling(doubling, bytesOfReplica(ring, statuses));
+    },
 
     async commit({ planId }) {
       const kept = plans.get(planId);
@@ -90,10 +113,11 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
       await claimLoop.setGoal((_, underWay) => {
         // Asked again because the answer was lost: it is done.
         if (underWay?.id === planId) return underWay;
-        const change = planned(ringNow(), underWay, kept);
+        const ring = ringNow();
+        const change = kept === 'doubling' ? planDoubling(ring, underWay, xxh64) : planned(ring, underWay, kept);
         const { goal } = change;
         if (goal.id !== planId) throw conflict('the ring, or the change under way, is another one by now; plan again');
-        checkRoom(change, statuses);
+        if ('plan' in change) checkRoom(change, statuses);
         return goal;
       });
       return {};
@@ -121,7 +145,7 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
       if (begun?.id !== goal.id) begun = { id: goal.id, at: clock.now(), left };
       const done = begun.left - left;
       const grown = addNodes(ring, missingNodes(ring, goal));
-      const replicasLeft = planOf(grown, goal.owners, () => 0).moves.length;
+      const replicasLeft = doubles(ring, goal) ? 0 : planOf(grown, goal.owners, () => 0).moves.length;
       const share = goal.replicas === 0 ? 1 : Math.max(0, 1 - replicasLeft / goal.replicas);
       return {
         planId: goal.id,

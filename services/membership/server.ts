@@ -76,7 +76,8 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
     probes: { startup: () => ({ ok: true }), ready: () => ({ ok: true }), live: () => ({ ok: true }) },
   });
   const { ring } = gossip.state();
-  if (ring !== undefined && (ring.partitions !== config.partitions || ring.replicas !== config.replicas)) {
+  // More partitions than the first ring had they have become by doubling.
+  if (ring !== undefined && (ring.partitions < config.partitions || ring.replicas !== config.replicas)) {
     const { partitions, replicas } = ring;
     log.warn({ partitions, replicas }, '--partitions and --replicas are for the first ring; there is one already');
   }

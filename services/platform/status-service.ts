@@ -14,6 +14,7 @@ import {
   type PeerStatus,
   type PlanChangeRequest,
   type PlanChangeResponse,
+  type PlanDoublingResponse,
   type ProcessKind,
   type RepairStatus,
   type StorageStatus,
@@ -54,6 +55,7 @@ export interface StatusOptions {
 /** Everything may throw Failure. */
 export interface RingChanges {
   plan(request: PlanChangeRequest): Promise<PlanChangeResponse>;
+  planDoubling(): Promise<PlanDoublingResponse>;
   commit(request: CommitChangeRequest): Promise<CommitChangeResponse>;
   control(request: ControlChangeRequest): Promise<ControlChangeResponse>;
 }
@@ -95,6 +97,7 @@ export function statusService(options: StatusOptions): GrpcService {
         throw new Failure('NOT_IMPLEMENTED', 'only storage nodes keep values that lost; ask each of them');
       }),
       planChange: unary(log, async (request: PlanChangeRequest) => changesOf(options).plan(request)),
+      planDoubling: unary(log, async () => changesOf(options).planDoubling()),
       commitChange: unary(log, async (request: CommitChangeRequest) => changesOf(options).commit(request)),
       controlChange: unary(log, async (request: ControlChangeRequest) => changesOf(options).control(request)),
     },

@@ -11,6 +11,7 @@ import {
   type GetStatusResponse,
   type PlanChangeRequest,
   type PlanChangeResponse,
+  type PlanDoublingResponse,
   ProcessKind,
 } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { Failure } from '../../services/core/failure.ts';
@@ -114,6 +115,7 @@ interface World {
   readonly seed: string;
   readonly nodes: Map<string, FakeNode>;
   plan(request: Partial<PlanChangeRequest>): Promise<PlanChangeResponse>;
+  planDoubling(): Promise<PlanDoublingResponse>;
   commit(planId: string): Promise<unknown>;
   control(control: ChangeControl): Promise<unknown>;
   status(): Promise<GetStatusResponse>;
@@ -146,6 +148,7 @@ async function startWorld(ids: readonly string[]): Promise<World> {
     seed,
     nodes,
     plan: (request) => call((on, ...rest) => on.planChange({ ...nothing, ...request }, ...rest)),
+    planDoubling: () => call((on, ...rest) => on.planDoubling({}, ...rest)),
     commit: (planId) => call((on, ...rest) => on.commitChange({ planId }, ...rest)),
     control: (control) => call((on, ...rest) => on.controlChange({ control }, ...rest)),
     status,
@@ -349,6 +352,85 @@ test('a change that a disk has not the room for is shown, and refused with what 
   );
   e.pulls = true;
   await world.changed();
+});
+
+test('killed after every step of a doubling, the claimant ends it, and doubles once', {
+  timeout: 2 * hangMs,
+}, async () => {
+  const world = await startWorld(['a', 'b', 'c', 'd']);
+  const { owners } = world.ring();
+  const planned = await world.planDoubling();
+  assert.deepEqual([planned.partitionsBefore, planned.partitionsAfter, planned.bytesMoved], [16, 32, 0n]);
+  assert.deepEqual(
+    planned.nodes.map((node) => node.partitionsAfter),
+    [24, 24, 24, 24],
+  );
+  assert.deepEqual(
+    planned.nodes.map((node) => node.pairsAfter),
+    [48, 48, 48, 48],
+  );
+  // It cannot go on before every node has said which ring it knows: the goal is on the disk, and no ring is issued.
+  const d = world.nodes.get('d') as FakeNode;
+  await world.restartClaimant();
+  await d.stop();
+  const { planId } = await world.planDoubling();
+  await world.commit(planId);
+  await until(
+    'it waits for d',
+    async () =>
+      (await world.status()).claimant?.waitingFor.includes(`${d.address} to say which ring is known there`) === true,
+  );
+  assert.equal((await world.status()).claimant?.change?.partitionsLeft, 16);
+  await assert.rejects(world.plan({ leave: ['a'] }), /the partitions are being doubled, from 16/);
+  await world.restartClaimant();
+  assert.equal((await world.status()).claimant?.change?.planId, planId, 'the goal is known after a kill');
+  world.nodes.delete('d');
+  await world.addNode('d', d.address);
+  await until('it is issued', () => world.ring().partitions === 32);
+  await world.restartClaimant();
+  await world.changed();
+  await until('all know it', () => [...world.nodes.values()].every(({ gossip }) => gossip.ring()?.partitions === 32));
+  const { version, owners: after, pending } = world.ring();
+  assert.deepEqual([pending.size, after.length], [0, 2 * owners.length]);
+  await world.restartClaimant();
+  assert.deepEqual((await world.status()).claimant?.change, undefined);
+  assert.deepEqual(world.ring().version, version, 'nothing is issued again');
+  await assert.rejects(world.commit(planId), /no plan/);
+
+  const e = await world.addNode('e');
+  await world.commit((await world.plan({ join: [e.address] })).planId);
+  await world.changed();
+  assert.ok(Math.abs(loads(world.ring(), 'e') - 96 / 5) < 1, 'partitions move as before, in the smaller size');
+});
+
+test('a doubling is refused while partitions move, and the command line shows it and carries it out', {
+  timeout: hangMs,
+}, async () => {
+  const world = await startWorld(['a', 'b', 'c', 'd']);
+  const e = await world.addNode('e');
+  const double = (...args: string[]) => cartwheel(['partitions', 'double', ...args, '--endpoint', world.seed]);
+  const old = /^plan +([0-9a-f]{16})$/m.exec((await double('--plan')).stdout)?.[1] ?? '';
+  e.pulls = false;
+  await world.commit((await world.plan({ join: ['e'] })).planId);
+  const refused = await double('--commit');
+  assert.deepEqual([refused.code, refused.stdout], [1, '']);
+  assert.match(
+    refused.stderr,
+    /^cartwheel: CHANGE_CONFLICT: the change [0-9a-f]{16} is under way: .* \(cartwheel ring status/,
+  );
+  e.pulls = true;
+  await world.changed();
+  const stale = await double('--commit', old);
+  assert.match(stale.stderr, /^cartwheel: CHANGE_CONFLICT: the ring, or the change under way, is another one by now/);
+
+  const { stdout } = await double('--plan');
+  assert.match(stdout, /^partitions +16 now, 32 afterwards, 65,536 at most$/m);
+  assert.match(stdout, /^moves +0 B: each partition becomes two, with the owners that it has$/m);
+  assert.match(stdout, /^trees +8(\.0)? MiB of memory at each node, now and afterwards/m);
+  const [, commit = ''] = /^carry it out: cartwheel partitions double (.*)$/m.exec(stdout) ?? [];
+  assert.match((await double(...commit.split(' '))).stdout, /^done: 32 partitions, ring \d+\.\d+\n$/);
+  assert.match((await double('--commit', '-o', 'json')).stdout, /"partitions":64,.*"done":true/);
+  assert.equal(world.ring().partitions, 64);
 });
 
 test('what cannot be is refused: an old plan, no change to control, a node that is gone, a process that is no claimant', {

@@ -11,6 +11,7 @@ import { addNodes, isStaged, type NewNode, remaining } from '../ring/change.ts';
 import { changeClaim } from '../ring/claim-change.ts';
 import { type BytesOf, type Plan, planOf, rowOf } from '../ring/plan.ts';
 import { formatVersion, nodeById, type Ring, type RingNode } from '../ring/ring.ts';
+import { refuseDuringDoubling } from './doubling.ts';
 import { type Goal, isStagedBy, missingNodes } from './rebalance.ts';
 
 /** Nothing of all: to even what the nodes own. A replacement is the join of one and the leave of the other. */
@@ -32,7 +33,7 @@ export interface PlannedChange {
 
 const utf8 = new TextEncoder();
 
-/** Throws Failure CHANGE_IMPOSSIBLE, with what was wanted and what there is. */
+/** Throws Failure CHANGE_IMPOSSIBLE, with what was wanted and what there is, and CHANGE_CONFLICT during a doubling. */
 export function planChange(
   ring: Ring,
   underWay: Goal | undefined,
@@ -40,6 +41,7 @@ export function planChange(
   bytesOf: BytesOf,
   hash: Hash64,
 ): PlannedChange {
+  refuseDuringDoubling(ring, underWay);
   checkRequest(ring, underWay, request);
   const joins = request.join.map(({ id }) => id);
   const joining = union(underWay?.joining ?? [], request.join, request.leave);

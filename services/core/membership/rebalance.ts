@@ -11,6 +11,8 @@
  * I4 From the ring alone a staged partition and a flipped one look alike, so a goal says of what it found pending which it
  *    is: staged and not wanted any more is rolled back (`withdrawn`), flipped is settled by I2 before anything else is done
  *    with the partition (`flipped`): a node that has just given it up may lack what was written since, and does not pull.
+ * I5 A goal either doubles the partitions (doubling.ts) or has nodes and partitions move, never both: numbers of partitions
+ *    in a goal are of the ring that it was made for, or of twice as many.
  */
 import {
   addNodes,
@@ -26,13 +28,14 @@ import {
   stage,
   turnRows,
 } from '../ring/change.ts';
+import { doubled } from '../ring/doubling.ts';
 import { rowOf } from '../ring/plan.ts';
 import { compareVersions, createRing, nodeById, type Ring, type RingNode, type RingVersion } from '../ring/ring.ts';
 
 export interface Goal {
   /** Of the plan that was committed. */
   readonly id: string;
-  /** The rows to come to, of indexes into the ring's nodes with `joining` behind them. */
+  /** The rows to come to, of indexes into the ring's nodes with `joining` behind them. Twice as many: it doubles them. */
   readonly owners: Uint16Array;
   /** To be UP. Those that the ring does not have are added in this order. */
   readonly joining: readonly NewNode[];
@@ -79,6 +82,9 @@ export interface Advance {
 
 /** As much as can be done in one version: this ring's with sequence + 1. */
 export function advance(ring: Ring, before: Goal, reports: Reports, limits: FlightLimits): Advance {
+  if (doubles(ring, before)) return advanceDoubling(ring, before);
+  // Kept by a claimant whose directory is from before a doubling: nothing in it is of any use.
+  if (before.owners.length < ring.owners.length) return { goal: before, ring: undefined, waitingFor: '', done: true };
   const knowing = reportsOf(ring, reports);
   const isSettled = before.flipped.some((partition) => !ring.pending.has(partition));
   const goal = isSettled ? { ...before, flipped: before.flipped.filter((p) => ring.pending.has(p)) } : before;
@@ -99,8 +105,23 @@ export function advance(ring: Ring, before: Goal, reports: Reports, limits: Flig
   return { goal, ring: createRing({ ...next, version }), waitingFor: waitingFor(ring, goal, knowing), done: false };
 }
 
+/** Whether the goal is to have more partitions than the ring has. */
+export function doubles(ring: Ring, { owners }: Pick<Goal, 'owners'>): boolean {
+  return owners.length > ring.owners.length;
+}
+
+/** In one version: nobody's keys change hands, so nothing is waited for but what moves. */
+function advanceDoubling(ring: Ring, goal: Goal): Advance {
+  const waitingFor = goal.paused
+    ? 'somebody to resume it'
+    : `${ring.pending.size} ${plural(ring.pending.size, 'partition')} to be where they go`;
+  if (goal.paused || ring.pending.size > 0) return { goal, ring: undefined, waitingFor, done: false };
+  return { goal, ring: doubled(ring), waitingFor: '', done: false };
+}
+
 /** Partitions that are not yet as the goal wants them. */
 export function partitionsLeft(ring: Ring, goal: Goal): number {
+  if (goal.owners.length !== ring.owners.length) return doubles(ring, goal) ? ring.partitions : 0;
   return remaining(addNodes(ring, missingNodes(ring, goal)), goal.owners);
 }
 
