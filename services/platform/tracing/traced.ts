@@ -16,14 +16,17 @@ import type { Execute } from '../streams/session-server.ts';
 
 /** What a process was asked to do, from its arrival to the answer. */
 export function tracedExecute(execute: Execute, tracing: Tracing): Execute {
-  return async (operation, arrival) => {
-    const { traceparent, ...untraced } = operation;
+  return (operation, arrival) => {
+    const { traceparent } = operation;
     const parent = traceparent ?? arrival.traceparent;
     const part: PartOfOperation = { name: nameOf(operation), kind: 'SERVER', startedAt: arrival.arrivedAt };
     const span = arrival.relayed ? tracing.begin(part, parent) : tracing.beginTrace(part, parent);
-    if (span === undefined) return execute(untraced, arrival);
+    if (span === undefined) {
+      // Whoever comes next is not to decide anew.
+      return execute(traceparent === undefined ? operation : { ...operation, traceparent: undefined }, arrival);
+    }
     describe(span, operation);
-    return ending(span, () => execute({ ...untraced, traceparent: span.traceparent }, arrival));
+    return ending(span, () => execute({ ...operation, traceparent: span.traceparent }, arrival));
   };
 }
 
@@ -69,7 +72,7 @@ export function tracedReplica(
   kind: PartOfOperation['kind'],
   attributes: Readonly<Record<string, string>> = {},
 ): Replica {
-  const traced = async <M extends Traced, T>(name: string, message: M, run: (message: M) => Promise<T>): Promise<T> => {
+  const traced = <M extends Traced, T>(name: string, message: M, run: (message: M) => Promise<T>): Promise<T> => {
     const span = tracing.begin({ name, kind, attributes }, message.traceparent);
     if (span === undefined) return run(message);
     return ending(span, () => run({ ...message, traceparent: span.traceparent }));
