@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type CartwheelClient, connect } from '../../client/index.ts';
+import { basketWanted, makePythonClient } from '../e2e/python-client.ts';
 import { retried } from '../e2e/support.ts';
 import { chart, done, type Forward, forward, isThere, run } from './tools.ts';
 
@@ -64,6 +65,22 @@ test('helm test passes, and the commands of the notes work as they are', { skip,
   for (const command of commands) {
     const said = await retried(() => done('sh', '-c', command), signal);
     if (command.includes('get cart-1')) assert.match(said, /1\. apple/);
+  }
+});
+
+test('a client generated in another language puts and gets through the Service', {
+  skip,
+  timeout: hangMs,
+}, async (t) => {
+  const made = await makePythonClient();
+  if (typeof made === 'string') {
+    t.diagnostic(made);
+    return;
+  }
+  try {
+    assert.deepEqual(await made.run(way.address), basketWanted);
+  } finally {
+    await made.close();
   }
 });
 
