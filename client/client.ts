@@ -11,10 +11,12 @@ import type {
   ListNamespacesResponse,
 } from '../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { ExplainResponse, GetResponse, Result, Ring as RingMessage } from '../proto/gen/cartwheel/kv/v1/kv.ts';
+import { type Cancellation, neverCancelled } from '../services/core/cancellation.ts';
 import { encodeDuration, millisecondsOf } from '../services/core/codec/duration.ts';
 import { Failure } from '../services/core/failure.ts';
 import { createExtraBudget } from '../services/core/quorum/extra-budget.ts';
 import { requestLimits } from '../services/core/requests/limits.ts';
+import { locate } from '../services/core/requests/validate.ts';
 import { encodeRing } from '../services/core/ring/codec.ts';
 import { createClock } from '../services/platform/clock.ts';
 import { xxh64 } from '../services/platform/hash.ts';
@@ -25,6 +27,7 @@ import {
   namespaceTimeoutMs,
   statusTimeoutMs,
 } from '../services/platform/routing/admin-call.ts';
+import { createBalancer } from '../services/platform/routing/balancer.ts';
 import { coordinatorsOf } from '../services/platform/routing/coordinators.ts';
 import { attemptsSavedMax, dispatch } from '../services/platform/routing/dispatch.ts';
 import { createRequestIds } from '../services/platform/routing/request-ids.ts';
@@ -102,6 +105,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
   const clock = createClock();
   const random = createRandom();
   const pool = createSessionPool({ name, clock, random });
+  const balancer = createBalancer({ pool, clock, random });
   const channels = createUnaryChannels(clock);
   const newRequestId = createRequestIds(random);
   const extra = createExtraBudget(attemptsSavedMax);
@@ -109,7 +113,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
 
   function ringWatch(): RingWatch {
     watch ??= followRing(channels, endpoints, clock, (ring) => {
-      if (direct) pool.keep(ring.nodes.map(({ address }) => address));
+      if (direct) balancer.keep(ring.nodes.map(({ address }) => address));
     });
     return watch;
   }
@@ -117,7 +121,8 @@ export function connect(options: ConnectOptions): CartwheelClient {
   async function addressesFor(namespace: string, key: Buffer): Promise<readonly string[]> {
     if (!direct) return endpoints;
     const ring = ringWatch().current() ?? (await ringWatch().first(ringTimeoutMs));
-    return coordinatorsOf(ring, namespace, key, { limits: requestLimits, hash: xxh64 });
+    const { storageKey } = locate(namespace, key, { limits: requestLimits, hash: xxh64 });
+    return balancer.order(coordinatorsOf(ring, storageKey));
   }
 
   async function run<Name extends 'get' | 'put' | 'delete'>(
@@ -131,11 +136,10 @@ export function connect(options: ConnectOptions): CartwheelClient {
       const deadline = clock.now() + timeoutMs;
       const addresses = await addressesFor(namespace, key);
       const result = await dispatch(
-        { pool, clock, extra, newRequestId },
+        { pool: balancer, clock, extra, newRequestId },
         addresses,
         { ...body, timeoutMs, traceparent },
-        deadline,
-        signal,
+        { deadline, cancellation: cancellationOf(signal) },
       );
       const answer = result[which];
       if (answer == null)
@@ -355,6 +359,19 @@ function bytesOf(value: Key | Value): Buffer {
   if (Buffer.isBuffer(value)) return value;
   if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   throw failed(new Failure('OPERATION_INVALID', `a string or bytes are wanted, and ${String(value)} came`));
+}
+
+function cancellationOf(signal: AbortSignal | undefined): Cancellation {
+  if (signal === undefined) return neverCancelled;
+  return {
+    get cancelled() {
+      return signal.aborted;
+    },
+    onCancel(run) {
+      signal.addEventListener('abort', run, { once: true });
+      return () => signal.removeEventListener('abort', run);
+    },
+  };
 }
 
 function isGone(error: unknown): boolean {

@@ -2,30 +2,59 @@
  * Where an operation goes: to a home of its key, or to a fallback where none answers. The router knows nothing of
  * versions, and keeps nothing.
  */
-import type { ListKeysRequest, ListKeysResponse, Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { ListKeysRequest, ListKeysResponse, Operation } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { Until } from '../core/cancellation.ts';
 import { Failure } from '../core/failure.ts';
-import type { Hash64 } from '../core/ports.ts';
+import type { Clock, Hash64, Metrics } from '../core/ports.ts';
+import type { ExtraBudget } from '../core/quorum/extra-budget.ts';
 import type { RequestLimits } from '../core/requests/limits.ts';
+import { locate } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
 import type { Ring } from '../core/ring/ring.ts';
+import { storageKeyOfText, storageKeyText } from '../core/ring/storage-key.ts';
+import type { HotKeys } from '../platform/hot-keys.ts';
+import type { Balancer } from '../platform/routing/balancer.ts';
 import { coordinatorsOf } from '../platform/routing/coordinators.ts';
-import { type DispatchPorts, dispatch } from '../platform/routing/dispatch.ts';
-import type { Arrival } from '../platform/streams/session-server.ts';
+import { dispatch } from '../platform/routing/dispatch.ts';
+import { type Answer, createKeyFlights } from './key-flights.ts';
 
-export interface Router extends DispatchPorts {
+export interface RouterPorts {
+  readonly balancer: Balancer;
+  readonly hotKeys: HotKeys;
+  readonly extra: ExtraBudget;
   readonly limits: RequestLimits;
   readonly hash: Hash64;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  /** For writes whose client gave none. */
+  newRequestId(): Buffer;
   ring(): Ring | undefined;
 }
 
-export async function routeOperation(
-  router: Router,
-  operation: Operation,
-  { deadline }: Arrival,
-): Promise<Omit<Result, 'id'>> {
-  const { namespace, key } = requestOf(operation);
-  const coordinators = coordinatorsOf(currentRing(router), namespace, key, router);
-  return dispatch(router, coordinators, operation, deadline);
+export interface Router {
+  run(operation: Operation, until: Until): Promise<Answer>;
+  close(): void;
+}
+
+export function createRouter(ports: RouterPorts): Router {
+  const { balancer, clock, extra, hotKeys, metrics, newRequestId } = ports;
+
+  // Placed when it is sent: the ring may have changed while it waited.
+  const flights = createKeyFlights(clock, metrics, async (key, operation, until) => {
+    const coordinators = coordinatorsOf(currentRing(ports), storageKeyOfText(key));
+    const addresses = balancer.order(coordinators);
+    return dispatch({ pool: balancer, clock, extra, newRequestId }, addresses, operation, until);
+  });
+
+  return {
+    async run(operation, until) {
+      const { namespace, key } = requestOf(operation);
+      const name = storageKeyText(locate(namespace, key, ports).storageKey);
+      hotKeys.observe(name, operation.get !== undefined);
+      return flights.run(name, operation, until);
+    },
+    close: () => flights.close(),
+  };
 }
 
 function requestOf({ get, put, delete: remove }: Operation) {
@@ -36,7 +65,7 @@ function requestOf({ get, put, delete: remove }: Operation) {
 
 /** Lists from any storage node; where one fails, the next goes on after the last page that came. */
 export async function* routeListing(
-  router: Pick<Router, 'ring'>,
+  router: Pick<RouterPorts, 'ring'>,
   request: ListKeysRequest,
   list: (address: string, request: ListKeysRequest) => AsyncIterable<ListKeysResponse>,
 ): AsyncGenerator<ListKeysResponse> {

@@ -3,6 +3,7 @@ import { ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { type ExplainRequest, KeyValueServiceService } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { createExtraBudget } from '../core/quorum/extra-budget.ts';
 import { requestLimits } from '../core/requests/limits.ts';
+import { locate } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
 import type { Ring } from '../core/ring/ring.ts';
 import { type Probes, startAdminServer } from '../platform/admin-http.ts';
@@ -11,6 +12,7 @@ import { createGossip } from '../platform/gossip/gossip.ts';
 import { createGrpcGossipTransport } from '../platform/gossip/transport-grpc.ts';
 import { startGrpcServer } from '../platform/grpc-server.ts';
 import { xxh64 } from '../platform/hash.ts';
+import { createHotKeys } from '../platform/hot-keys.ts';
 import { createKeyValueService } from '../platform/kv-service.ts';
 import { createLog } from '../platform/logging.ts';
 import { createMetrics } from '../platform/metrics.ts';
@@ -18,17 +20,18 @@ import { createForwardingNamespaceAdmin } from '../platform/namespaces/forwardin
 import type { Stop } from '../platform/process.ts';
 import { createRandom } from '../platform/random.ts';
 import { createRingSource } from '../platform/ring-source.ts';
+import { createBalancer } from '../platform/routing/balancer.ts';
 import { coordinatorsOf } from '../platform/routing/coordinators.ts';
 import { attemptsSavedMax } from '../platform/routing/dispatch.ts';
 import { createRequestIds } from '../platform/routing/request-ids.ts';
 import { createSessionPool } from '../platform/routing/session-pool.ts';
 import { createUnaryChannels } from '../platform/routing/unary-channels.ts';
 import { statusService } from '../platform/status-service.ts';
-import { createSessionServer, type Execute } from '../platform/streams/session-server.ts';
+import { createSessionServer } from '../platform/streams/session-server.ts';
 import { tracedExecute, tracedPool } from '../platform/tracing/traced.ts';
 import { openTracing } from '../platform/tracing/tracing.ts';
 import type { RouterConfig } from './config.ts';
-import { type Router, routeListing, routeOperation } from './route.ts';
+import { createRouter, routeListing } from './route.ts';
 
 export async function startRouter(config: RouterConfig): Promise<Stop> {
   const log = createLog({ service: 'router', level: config['log-level'] });
@@ -45,23 +48,23 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
   });
   const pool = createSessionPool({ name: id, clock, random, hop: 'routed', ring: ringVersion });
   const channels = createUnaryChannels(clock);
-  const router: Router = {
-    pool: tracing === undefined ? pool : tracedPool(pool, tracing),
-    clock,
+  const validation = { limits: requestLimits, hash: xxh64 };
+  const balancer = createBalancer({ pool: tracing === undefined ? pool : tracedPool(pool, tracing), clock, random });
+  const hotKeys = createHotKeys(clock, metrics);
+  const router = createRouter({
+    ...{ balancer, hotKeys, clock, metrics, ...validation },
     extra: createExtraBudget(attemptsSavedMax),
     newRequestId: createRequestIds(random),
-    limits: requestLimits,
-    hash: xxh64,
     ring: () => rings.current(),
-  };
+  });
+  const placing = { ring: () => rings.current() };
   rings.subscribe((ring) => {
     const addresses = ring.nodes.map(({ address }) => address);
-    pool.keep(addresses);
+    balancer.keep(addresses);
     channels.keep(addresses);
   });
 
-  const route: Execute = (operation, arrival) => routeOperation(router, operation, arrival);
-  const execute = tracing === undefined ? route : tracedExecute(route, tracing);
+  const execute = tracing === undefined ? router.run : tracedExecute(router.run, tracing);
   const traced = tracing !== undefined;
   const sessions = createSessionServer({ execute, clock, limits: requestLimits, log, metrics, traced, ringVersion });
   const keyValueService = createKeyValueService({
@@ -72,12 +75,13 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
     log,
     traced,
     explain: (request, deadline) => explain(request, deadline),
-    listKeys: (request) => routeListing(router, request, (address, asked) => channels.listKeys(address, asked)),
+    listKeys: (request) => routeListing(placing, request, (address, asked) => channels.listKeys(address, asked)),
   });
 
   async function explain(request: ExplainRequest, deadline: number) {
-    const coordinators = coordinatorsOf(currentRing(router), request.namespace, request.key, router);
-    const address = coordinators.find((each) => pool.ready(each)) ?? (coordinators[0] as string);
+    const { storageKey } = locate(request.namespace, request.key, validation);
+    const addresses = balancer.order(coordinatorsOf(currentRing(placing), storageKey));
+    const address = addresses.find((each) => pool.ready(each)) ?? (addresses[0] as string);
     return channels.explain(address, request, Math.max(1, deadline - clock.now()));
   }
 
@@ -103,7 +107,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
         id,
         address: config.listen,
         gossip,
-        namespaces: createForwardingNamespaceAdmin(() => currentRing(router).nodes.map(({ address }) => address)),
+        namespaces: createForwardingNamespaceAdmin(() => currentRing(placing).nodes.map(({ address }) => address)),
         clock,
         log,
         peers: () => peerViews(rings.current(), pool),
@@ -136,6 +140,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
     await server.drain(1_000);
     await gossip.stop();
     transport.close();
+    router.close();
     pool.close();
     channels.close();
     await admin.close();

@@ -8,6 +8,7 @@
  * client's session has seen is not in what R say, the others are asked too, before it is answered.
  */
 import type { GetResponse } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Cancelled } from '../core/cancellation.ts';
 import { encodeDuration } from '../core/codec/duration.ts';
 import type { Alarm } from '../core/deadlines.ts';
 import { Failure } from '../core/failure.ts';
@@ -15,7 +16,7 @@ import type { ValidGet } from '../core/requests/validate.ts';
 import { epochOf, type RingNode } from '../core/ring/ring.ts';
 import { includes, join, printDot } from '../core/versioning/causal-context.ts';
 import { agree, emptyRecord, type KeyRecord, merge, type Sibling, visibleSiblings } from '../core/versioning/record.ts';
-import { notEnoughReplicas, type Place, readersOf, replicaOn, type StorageNode, wallMs } from './node.ts';
+import { type Asked, notEnoughReplicas, type Place, readersOf, replicaOn, type StorageNode, wallMs } from './node.ts';
 import { type Answer, gatherQuorum, type Quorum } from './quorum.ts';
 import { repairReplicas } from './read-repair.ts';
 
@@ -39,12 +40,11 @@ export async function coordinateGet(
   node: StorageNode,
   place: Place,
   get: ValidGet,
-  deadline: number,
-  traceparent?: string,
+  asked: Asked,
 ): Promise<GetResponse> {
   const { clock, metrics } = node;
   const beganAt = clock.now();
-  const quorum = await readReplicas(node, place, get, deadline, traceparent);
+  const quorum = await readReplicas(node, place, get, asked);
   const readAt = clock.now();
   metrics.stage.read_quorum.observe(readAt - beganAt);
 
@@ -98,20 +98,13 @@ function isStale({ bytes, record }: ReplicaCopy, merged: KeyRecord, atHome: bool
 }
 
 /** Resolves when R of the preference list have answered; throws the failure otherwise. */
-function readReplicas(
-  node: StorageNode,
-  place: Place,
-  get: ValidGet,
-  deadline: number,
-  traceparent: string | undefined,
-): Promise<Quorum<ReplicaCopy>> {
+function readReplicas(node: StorageNode, place: Place, get: ValidGet, asked: Asked): Promise<Quorum<ReplicaCopy>> {
   const readers = readersOf(node, place, get.strict);
   const all = node.random.below(chances) < get.readAllProbability * chances;
   const atOnce = all ? Math.max(get.r, place.homes.length) : get.r;
   const covers = (answers: readonly ReadAnswer[]) => includes(mergedOf(answers).clock, get.session);
   const saysEnough = get.session.length === 0 ? undefined : covers;
-  const epoch = epochOf(place.ring.version);
-  return readFrom(node, place, readers, get, deadline, atOnce, saysEnough, epoch, traceparent);
+  return readFrom(node, place, readers, get, asked, atOnce, saysEnough);
 }
 
 /** The same of homes only. */
@@ -119,9 +112,9 @@ export function readHomes(
   node: StorageNode,
   place: Place,
   get: Pick<ValidGet, 'storageKey' | 'r'>,
-  deadline: number,
+  asked: Asked,
 ): Promise<Quorum<ReplicaCopy>> {
-  return readFrom(node, place, readersOf(node, place, true), get, deadline, get.r, undefined, undefined);
+  return readFrom(node, place, readersOf(node, place, true), get, asked, get.r, undefined, undefined);
 }
 
 async function readFrom(
@@ -129,15 +122,15 @@ async function readFrom(
   place: Place,
   readers: readonly RingNode[],
   { storageKey, r }: Pick<ValidGet, 'storageKey' | 'r'>,
-  deadline: number,
+  { deadline, cancellation, traceparent }: Asked,
   /** How many are asked before the first has failed, or been slow. */
   atOnce = r,
   /** Whether R answers say enough; where they do not, all that can be asked are, for a while. */
   saysEnough?: (answers: readonly ReadAnswer[]) => boolean,
   /** Undefined: whatever rings they know. */
   epoch: number | undefined = epochOf(place.ring.version),
-  traceparent?: string,
 ): Promise<Quorum<ReplicaCopy>> {
+  if (cancellation.cancelled) throw new Cancelled('NOT_APPLIED');
   if (readers.length < r) throw notEnoughReplicas(place, r, readers.length);
   const decode = decoder(node);
   const onSilent = () => {
@@ -149,7 +142,7 @@ async function readFrom(
   const ask = (reader: RingNode) => [reader.id, read(reader)] as const;
   let asked = atOnce;
   const askNext = () => {
-    const reader = readers[asked++];
+    const reader = cancellation.cancelled ? undefined : readers[asked++];
     return reader === undefined ? undefined : ask(reader);
   };
   const askInstead = () => {
@@ -169,6 +162,7 @@ async function readFrom(
   const quorum = gatherQuorum<ReplicaCopy>({
     needed: r,
     deadline,
+    cancellation,
     deadlines: node.deadlines,
     asked: readers.slice(0, atOnce).map(ask),
     satisfied: (answers) => saysEnough?.(answers) !== false || !askAll(),
@@ -187,6 +181,7 @@ async function readFrom(
   const outcome = await (patience === undefined ? quorum.outcome : Promise.race([quorum.outcome, patience.promise]));
   hedge.cancel();
   alarm?.cancel();
+  if (outcome === 'cancelled') throw new Cancelled('NOT_APPLIED');
   if (quorum.moved !== undefined) throw quorum.moved;
   if (quorum.answers.length >= r) return quorum;
   if (outcome === 'impossible') throw notEnoughReplicas(place, r, quorum.answers.length);

@@ -15,6 +15,7 @@
  * (ONE_DURABLE, which does not wait for it in particular), nobody (BUFFERED). The others acknowledge from memory.
  */
 import type { DeleteResponse, PutResponse, Receipt } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Cancelled, type Until } from '../core/cancellation.ts';
 import { Failure } from '../core/failure.ts';
 import { RingMoved } from '../core/quorum/peers.ts';
 import type { RequestLimits } from '../core/requests/limits.ts';
@@ -32,6 +33,7 @@ import {
   type Written,
 } from '../core/versioning/write.ts';
 import {
+  type Asked,
   learnNewerRing,
   notEnoughReplicas,
   type Place,
@@ -47,15 +49,9 @@ import { recall } from './recall.ts';
 import type { Changed, Held, Next } from './record-store.ts';
 import { createStandIns, type StandIns } from './stand-ins.ts';
 
-export function coordinatePut(
-  node: StorageNode,
-  place: Place,
-  put: ValidPut,
-  deadline: number,
-  traceparent?: string,
-): Promise<PutResponse> {
+export function coordinatePut(node: StorageNode, place: Place, put: ValidPut, asked: Asked): Promise<PutResponse> {
   const writtenAtMs = wallMs(node.clock);
-  return write(node, place, put, deadline, traceparent, (copy, known) => {
+  return write(node, place, put, asked, (copy, known) => {
     if (known !== undefined) return applyKnown(copy, known, put.value);
     return applyPut(copy, { ...put, writtenAtMs }, minting(node));
   });
@@ -65,11 +61,10 @@ export function coordinateDelete(
   node: StorageNode,
   place: Place,
   remove: ValidWrite,
-  deadline: number,
-  traceparent?: string,
+  asked: Asked,
 ): Promise<DeleteResponse> {
   const writtenAtMs = wallMs(node.clock);
-  return write(node, place, remove, deadline, traceparent, (copy, known) => {
+  return write(node, place, remove, asked, (copy, known) => {
     if (known !== undefined) return applyKnown(copy, known);
     return applyDelete(copy, { ...remove, writtenAtMs }, minting(node));
   });
@@ -79,16 +74,16 @@ async function write(
   node: StorageNode,
   place: Place,
   request: ValidWrite,
-  deadline: number,
-  traceparent: string | undefined,
+  asked: Asked,
   applyTo: (copy: Copy, known: KnownWrite | undefined) => Written,
 ): Promise<PutResponse> {
+  const { deadline } = asked;
   const isRetry = request.attempt > 0 && request.requestId.length > 0;
   let known = isRetry ? await recall(node, place, request, deadline) : undefined;
   let isMinted = false;
   for (let at = place; ; at = placeOf(currentRing(node), request.storageKey)) {
     try {
-      return await writeAt(node, at, request, deadline, traceparent, applyTo, known, (made) => {
+      return await writeAt(node, at, request, asked, applyTo, known, (made) => {
         known = made;
         isMinted = true;
       });
@@ -104,12 +99,12 @@ async function writeAt(
   node: StorageNode,
   place: Place,
   request: ValidWrite,
-  deadline: number,
-  traceparent: string | undefined,
+  asked: Asked,
   applyTo: (copy: Copy, known: KnownWrite | undefined) => Written,
   known: KnownWrite | undefined,
   onMade: (made: KnownWrite) => void,
 ): Promise<PutResponse> {
+  const { deadline, traceparent } = asked;
   const apply = (copy: Copy) => applyTo(copy, known);
   const others = known?.others ?? [];
   const selection = selectWriters(node, place, request);
@@ -137,7 +132,7 @@ async function writeAt(
     return owing(node, storageKey, { ...own, birth, record, bytes, also }, standIns.homeOf(node.id));
   };
   const beganAt = node.clock.now();
-  const { held, committed } = await changeInTime(node, storageKey, deadline, change, isSynced(node.id));
+  const { held, committed } = await changeInTime(node, storageKey, asked, change, isSynced(node.id));
   const { dot, entriesCut } = written as unknown as Written;
   onMade({ dot, others, record: held.record });
   const changedAt = node.clock.now();
@@ -250,11 +245,14 @@ async function owe(node: StorageNode, key: Uint8Array, written: Held, homes: rea
   }
 }
 
-/** Changes the own record, synced or in the buffer, or fails at the deadline; the change is then never made (I2). */
+/**
+ * Changes the own record, synced or in the buffer, or fails at the deadline, or when it is cancelled; the change is then
+ * never made (I2). Once it is made a cancel changes nothing: others may have it.
+ */
 function changeInTime(
   { clock, deadlines, store }: StorageNode,
   key: Uint8Array,
-  deadline: number,
+  { deadline, cancellation }: Until,
   decide: (own: Held) => Next | undefined,
   sync: boolean,
 ): Promise<Changed> {
@@ -265,6 +263,7 @@ function changeInTime(
     const decideInTime = (own: Held) => {
       // The clock too: alarms are late where this process was stopped.
       if (!alarm.armed || clock.now() >= deadline) throw late();
+      if (cancellation.cancelled) throw new Cancelled('NOT_APPLIED');
       return decide(own);
     };
     store

@@ -28,12 +28,12 @@ export function createForwarding(
   });
   const pool = tracing === undefined ? sessions : tracedPool(sessions, tracing);
   return {
-    async forward(to, operation, deadline) {
+    async forward(to, operation, { deadline, cancellation }) {
       const ring = rings.current();
       const node = ring && nodeById(ring, to);
       if (node === undefined) throw new Failure('NOT_ENOUGH_REPLICAS', `node ${to} has left the ring`);
       const timeoutMs = Math.max(1, Math.ceil(deadline - clock.now()));
-      const answer = await pool.send(node.address, { ...operation, timeoutMs }, timeoutMs);
+      const answer = await pool.send(node.address, { ...operation, timeoutMs }, timeoutMs, cancellation);
       if (answer instanceof Failure) throw answer;
       return answer;
     },

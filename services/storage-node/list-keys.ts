@@ -9,6 +9,7 @@
  */
 
 import type { ListKeysRequest, ListKeysResponse } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { neverCancelled } from '../core/cancellation.ts';
 import { Malformed } from '../core/codec/bytes.ts';
 import { decodePageToken, encodePageToken } from '../core/codec/page-token.ts';
 import { Failure } from '../core/failure.ts';
@@ -115,7 +116,15 @@ async function* liveKeysOf(node: StorageNode, ring: Ring, range: ReplicaScanMess
 }
 
 async function isLive(node: StorageNode, place: Place, storageKey: Uint8Array, r: number): Promise<boolean> {
-  const { answers } = await readHomes(node, place, { storageKey, r }, node.clock.now() + readTimeoutMs);
+  const { answers } = await readHomes(
+    node,
+    place,
+    { storageKey, r },
+    {
+      deadline: node.clock.now() + readTimeoutMs,
+      cancellation: neverCancelled,
+    },
+  );
   return visibleSiblings(answers.map(({ value }) => value.record).reduce(merge), wallMs(node.clock)).length > 0;
 }
 

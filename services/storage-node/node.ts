@@ -1,5 +1,6 @@
 /** What the functions of a storage node share: its ports and its view of the ring. No behaviour. */
 import type { Receipt } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { Until } from '../core/cancellation.ts';
 import type { RecordCodec } from '../core/codec/record.ts';
 import type { Deadlines } from '../core/deadlines.ts';
 import { Failure } from '../core/failure.ts';
@@ -51,6 +52,12 @@ export interface StorageNode {
   readonly metrics: CoordinatorMetrics;
   /** Undefined: nothing is traced. */
   readonly tracing: Tracing | undefined;
+}
+
+/** How an operation was asked for. */
+export interface Asked extends Until {
+  /** Of the trace it is part of. */
+  readonly traceparent?: string | undefined;
 }
 
 /** Where a key lives, as this node's ring says. */

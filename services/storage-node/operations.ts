@@ -4,6 +4,7 @@
  */
 
 import type { Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Cancelled, type Until } from '../core/cancellation.ts';
 import { Failure, type ReasonName } from '../core/failure.ts';
 import { RingMoved } from '../core/quorum/peers.ts';
 import { type Located, validateDelete, validateGet, validatePut } from '../core/requests/validate.ts';
@@ -14,15 +15,16 @@ import { coordinateDelete, coordinatePut } from './coordinate-put.ts';
 import { learnNewerRing, notEnoughReplicas, type Place, placeOf, type StorageNode } from './node.ts';
 
 /** Sends an operation on to another storage node. */
-export type Forward = (nodeId: string, operation: Operation, deadline: number) => Promise<Omit<Result, 'id'>>;
+export type Forward = (nodeId: string, operation: Operation, until: Until) => Promise<Omit<Result, 'id'>>;
 
 export async function runOperation(
   node: StorageNode,
   forward: Forward,
   operation: Operation,
-  { deadline, forwarded }: Arrival,
+  arrival: Arrival,
 ): Promise<Omit<Result, 'id'>> {
-  const { traceparent } = operation;
+  const { deadline, forwarded, cancellation } = arrival;
+  const asked = { deadline, cancellation, traceparent: operation.traceparent };
   const startedAt = node.clock.now();
   const { operation: latency, failedOperations } = node.metrics;
   const ring = currentRing(node);
@@ -36,7 +38,7 @@ export async function runOperation(
       const place = placeOf(currentRing(node), request.storageKey);
       const isHome = place.homes.some(({ id }) => id === node.id);
       if (!forwarded && !isHome) {
-        const answer = await sendOn(node, forward, place, operation, deadline);
+        const answer = await sendOn(node, forward, place, operation, arrival);
         if (answer !== undefined) return answer;
       }
       if (request.strict && !isHome) throw notEnoughReplicas(place, 1, 0);
@@ -45,6 +47,7 @@ export async function runOperation(
         return await run(place, request);
       } catch (error) {
         if (!(error instanceof RingMoved)) throw error;
+        if (cancellation.cancelled) throw new Cancelled('UNKNOWN');
         if (node.clock.now() >= deadline) throw new Failure('DEADLINE', 'the ring changed until the deadline passed');
         await learnNewerRing(node, place, error);
       }
@@ -58,28 +61,28 @@ export async function runOperation(
   try {
     if (get !== undefined) {
       const result = await placed(validateGet(get, ring.replicas, node.validation), async (place, request) => {
-        return { get: await coordinateGet(node, place, request, deadline, traceparent) };
+        return { get: await coordinateGet(node, place, request, asked) };
       });
       observe('get');
       return result;
     }
     if (put !== undefined) {
       const result = await placed(validatePut(put, ring.replicas, node.validation), async (place, request) => {
-        return { put: await coordinatePut(node, place, request, deadline, traceparent) };
+        return { put: await coordinatePut(node, place, request, asked) };
       });
       observe('put');
       return result;
     }
     if (remove !== undefined) {
       const result = await placed(validateDelete(remove, ring.replicas, node.validation), async (place, request) => {
-        return { delete: await coordinateDelete(node, place, request, deadline, traceparent) };
+        return { delete: await coordinateDelete(node, place, request, asked) };
       });
       observe('delete');
       return result;
     }
     throw new Failure('OPERATION_INVALID', 'the operation has no get, put or delete', { field: 'operation' });
   } catch (error) {
-    failedOperations.add(1);
+    if (!(error instanceof Cancelled)) failedOperations.add(1);
     throw error;
   }
 }
@@ -90,7 +93,7 @@ async function sendOn(
   forward: Forward,
   place: Place,
   operation: Operation,
-  deadline: number,
+  until: Until,
 ): Promise<Omit<Result, 'id'> | undefined> {
   let tried = 0;
   for (const { id } of place.homes) {
@@ -98,7 +101,7 @@ async function sendOn(
     if (tried++ > 0) node.extra.charge();
     node.metrics.forwarded.add(1);
     try {
-      return await forward(id, operation, deadline);
+      return await forward(id, operation, until);
     } catch (error) {
       const isElsewhere = error instanceof Failure && isOfThatNode.has(error.reason);
       if (!isElsewhere || (error.outcome === 'UNKNOWN' && operation.get === undefined)) throw error;

@@ -4,6 +4,7 @@
  * I1 The outcome is decided once. Answers that come later are kept in `answers` still (a repair may want
  *    them), and change nothing.
  */
+import type { Cancellation } from '../core/cancellation.ts';
 import type { Deadlines } from '../core/deadlines.ts';
 import { RingMoved } from '../core/quorum/peers.ts';
 import {
@@ -16,7 +17,7 @@ import {
 } from '../core/quorum/tally.ts';
 
 /** `moved`: before it was decided a replica said that it knows a newer ring. */
-export type Outcome = 'enough' | 'impossible' | 'late' | 'moved';
+export type Outcome = 'enough' | 'impossible' | 'late' | 'moved' | 'cancelled';
 
 export interface Answer<T> {
   readonly nodeId: string;
@@ -38,6 +39,8 @@ export interface Quorum<T> {
 export interface QuorumOptions<T> {
   readonly needed: number;
   readonly deadline: number;
+  /** Ends it without a quorum; never where it is not given. */
+  readonly cancellation?: Cancellation;
   readonly deadlines: Deadlines;
   /** All of these count as asked before the first answer is looked at. */
   readonly asked: readonly (readonly [nodeId: string, answer: Promise<T>])[];
@@ -53,6 +56,10 @@ export function gatherQuorum<T>(options: QuorumOptions<T>): Quorum<T> {
   const { promise: outcome, resolve } = Promise.withResolvers<Outcome>();
   const { promise: over, resolve: end } = Promise.withResolvers<void>();
   const alarm = deadlines.set(deadline, () => resolve('late'));
+  options.cancellation?.onCancel(() => {
+    alarm.cancel();
+    resolve('cancelled');
+  });
   let tally = openTally(needed, asked.length);
   let moved: RingMoved | undefined;
 

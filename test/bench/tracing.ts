@@ -7,9 +7,11 @@
  * executed (nothing), and a write of it put into a frame for a replica. Variants take turns, and the least of all rounds
  * counts: other programs only ever add.
  */
+
 import type { Operation } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { SessionRequest } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { ReplicateRequest } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import { neverCancelled } from '../../services/core/cancellation.ts';
 import { createClock } from '../../services/platform/clock.ts';
 import { createMetrics } from '../../services/platform/metrics.ts';
 import type { Execute } from '../../services/platform/streams/session-server.ts';
@@ -52,7 +54,13 @@ async function round(run: Execute): Promise<number> {
   const before = process.cpuUsage();
   for (let i = 0; i < framesInRound; i++) {
     const { operations } = SessionRequest.decode(frame);
-    const arrival = { deadline: 0, forwarded: false, relayed: false, arrivedAt: performance.now() };
+    const arrival = {
+      deadline: 0,
+      cancellation: neverCancelled,
+      forwarded: false,
+      relayed: false,
+      arrivedAt: performance.now(),
+    };
     await Promise.all(operations.map((operation) => run(operation, arrival)));
   }
   const { user, system } = process.cpuUsage(before);

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { PutRequest, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { neverCancelled } from '../../services/core/cancellation.ts';
 import { Failure, type OutcomeName, type ReasonName } from '../../services/core/failure.ts';
 import { createExtraBudget } from '../../services/core/quorum/extra-budget.ts';
 import { toOperationError } from '../../services/platform/errors.ts';
-import { dispatch } from '../../services/platform/routing/dispatch.ts';
+import { type DispatchPorts, dispatch as dispatchUntil } from '../../services/platform/routing/dispatch.ts';
 import { createRequestIds } from '../../services/platform/routing/request-ids.ts';
 import type { OperationBody } from '../../services/platform/streams/session-client.ts';
 
@@ -52,6 +53,10 @@ function poolOf(replies: Readonly<Record<string, Reply>>, { ready = Object.keys(
     newRequestId: () => Buffer.from(`id${++ids}`),
   };
   return { ports, sent };
+}
+
+function dispatch(ports: DispatchPorts, addresses: readonly string[], body: OperationBody, deadline: number) {
+  return dispatchUntil(ports, addresses, body, { deadline, cancellation: neverCancelled });
 }
 
 const gone: Reply = { reason: 'NOT_ENOUGH_REPLICAS', outcome: 'UNKNOWN' };

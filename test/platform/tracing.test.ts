@@ -1,6 +1,8 @@
 /** Which operations are traced, and that their spans reach a collector. */
+
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { neverCancelled } from '../../services/core/cancellation.ts';
 import { Failure } from '../../services/core/failure.ts';
 import type { PartOfOperation } from '../../services/core/ports.ts';
 import { createClock } from '../../services/platform/clock.ts';
@@ -92,7 +94,7 @@ test('an operation that is not traced goes on without a traceparent', async () =
     await tracing(0),
   );
   const operation = { id: 1n, timeoutMs: 0, ...get('key') };
-  const arrival = { deadline: 0, forwarded: false };
+  const arrival = { deadline: 0, cancellation: neverCancelled, forwarded: false };
   await execute({ ...operation, traceparent: notSampled }, arrival);
   await execute({ ...operation, traceparent: 'garbage' }, arrival);
   await execute(operation, { ...arrival, relayed: true, traceparent: sampled });

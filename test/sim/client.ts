@@ -7,6 +7,7 @@
  * Owns what a client knows: its tokens. Hands every answer to the checks.
  */
 import type { Durability, Operation, Receipt, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { neverCancelled } from '../../services/core/cancellation.ts';
 import { createContextCodec } from '../../services/core/codec/context.ts';
 import { encodeDuration } from '../../services/core/codec/duration.ts';
 import { Failure } from '../../services/core/failure.ts';
@@ -133,7 +134,15 @@ export function createClient(options: ClientOptions): Client {
   ) {
     const deadline = scheduler.now() + timeoutMs;
     try {
-      return await dispatch({ pool, clock, extra, newRequestId }, via, { ...operation, timeoutMs }, deadline);
+      return await dispatch(
+        { pool, clock, extra, newRequestId },
+        via,
+        { ...operation, timeoutMs },
+        {
+          deadline,
+          cancellation: neverCancelled,
+        },
+      );
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       if (error.reason === 'INTERNAL' || error.reason.endsWith('INVALID')) {

@@ -8,6 +8,7 @@
  * I2 The disk outlives every life. A crash, and nothing else, loses what was not synced.
  */
 import { Result, Ring as RingMessage } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { neverCancelled } from '../../services/core/cancellation.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { findNamespace } from '../../services/core/namespaces/namespace.ts';
 import type { Clock, Log, StorageEngine } from '../../services/core/ports.ts';
@@ -231,7 +232,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     }
 
     const pool = createSimulatedPool({ wire, forwarded: true, scheduler, oracle, after: clock.after });
-    const forward: Forward = async (nodeId, operation, deadline) => {
+    const forward: Forward = async (nodeId, operation, { deadline }) => {
       marks.add('an operation was forwarded');
       const timeoutMs = Math.max(1, Math.ceil(deadline - clock.now()));
       const answer = await pool.send(nodeId, { ...operation, timeoutMs }, timeoutMs);
@@ -247,7 +248,11 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       let result: Omit<Result, 'id'>;
       try {
         if (life.draining) throw new Failure('DRAINING', 'this process is going away');
-        const arrival = { deadline: clock.now() - ageMs + timeoutMs, forwarded: id === forwardedId };
+        const arrival = {
+          deadline: clock.now() - ageMs + timeoutMs,
+          forwarded: id === forwardedId,
+          cancellation: neverCancelled,
+        };
         result = await runOperation(assembled, forward, operation, arrival);
       } catch (error) {
         if (!(error instanceof Failure)) oracle.fail(error);

@@ -1,5 +1,6 @@
 /** Assembled storage nodes in one process, joined by Peers that call each other, on a clock the test moves. */
 import type { Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { type Cancellation, neverCancelled, type Until } from '../../services/core/cancellation.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { findNamespace, type Namespace } from '../../services/core/namespaces/namespace.ts';
 import type { StorageEngine } from '../../services/core/ports.ts';
@@ -59,7 +60,7 @@ export interface Cluster {
   run(
     at: TestNode,
     operation: Partial<Operation>,
-    options?: { timeoutMs?: number; forwarded?: boolean },
+    options?: { timeoutMs?: number; forwarded?: boolean; cancellation?: Cancellation },
   ): Promise<Omit<Result, 'id'>>;
   /** The nodes learn of a newer ring. */
   goOver(targets: readonly TestNode[], ring: Ring): void;
@@ -215,14 +216,22 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       const partition = partitionOf(xxh64(keyOf(key).subarray(8)), ring);
       return [0, 1, 2].map((i) => nodes[owners[partition * 3 + i] as number] as TestNode);
     },
-    run(at, operation, { timeoutMs = 1_000, forwarded = false } = {}) {
-      const forward = (to: string, sent: Operation, deadline: number) => {
+    run(at, operation, { timeoutMs = 1_000, forwarded = false, cancellation = neverCancelled } = {}) {
+      const forward = (to: string, sent: Operation, { deadline, cancellation }: Until) => {
         forwards.push([at.id, to]);
         if (cluster.refuseForwards !== undefined) return Promise.reject(cluster.refuseForwards);
-        return runOperation(find(to).node, refuseToForward, sent, { deadline, forwarded: true });
+        return runOperation(find(to).node, refuseToForward, sent, {
+          deadline,
+          cancellation,
+          forwarded: true,
+        });
       };
       const whole = { id: 1n, timeoutMs, ...operation };
-      return runOperation(at.node, forward, whole, { deadline: clock.now() + timeoutMs, forwarded });
+      return runOperation(at.node, forward, whole, {
+        deadline: clock.now() + timeoutMs,
+        forwarded,
+        cancellation,
+      });
     },
     setReachable(target, reachable) {
       target.reachable = reachable;

@@ -1,6 +1,7 @@
 /** Where an operation is run, and that it is sent on once at most. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Cancelled, Cancelling } from '../../services/core/cancellation.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
@@ -109,4 +110,60 @@ test('NO_RING: a node that knows no ring yet says so, and when to come again', a
   const failure = await failureOf(cluster.run(stranger, get('cart')));
   assert.deepEqual([failure.reason, failure.outcome], ['NO_RING', 'NOT_APPLIED']);
   assert.ok((failure.details.retryAfterMs ?? 0) > 0);
+});
+
+test('a cancelled get ends at once, and asks nobody any more', async () => {
+  const { cluster, homes } = setup();
+  const [first, second, third] = homes as [TestNode, TestNode, TestNode];
+  await stored(cluster.run(first, put('cart', 'v')));
+  second.answers = 'never';
+  third.calls.length = 0;
+  const cancellation = new Cancelling();
+  const failure = failureOf(cluster.run(first, get('cart'), { cancellation }));
+  while (!second.calls.includes('read')) await new Promise(setImmediate);
+  cancellation.cancel();
+  assert.ok((await failure) instanceof Cancelled);
+  cluster.clock.advance(2_000);
+  await new Promise(setImmediate);
+  assert.deepEqual(third.calls, []);
+  assert.equal(first.metrics.valueOf('cartwheel_hedged_reads_total'), 0);
+});
+
+test('P5: a put that is cancelled before it has changed anything is never made', async () => {
+  const { cluster, homes } = setup();
+  const first = homes[0] as TestNode;
+  first.stalledDisk = [];
+  const cancellation = new Cancelling();
+  const failure = failureOf(cluster.run(first, put('cart', 'v'), { cancellation }));
+  await new Promise(setImmediate);
+  cancellation.cancel();
+  const { stalledDisk } = first;
+  first.stalledDisk = undefined;
+  for (const run of stalledDisk) run();
+  const cancelled = await failure;
+  assert.ok(cancelled instanceof Cancelled);
+  assert.equal(cancelled.outcome, 'NOT_APPLIED');
+  assert.deepEqual(valuesOf(await gotten(cluster.run(first, get('cart', { r: 3 })))), []);
+});
+
+test('a put that is cancelled after others may have it goes on', async () => {
+  const { cluster, homes } = setup();
+  const first = homes[0] as TestNode;
+  const cancellation = new Cancelling();
+  const writing = cluster.run(first, put('cart', 'v', { w: 3 }), { cancellation });
+  while (!homes[1]?.calls.includes('write')) await new Promise(setImmediate);
+  cancellation.cancel();
+  await stored(writing);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(first, get('cart', { r: 3 })))), ['v']);
+});
+
+test('an operation that was sent on is cancelled there too', async () => {
+  const { cluster, homes, stranger } = setup();
+  await stored(cluster.run(homes[0] as TestNode, put('cart', 'v')));
+  (homes[1] as TestNode).answers = 'never';
+  const cancellation = new Cancelling();
+  const failure = failureOf(cluster.run(stranger, get('cart'), { cancellation }));
+  while (!homes[1]?.calls.includes('read')) await new Promise(setImmediate);
+  cancellation.cancel();
+  assert.ok((await failure) instanceof Cancelled);
 });

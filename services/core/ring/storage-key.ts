@@ -61,6 +61,15 @@ export function isStorageKey(bytes: Uint8Array, hash: Hash64): boolean {
   return hashOfStorageKey(bytes) === hash(bytes.subarray(HASH_BYTES));
 }
 
+/** As the key of a Map: one character a byte. `storageKeyOfText` is the way back. */
+export function storageKeyText(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+}
+
+export function storageKeyOfText(text: string): Uint8Array {
+  return Buffer.from(text, 'latin1');
+}
+
 /** The hash that the storage key begins with. */
 export function hashOfStorageKey(bytes: Uint8Array): bigint {
   return (BigInt(readUint32(bytes, 0)) << 32n) | BigInt(readUint32(bytes, 4));

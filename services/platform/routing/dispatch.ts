@@ -14,6 +14,7 @@
  *    likely one of the missing, would keep the answer, with its numbers, from the client.
  */
 import type { OperationError, PutRequest, Result } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { Until } from '../../core/cancellation.ts';
 import { Failure, type ReasonName } from '../../core/failure.ts';
 import type { Clock } from '../../core/ports.ts';
 import type { ExtraBudget } from '../../core/quorum/extra-budget.ts';
@@ -49,8 +50,7 @@ export async function dispatch(
   { pool, clock, extra, newRequestId }: DispatchPorts,
   addresses: readonly string[],
   operation: OperationBody,
-  deadline: number,
-  signal?: AbortSignal,
+  { deadline, cancellation }: Until,
 ): Promise<Omit<Result, 'id' | 'error'>> {
   const body = withRequestId(operation, newRequestId);
   let failure = new Failure('NOT_ENOUGH_REPLICAS', 'there is no process to send the operation to');
@@ -71,7 +71,7 @@ export async function dispatch(
     const isLast = i === candidates.length - 1;
     const share = Math.ceil(timeoutMs / (candidates.length - i));
     const patienceMs = isLast ? share + answerGraceMs : share;
-    const answer = await pool.send(address, attemptOf(body, attempt, share), patienceMs, signal);
+    const answer = await pool.send(address, attemptOf(body, attempt, share), patienceMs, cancellation);
     if (!(answer instanceof Failure) && answer.error === undefined) return answer;
     const latest = answer instanceof Failure ? answer : fromOperationError(answer.error as OperationError);
     if (latest.outcome === 'UNKNOWN') mayBeApplied = true;
@@ -80,7 +80,7 @@ export async function dispatch(
       answered = true;
       readyOnly ||= latest.reason === 'NOT_ENOUGH_REPLICAS';
     } else if (!answered) failure = latest;
-    if (signal?.aborted || !worthAnotherTry.has(latest.reason)) break;
+    if (cancellation.cancelled || !worthAnotherTry.has(latest.reason)) break;
     attempt++;
   }
   if (mayBeApplied && failure.outcome !== 'UNKNOWN') {

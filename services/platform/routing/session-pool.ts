@@ -4,6 +4,7 @@
  * and for the client.
  */
 import type { Result, RingVersion } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { type Cancellation, Cancelled, neverCancelled } from '../../core/cancellation.ts';
 import { createDeadlines } from '../../core/deadlines.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, Random } from '../../core/ports.ts';
@@ -21,9 +22,15 @@ export interface SessionPool {
   /**
    * Resolves with the result, or with the failure of the session. A session that is not there yet is waited for.
    * Without an answer for `patienceMs` it resolves with Failure DEADLINE, and the address is not ready until it
-   * answers something again: a process that is stopped keeps its connection.
+   * answers something again: a process that is stopped keeps its connection. Once it is cancelled it resolves with
+   * Cancelled, at once, and the other end is told.
    */
-  send(address: string, body: OperationBody, patienceMs: number, signal?: AbortSignal): Promise<Result | Failure>;
+  send(
+    address: string,
+    body: OperationBody,
+    patienceMs: number,
+    cancellation?: Cancellation,
+  ): Promise<Result | Failure>;
   close(): void;
 }
 
@@ -109,24 +116,27 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
     },
     inFlight: (address) => slots.get(address)?.session?.inFlight ?? 0,
 
-    send(address, body, patienceMs, signal) {
+    send(address, body, patienceMs, cancellation = neverCancelled) {
+      if (cancellation.cancelled) return Promise.resolve(new Cancelled('NOT_APPLIED'));
       if (closed) return Promise.resolve(new Failure('DRAINING', 'the sessions are closed'));
       const slot = slotOf(address);
       const session = slot.session?.open ? slot.session : open(address, slot);
       return new Promise((resolve) => {
-        const cancel = () => session.cancel(id);
+        const giveUp = (failure: Failure) => {
+          settle(failure);
+          session.cancel(id);
+        };
         const alarm = deadlines.set(clock.now() + patienceMs, () => {
           slot.overdue = true;
           const message = `no answer from ${address} within ${Math.ceil(patienceMs)} ms`;
-          settle(new Failure('DEADLINE', message, { outcome: 'UNKNOWN' }));
-          cancel();
+          giveUp(new Failure('DEADLINE', message, { outcome: 'UNKNOWN' }));
         });
+        const forget = cancellation.onCancel(() => giveUp(new Cancelled('UNKNOWN')));
         const settle = (answer: Result | Failure) => {
           alarm.cancel();
-          signal?.removeEventListener('abort', cancel);
+          forget();
           resolve(answer);
         };
-        signal?.addEventListener('abort', cancel);
         const id = session.send(body, sizeOf(body), (answer) => {
           slot.overdue = false;
           settle(answer);

@@ -23,6 +23,7 @@ import type {
   SessionResponse,
 } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Outcome, Reason } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Cancelled, Cancelling, type Until } from '../../core/cancellation.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, CounterHandle, Log, Metrics } from '../../core/ports.ts';
 import { ageOf } from '../../core/remote-clock.ts';
@@ -52,9 +53,7 @@ const idBytes = 12;
 const operationBytes = 256;
 
 /** What an operation came with, beside itself. */
-export interface Arrival {
-  /** On the monotonic clock. */
-  readonly deadline: number;
+export interface Arrival extends Until {
   /** A storage node sent it on: it must be answered here. */
   readonly forwarded: boolean;
   /** A router or a storage node sent it on for its client: they have decided whether it is traced. */
@@ -186,22 +185,24 @@ export function createSessionServer(options: SessionServerOptions): SessionServe
       const connection = unaryLanes.get(peer) ?? { lane: lanes.open(), calls: 0 };
       unaryLanes.set(peer, connection);
       connection.calls++;
-      let isGone = false;
-      void answered.then(() => {
-        isGone = true;
-      });
+      const cancellation = new Cancelling();
+      void answered.then(() => cancellation.cancel());
       const cost = await new Promise<number>((resolve) => {
         connection.lane.enter(carriedBytes(operation), operation.get !== undefined, resolve);
       });
       clients.waited(clock.now() - arrivedAt);
       const run = async () => {
-        if (isGone || clock.now() >= deadline) throw waitedTooLong();
-        return execute(operation, { deadline, forwarded: false, relayed: false, arrivedAt, traceparent: undefined });
+        if (cancellation.cancelled) throw new Cancelled('NOT_APPLIED');
+        if (clock.now() >= deadline) throw waitedTooLong();
+        const hops = { forwarded: false, relayed: false };
+        return execute(operation, { deadline, cancellation, ...hops, arrivedAt, traceparent: undefined });
       };
       const running = run();
       running.then(
         () => clients.answered(operation, clock.now() - arrivedAt),
-        (thrown) => clients.failed(operation, thrown),
+        (thrown) => {
+          if (!cancellation.cancelled) clients.failed(operation, thrown);
+        },
       );
       void Promise.allSettled([running, answered]).then(([{ status, ...settled }]) => {
         const result = status === 'fulfilled' ? (settled as { value: Omit<Result, 'id'> }).value : undefined;
@@ -270,7 +271,7 @@ function openSession(
 ): Session {
   const { relayed, traceparent } = options;
   /** By id, what is not answered yet; an id that was cancelled and came again names another operation. */
-  const inFlight = new Map<bigint, Operation>();
+  const inFlight = new Map<bigint, Cancelling>();
   /** Those in flight, and cancelled ones that still run. */
   let unfinished = 0;
   const { promise: over, resolve: end } = Promise.withResolvers<void>();
@@ -318,6 +319,8 @@ function openSession(
     ended = true;
     stallWatch?.();
     gate.close();
+    for (const cancelling of inFlight.values()) cancelling.cancel();
+    inFlight.clear();
     if (error !== undefined) stream.emit('error', error);
     else stream.end();
     end();
@@ -366,27 +369,34 @@ function openSession(
     answer({ id: operation.id, error: toOperationError(failure) }, 128);
   }
 
-  async function run(operation: Operation, arrivedAt: number, deadline: number, cost: number): Promise<void> {
+  async function run(
+    operation: Operation,
+    cancellation: Cancelling,
+    arrivedAt: number,
+    deadline: number,
+    cost: number,
+  ): Promise<void> {
     const { id } = operation;
     measures.waited(clock.now() - arrivedAt);
-    /** Undefined: it was cancelled while it waited, or nobody is there any more. */
+    /** Undefined: nobody waits for it. */
     let result: Omit<Result, 'id'> | undefined;
     try {
-      const isGone = ended || inFlight.get(id) !== operation;
       // Never at once: many of these in a row would call each other, through the lane.
-      if (isGone || clock.now() >= deadline) await undefined;
-      if (!isGone && clock.now() >= deadline) throw waitedTooLong();
-      if (!isGone) {
-        result = await execute(operation, { deadline, forwarded, relayed, arrivedAt, traceparent });
-        measures.answered(operation, clock.now() - arrivedAt);
-      }
+      if (cancellation.cancelled || clock.now() >= deadline) await undefined;
+      if (cancellation.cancelled) throw new Cancelled('NOT_APPLIED');
+      if (clock.now() >= deadline) throw waitedTooLong();
+      result = await execute(operation, { deadline, cancellation, forwarded, relayed, arrivedAt, traceparent });
+      measures.answered(operation, clock.now() - arrivedAt);
     } catch (thrown) {
-      measures.failed(operation, thrown);
-      result = { error: toOperationError(asFailure(thrown, log)) };
+      const failure = asFailure(thrown, log);
+      if (!cancellation.cancelled) {
+        measures.failed(operation, failure);
+        result = { error: toOperationError(failure) };
+      }
     }
     const bytes = result === undefined ? 0 : resultBytes(result);
     unfinished--;
-    if (result !== undefined && inFlight.get(id) === operation) {
+    if (result !== undefined && inFlight.get(id) === cancellation) {
       inFlight.delete(id);
       answer({ ...result, id }, bytes);
     }
@@ -409,12 +419,13 @@ function openSession(
 
   /** `ageMs`: how long it was on its way. */
   function accept(operation: Operation, ageMs: number): void {
-    inFlight.set(operation.id, operation);
+    const cancellation = new Cancelling();
+    inFlight.set(operation.id, cancellation);
     unfinished++;
     const timeoutMs = Math.min(operation.timeoutMs || limits.timeoutMsDefault, limits.timeoutMsMax);
     const arrivedAt = clock.now();
     lane.enter(carriedBytes(operation), operation.get !== undefined, (cost) => {
-      void run(operation, arrivedAt, arrivedAt - ageMs + timeoutMs, cost);
+      void run(operation, cancellation, arrivedAt, arrivedAt - ageMs + timeoutMs, cost);
     });
     pause();
   }
@@ -422,7 +433,12 @@ function openSession(
   function receive(operation: Operation, ageMs: number): void {
     const { id, cancel } = operation;
     if (cancel !== undefined) {
-      if (inFlight.delete(cancel.targetId)) answer({ id: cancel.targetId, error: cancelled }, 64);
+      const cancelling = inFlight.get(cancel.targetId);
+      if (cancelling !== undefined) {
+        inFlight.delete(cancel.targetId);
+        cancelling.cancel();
+        answer({ id: cancel.targetId, error: cancelled }, 64);
+      }
       endWhenDone();
     } else if (id === 0n || inFlight.has(id)) {
       const message = id === 0n ? 'an operation has an id that is not 0' : `operation ${id} is in flight already`;
