@@ -12,6 +12,7 @@ import { addDev } from './commands/dev.ts';
 import { addExplain } from './commands/explain.ts';
 import { addGet } from './commands/get.ts';
 import { addHints } from './commands/hints.ts';
+import { addHot } from './commands/hot.ts';
 import { addKeys } from './commands/keys.ts';
 import { addLoad } from './commands/load.ts';
 import { addLosers } from './commands/losers.ts';
@@ -62,6 +63,7 @@ export function buildProgram(): Command {
     addLosers,
     addRepair,
     addTasks,
+    addHot,
     addRing,
     addPartitions,
     addNamespace,

@@ -7,6 +7,7 @@
  */
 import type {
   GetStatusResponse,
+  ListHotKeysResponse,
   ListLosersResponse,
   ListNamespacesResponse,
 } from '../proto/gen/cartwheel/admin/v1/admin.ts';
@@ -43,6 +44,7 @@ import { followRing, type RingWatch } from './ring-watch.ts';
 import type {
   GetAnswer,
   GetOptions,
+  HotKey,
   Key,
   Loser,
   OperationOptions,
@@ -92,6 +94,8 @@ export interface CartwheelClient {
    * key keeps them: ask all nodes of `ring()`, and tell losses apart by key and dot.
    */
   losers(address: string, options?: { namespace?: string | undefined; key?: Key | undefined }): AsyncIterable<Loser>;
+  /** What the first endpoint, or another router or storage node, was asked for most in the last half minute or so. */
+  hotKeys(options?: { address?: string | undefined; limit?: number | undefined }): Promise<readonly HotKey[]>;
   /** Ends the sessions; operations under way fail. */
   close(): Promise<void>;
 }
@@ -268,6 +272,21 @@ export function connect(options: ConnectOptions): CartwheelClient {
           yield* page.losers.map(loserOf);
           pageToken = page.pageToken;
         } while (pageToken.length > 0);
+      } catch (error) {
+        throw failed(error);
+      }
+    },
+
+    async hotKeys({ address, limit = 0 } = {}) {
+      const ask = async (at: string) => {
+        const { keys } = await callAdmin<ListHotKeysResponse>(at, statusTimeoutMs, (admin, ...rest) =>
+          admin.listHotKeys({ limit }, ...rest),
+        );
+        return keys;
+      };
+      if (address === undefined) return anyEndpoint(ask);
+      try {
+        return await ask(address);
       } catch (error) {
         throw failed(error);
       }

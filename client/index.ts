@@ -7,6 +7,7 @@ export { OperationFailed } from './operation-failed.ts';
 export type {
   GetAnswer,
   GetOptions,
+  HotKey,
   Key,
   Loser,
   OperationOptions,

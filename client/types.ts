@@ -47,6 +47,18 @@ export interface Loser {
   readonly lostAt: Date;
 }
 
+/** A key that a process is asked for often; the rates are those of the last half minute or so. */
+export interface HotKey {
+  readonly namespace: string;
+  readonly key: Buffer;
+  /** Seen for certain; up to `errorPerSecond` more may have been. */
+  readonly readsPerSecond: number;
+  readonly writesPerSecond: number;
+  readonly errorPerSecond: number;
+  /** Of all operations of the process, 0 to 1. */
+  readonly share: number;
+}
+
 export interface OperationOptions {
   readonly namespace?: string | undefined;
   /** Default 10,000. */

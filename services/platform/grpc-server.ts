@@ -25,6 +25,7 @@ import {
   ServerCredentials,
   type ServerDuplexStream,
   type ServerInterceptor,
+  type ServerOptions,
   type ServerUnaryCall,
   type ServerWritableStream,
   type ServiceDefinition,
@@ -53,6 +54,14 @@ export interface GrpcLimits {
   readonly keepaliveTimeoutMs: number;
   /** A connection without a call for this long is closed; clients open another when they need it. */
   readonly maxConnectionIdleMs: number;
+  /**
+   * A connection that is so old, give or take a tenth, is told to take no more calls, so that clients behind a load
+   * balancer find their way to servers that are new; the age of a session has to be above it (streams/session-server.ts).
+   * Infinity: never.
+   */
+  readonly maxConnectionAgeMs: number;
+  /** From then on what still goes on there has so long. */
+  readonly maxConnectionAgeGraceMs: number;
   /** From the headers of a unary call to the end of its request (4 MiB at 140 KB/s). */
   readonly unaryRequestDeadlineMs: number;
 }
@@ -65,6 +74,8 @@ export const DEFAULT_GRPC_LIMITS: GrpcLimits = {
   keepaliveIntervalMs: 20_000,
   keepaliveTimeoutMs: 10_000,
   maxConnectionIdleMs: 15 * 60_000,
+  maxConnectionAgeMs: Number.POSITIVE_INFINITY,
+  maxConnectionAgeGraceMs: Number.POSITIVE_INFINITY,
   unaryRequestDeadlineMs: 30_000,
 };
 
@@ -120,6 +131,7 @@ export async function startGrpcServer(options: {
     'grpc.keepalive_time_ms': limits.keepaliveIntervalMs,
     'grpc.keepalive_timeout_ms': limits.keepaliveTimeoutMs,
     'grpc.max_connection_idle_ms': limits.maxConnectionIdleMs,
+    ...ageOptions(limits),
     'grpc.enable_channelz': 0,
     interceptors: [measureCalls(metrics, requests)],
   });
@@ -176,6 +188,15 @@ export async function startGrpcServer(options: {
       })();
       return drained;
     },
+  };
+}
+
+/** grpc-js knows "never" by the absence of the option. */
+function ageOptions({ maxConnectionAgeMs, maxConnectionAgeGraceMs }: GrpcLimits): ServerOptions {
+  if (maxConnectionAgeMs === Number.POSITIVE_INFINITY) return {};
+  return {
+    'grpc.max_connection_age_ms': maxConnectionAgeMs,
+    'grpc.max_connection_age_grace_ms': maxConnectionAgeGraceMs,
   };
 }
 

@@ -9,6 +9,7 @@ import {
   type ControlChangeResponse,
   type CreateNamespaceRequest,
   type HintStatus,
+  type ListHotKeysRequest,
   type ListLosersRequest,
   type ListLosersResponse,
   type PeerStatus,
@@ -26,6 +27,7 @@ import type { Clock, Log } from '../core/ports.ts';
 import { encodeVersion } from '../core/ring/codec.ts';
 import type { Gossip } from './gossip/gossip.ts';
 import { type GrpcService, unary } from './grpc-server.ts';
+import type { HotKeys } from './hot-keys.ts';
 import type { NamespaceAdmin } from './namespaces/namespace-admin.ts';
 import { softwareVersion } from './version.ts';
 
@@ -47,10 +49,15 @@ export interface StatusOptions {
   repair?(): RepairStatus;
   tasks?(): TaskStatus[];
   losers?(request: ListLosersRequest): Promise<ListLosersResponse>;
+  /** Of what serves keys. */
+  readonly hotKeys?: HotKeys;
   claimant?(): ClaimantStatus;
   /** Of the claimant. */
   readonly changes?: RingChanges | undefined;
 }
+
+const hotKeysDefault = 10;
+const hotKeysMax = 256;
 
 /** Everything may throw Failure. */
 export interface RingChanges {
@@ -95,6 +102,12 @@ export function statusService(options: StatusOptions): GrpcService {
       listLosers: unary(log, async (request: ListLosersRequest) => {
         if (options.losers !== undefined) return options.losers(request);
         throw new Failure('NOT_IMPLEMENTED', 'only storage nodes keep values that lost; ask each of them');
+      }),
+      listHotKeys: unary(log, async ({ limit }: ListHotKeysRequest) => {
+        if (options.hotKeys === undefined)
+          throw new Failure('NOT_IMPLEMENTED', 'only routers and storage nodes are asked for keys; ask one of them');
+        const keys = options.hotKeys.top(limit === 0 ? hotKeysDefault : Math.min(limit, hotKeysMax));
+        return { keys: keys.map((hot) => ({ ...hot, key: Buffer.from(hot.key) })) };
       }),
       planChange: unary(log, async (request: PlanChangeRequest) => changesOf(options).plan(request)),
       planDoubling: unary(log, async () => changesOf(options).planDoubling()),

@@ -66,7 +66,12 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
 
   const execute = tracing === undefined ? router.run : tracedExecute(router.run, tracing);
   const traced = tracing !== undefined;
-  const sessions = createSessionServer({ execute, clock, limits: requestLimits, log, metrics, traced, ringVersion });
+  const age = config['connection-age'];
+  const sessions = createSessionServer({
+    // Later than the latest that a connection is told to go: the next session then comes over another one.
+    sessionAgeMs: age === 0 ? undefined : 1.2 * age,
+    ...{ execute, clock, limits: requestLimits, log, metrics, traced, ringVersion },
+  });
   const keyValueService = createKeyValueService({
     sessions,
     rings,
@@ -100,6 +105,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
     listen: config.listen,
     log,
     metrics,
+    limits: age === 0 ? {} : { maxConnectionAgeMs: age, maxConnectionAgeGraceMs: age },
     services: [
       { definition: KeyValueServiceService, implementation: keyValueService },
       statusService({
@@ -110,6 +116,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
         namespaces: createForwardingNamespaceAdmin(() => currentRing(placing).nodes.map(({ address }) => address)),
         clock,
         log,
+        hotKeys,
         peers: () => peerViews(rings.current(), pool),
       }),
     ],

@@ -13,6 +13,7 @@ import type { Peers, Replica } from '../core/quorum/peers.ts';
 import { requestLimits } from '../core/requests/limits.ts';
 import { createFences } from '../core/ring/fences.ts';
 import type { Ring } from '../core/ring/ring.ts';
+import { createHotKeys } from '../platform/hot-keys.ts';
 import { tracedPeers, tracedReplica } from '../platform/tracing/traced.ts';
 import { type Background, backgroundLimits, createBackground } from './background.ts';
 import { createCoordinatorMetrics } from './coordinator-metrics.ts';
@@ -158,6 +159,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     random,
     metrics: coordinatorMetrics,
     tracing,
+    hotKeys: createHotKeys(clock, metrics),
   };
   exposeRedundancy(node, metrics);
   const handoff = createHandoff(node, metrics);

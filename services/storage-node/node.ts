@@ -13,6 +13,7 @@ import type { Fences } from '../core/ring/fences.ts';
 import { partitionOfStorageKey } from '../core/ring/partition.ts';
 import { preferenceList } from '../core/ring/preference-list.ts';
 import type { Ring, RingNode } from '../core/ring/ring.ts';
+import type { HotKeys } from '../platform/hot-keys.ts';
 import type { Background } from './background.ts';
 import type { CoordinatorMetrics } from './coordinator-metrics.ts';
 import type { Digests } from './digests.ts';
@@ -50,6 +51,8 @@ export interface StorageNode {
   readonly extra: ExtraBudget;
   readonly random: Random;
   readonly metrics: CoordinatorMetrics;
+  /** Of the operations run here. */
+  readonly hotKeys: HotKeys;
   /** Undefined: nothing is traced. */
   readonly tracing: Tracing | undefined;
 }

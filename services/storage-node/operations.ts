@@ -9,6 +9,7 @@ import { Failure, type ReasonName } from '../core/failure.ts';
 import { RingMoved } from '../core/quorum/peers.ts';
 import { type Located, validateDelete, validateGet, validatePut } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
+import { storageKeyText } from '../core/ring/storage-key.ts';
 import type { Arrival } from '../platform/streams/session-server.ts';
 import { coordinateGet } from './coordinate-get.ts';
 import { coordinateDelete, coordinatePut } from './coordinate-put.ts';
@@ -43,6 +44,7 @@ export async function runOperation(
       }
       if (request.strict && !isHome) throw notEnoughReplicas(place, 1, 0);
       if (!place.preference.some(({ id }) => id === node.id)) throw notInList(node, place);
+      node.hotKeys.observe(storageKeyText(request.storageKey), get !== undefined);
       try {
         return await run(place, request);
       } catch (error) {

@@ -185,6 +185,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
         repair: () => repairStatus(node),
         tasks: () => taskStatus(node),
         losers: (request) => listLosers(node, request),
+        hotKeys: node.hotKeys,
       }),
     ],
   });

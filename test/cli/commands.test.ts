@@ -20,6 +20,7 @@ beforeEach(() => {
   store.values.clear();
   store.requestIds.length = 0;
   store.extraMembers.length = 0;
+  store.hotKeys.length = 0;
   store.answerBytesMax = Number.POSITIVE_INFINITY;
   store.refuse = () => undefined;
 });
@@ -481,4 +482,26 @@ test('Ctrl-C in bench exits with 130 and what was measured until then', async ()
   assert.match(output[0] as string, /throughput {2}[\d,]+\/s[\s\S]*in milliseconds\n$/);
   assert.match(output[1] as string, /^cartwheel: interrupted: this is of [\d.]+ s only\n$/);
   assert.equal(code, 130);
+});
+
+test('hot lists what the endpoint is asked for most, or each storage node', async () => {
+  assert.equal((await run(['hot'])).stdout, 'nothing was asked for\n');
+  store.hotKeys.push('cart-1', 'cart-\u001b[2J');
+  const shown = await run(['hot']);
+  assert.equal(
+    shown.stdout,
+    [
+      'KEY           NAMESPACE  READS/S  WRITES/S  SHARE',
+      'cart-1        default      100.0       1.0  50.0%',
+      'cart-\\x1b[2J  default       50.0       0.5  25.0%',
+      '',
+    ].join('\n'),
+  );
+  const nodes = await run(['hot', '--nodes', '--limit', '1', '-o', 'json']);
+  assert.deepEqual(JSON.parse(nodes.stdout), {
+    node: store.address,
+    ...{ key: 'cart-1', namespace: 'default', readsPerSecond: 100, writesPerSecond: 1, errorPerSecond: 0, share: 0.5 },
+  });
+  const usage = await run(['hot', '--limit', '0']);
+  assert.equal(usage.code, 2);
 });

@@ -3,7 +3,11 @@
  * Dots are `fake:n`; a context is the dots it covers. `refuse` makes the next operations fail.
  */
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { AdminServiceService, GetStatusResponse } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import {
+  AdminServiceService,
+  GetStatusResponse,
+  ListHotKeysResponse,
+} from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import {
   ExplainResponse,
   GetResponse,
@@ -33,6 +37,8 @@ export interface FakeStore {
   refuse: (operation: Operation) => { reason: Reason; code: number } | undefined;
   /** Addresses of members besides itself, for GetStatus. */
   readonly extraMembers: string[];
+  /** The hottest first; each half as hot as the first one, a third, and so on. */
+  hotKeys: string[];
   /** Value bytes in one answer, at least one value. */
   answerBytesMax: number;
   /** Adds a sibling. */
@@ -143,6 +149,16 @@ export async function startFakeStore(): Promise<FakeStore> {
     delete: unserved,
   });
   server.addService(AdminServiceService, {
+    listHotKeys: (
+      { request: { limit } }: { request: { limit: number } },
+      done: (error: null, response: ListHotKeysResponse) => void,
+    ) => {
+      const keys = store.hotKeys.map((key, i) => ({
+        ...{ namespace: 'default', key: Buffer.from(key), share: 0.5 / (i + 1) },
+        ...{ readsPerSecond: 100 / (i + 1), writesPerSecond: 1 / (i + 1), errorPerSecond: 0 },
+      }));
+      done(null, ListHotKeysResponse.fromPartial({ keys: keys.slice(0, limit) }));
+    },
     getStatus: (_: object, done: (error: null, response: GetStatusResponse) => void) => {
       const member = { id: 'fake', incarnation: 1n, status: 2 as const, address: store.address, zone: 'zone-1' };
       done(
@@ -176,6 +192,7 @@ export async function startFakeStore(): Promise<FakeStore> {
   const store: FakeStore = {
     address: `127.0.0.1:${port}`,
     extraMembers: [],
+    hotKeys: [],
     answerBytesMax: Number.POSITIVE_INFINITY,
     values,
     requestIds,

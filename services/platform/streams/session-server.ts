@@ -48,6 +48,8 @@ export const unreadBytesMax = 256 * 1024 * 1024;
 export const stalledMs = 30_000;
 /** A session, and a connection with unary calls, runs 16 operations of 1 MiB at a time, the process 256. */
 const laneLimits = { laneBytes: 16 * 1024 * 1024, totalBytes: 256 * 1024 * 1024, runningMax: 512 };
+/** After its client was told to go: for what was on its way by then. */
+const lastOperationsMs = 1_000;
 const idBytes = 12;
 /** Of an operation beside its value and context. */
 const operationBytes = 256;
@@ -75,6 +77,11 @@ export interface SessionServerOptions {
   readonly metrics: Metrics;
   /** Whether what clients say of traces is looked at. */
   readonly traced?: boolean;
+  /**
+   * The client of a session that is so old is asked to go, and opens another one; undefined: never. To have it come
+   * over another connection, this has to be more than the age at which that is told to go.
+   */
+  readonly sessionAgeMs?: number | undefined;
   ringVersion(): RingVersion | undefined;
 }
 
@@ -318,6 +325,7 @@ function openSession(
     if (ended) return;
     ended = true;
     stallWatch?.();
+    keepYoung();
     gate.close();
     for (const cancelling of inFlight.values()) cancelling.cancel();
     inFlight.clear();
@@ -480,6 +488,13 @@ function openSession(
     endWhenDone();
   });
 
+  // What it had sent before it was told is still taken, and it ends the stream when all is answered.
+  const { sessionAgeMs } = options;
+  const keepYoung =
+    sessionAgeMs === undefined
+      ? () => {}
+      : clock.after(sessionAgeMs, () => void send({ goAway: { reason: 'the session is old; open another one' } }));
+
   send({ welcome: { maxInFlight: operationsMax, maxMessageBytes: messageBytesMax } });
 
   return {
@@ -492,10 +507,13 @@ function openSession(
     over,
     cutOff,
     async drain() {
-      goingAway = true;
       send({ goAway: { reason: 'the process is stopping' } });
-      endWhenDone();
+      const cancel = clock.after(lastOperationsMs, () => {
+        goingAway = true;
+        endWhenDone();
+      });
       await over;
+      cancel();
     },
   };
 }
