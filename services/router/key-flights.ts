@@ -20,11 +20,21 @@ import { createDeadlines } from '../core/deadlines.ts';
 import { Failure } from '../core/failure.ts';
 import type { Clock, Metrics } from '../core/ports.ts';
 
-/** As many as go out at once before a frame waits for more (platform/streams/session-client.ts). */
-export const readsMax = 8;
-/** They change one record, one after the other, and gather in one batch of its node while another one is synced. */
-export const writesMax = 32;
-export const waitingMax = 1_024;
+export interface KeyLimits {
+  /** Under way of one key. */
+  readonly readsMax: number;
+  readonly writesMax: number;
+  /** For one key, of either. */
+  readonly waitingMax: number;
+}
+
+export const keyLimits: KeyLimits = {
+  /** As many as go out at once before a frame waits for more (platform/streams/session-client.ts). */
+  readsMax: 8,
+  /** They change one record, one after the other, and gather in one batch of its node while another one is synced. */
+  writesMax: 32,
+  waitingMax: 1_024,
+};
 const retryAfterMs = 50;
 
 export type Answer = Omit<Result, 'id'>;
@@ -60,7 +70,12 @@ interface Gate {
   readonly waiting: Map<unknown, Flight>;
 }
 
-export function createKeyFlights(clock: Clock, metrics: Metrics, send: Send): KeyFlights {
+export function createKeyFlights(
+  clock: Clock,
+  metrics: Metrics,
+  send: Send,
+  { readsMax, writesMax, waitingMax }: KeyLimits = keyLimits,
+): KeyFlights {
   const deadlines = createDeadlines(clock);
   const gates = new Map<string, Gate>();
   let waiting = 0;

@@ -16,7 +16,7 @@ import type { HotKeys } from '../platform/hot-keys.ts';
 import type { Balancer } from '../platform/routing/balancer.ts';
 import { coordinatorsOf } from '../platform/routing/coordinators.ts';
 import { dispatch } from '../platform/routing/dispatch.ts';
-import { type Answer, createKeyFlights } from './key-flights.ts';
+import { type Answer, createKeyFlights, type KeyLimits } from './key-flights.ts';
 
 export interface RouterPorts {
   readonly balancer: Balancer;
@@ -29,6 +29,8 @@ export interface RouterPorts {
   /** For writes whose client gave none. */
   newRequestId(): Buffer;
   ring(): Ring | undefined;
+  /** The usual ones where it is not given. */
+  readonly keyLimits?: KeyLimits;
 }
 
 export interface Router {
@@ -40,11 +42,12 @@ export function createRouter(ports: RouterPorts): Router {
   const { balancer, clock, extra, hotKeys, metrics, newRequestId } = ports;
 
   // Placed when it is sent: the ring may have changed while it waited.
-  const flights = createKeyFlights(clock, metrics, async (key, operation, until) => {
+  async function send(key: string, operation: Operation, until: Until): Promise<Answer> {
     const coordinators = coordinatorsOf(currentRing(ports), storageKeyOfText(key));
     const addresses = balancer.order(coordinators);
     return dispatch({ pool: balancer, clock, extra, newRequestId }, addresses, operation, until);
-  });
+  }
+  const flights = createKeyFlights(clock, metrics, send, ports.keyLimits);
 
   return {
     async run(operation, until) {

@@ -4,10 +4,12 @@ import { test } from 'node:test';
 import type { GetRequest, Operation } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Cancelling, neverCancelled, type Until } from '../../services/core/cancellation.ts';
 import { Failure } from '../../services/core/failure.ts';
-import { type Answer, createKeyFlights, readsMax, waitingMax, writesMax } from '../../services/router/key-flights.ts';
+import { type Answer, createKeyFlights, keyLimits } from '../../services/router/key-flights.ts';
 import { createManualClock } from '../core/manual-clock.ts';
 import { createReadableMetrics } from '../storage-node/metrics.ts';
 import { failureOf, get as getOf, put as putOf } from '../storage-node/requests.ts';
+
+const { readsMax, writesMax, waitingMax } = keyLimits;
 
 interface Sent {
   readonly key: string;

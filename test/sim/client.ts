@@ -83,6 +83,8 @@ export interface Client {
 export interface ClientOptions {
   readonly name: string;
   readonly nodes: readonly string[];
+  /** A share of its operations goes to one of these, instead of to nodes. */
+  readonly routers: { readonly names: readonly string[]; share(): number };
   /** N. */
   readonly replicas: number;
   readonly scheduler: Scheduler;
@@ -108,8 +110,20 @@ const retryMs = { min: 1, max: 400 };
 const lateAttempt = 9;
 
 export function createClient(options: ClientOptions): Client {
-  const { name, nodes, replicas, scheduler, random, network, oracle, history, marks, crashesOf, damagesDisks } =
-    options;
+  const {
+    name,
+    nodes,
+    routers,
+    replicas,
+    scheduler,
+    random,
+    network,
+    oracle,
+    history,
+    marks,
+    crashesOf,
+    damagesDisks,
+  } = options;
   const { clocksDifferMs } = options;
   const { ledger } = oracle;
   const contexts = createContextCodec(xxh64);
@@ -117,7 +131,7 @@ export function createClient(options: ClientOptions): Client {
   const extra = createExtraBudget(attemptsSavedMax);
   const wire = createWire({
     from: name,
-    others: nodes,
+    others: [...nodes, ...routers.names],
     network,
     scheduler,
     random: random.fork('wire'),
@@ -125,6 +139,7 @@ export function createClient(options: ClientOptions): Client {
   });
   const pool = createSimulatedPool({ wire, forwarded: false, scheduler, oracle, after: scheduler.after });
   const clock = { now: () => scheduler.now() };
+  const routing = random.fork('routing');
 
   async function send(
     key: string,
@@ -133,10 +148,12 @@ export function createClient(options: ClientOptions): Client {
     timeoutMs: number,
   ) {
     const deadline = scheduler.now() + timeoutMs;
+    const isRouted = routers.names.length > 0 && routing.chance(routers.share());
+    const addresses = isRouted ? routing.shuffled(routers.names) : via;
     try {
       return await dispatch(
         { pool, clock, extra, newRequestId },
-        via,
+        addresses,
         { ...operation, timeoutMs },
         {
           deadline,

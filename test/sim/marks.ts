@@ -21,6 +21,7 @@ export const marks = [
   'a message was lost to a partition',
   'a message was lost to a one-way partition',
   'a read was hedged',
+  'a read was answered with what another one was',
   'a read repaired a replica',
   'a read saw three siblings',
   'a put survived a concurrent delete',

@@ -26,6 +26,11 @@ export interface Profile {
   /** Keys where the last writer wins: wall clocks decide then. */
   readonly latest: number;
   readonly clients: number;
+  /** Through which clients send a share of their operations. */
+  readonly routers: number;
+  readonly routedShare: number;
+  /** Clients that only read, through a router where there is one. */
+  readonly readers: number;
   readonly operationsPerClient: number;
   readonly thinkMs: number;
   readonly network: NetworkConditions;
@@ -109,6 +114,7 @@ export function profileOf(seed: number): Profile {
     resetEveryMs: sometimes(0.3, 50, 500),
     clockJumpEveryMs: sometimes(0.4, 100, 600),
     restoredNoticeEveryMs: sometimes(oneKey ? 0.8 : 0.15, 0.5, 4),
+    ...routersOf(seededRandom(seed, 'routers')),
     exchangeEveryMs: exchangesOf(seededRandom(seed, 'exchanges')),
     ...changes.profile,
     repeatedOutageEveryMs: repeatedOutagesOf(seededRandom(seed, 'repeated outages')),
@@ -161,6 +167,11 @@ function withoutOtherFaults(profile: Omit<Profile, 'expiring'>, random: SeededRa
 
 function repeatedOutagesOf(random: SeededRandom): number {
   return random.chance(0.3) ? random.between(150, 450) : 0;
+}
+
+function routersOf(random: SeededRandom): Pick<Profile, 'routers' | 'routedShare' | 'readers'> {
+  if (!random.chance(0.25)) return { routers: 0, routedShare: 0, readers: 0 };
+  return { routers: 1 + random.below(2), routedShare: random.pick([0.5, 1]), readers: 2 + random.below(4) };
 }
 
 function exchangesOf(random: SeededRandom): number {

@@ -41,8 +41,9 @@ import { createSimulatedNode } from './node.ts';
 import { createOracle } from './oracle.ts';
 import { operationsPerSeed, type Profile, profileOf } from './profile.ts';
 import { seededRandom } from './random.ts';
+import { startSimulatedRouter } from './router.ts';
 import { createScheduler } from './scheduler.ts';
-import { runWorkload } from './workload.ts';
+import { runReader, runWorkload } from './workload.ts';
 
 const faults = [
   ringChanges,
@@ -112,24 +113,34 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
     ...{ ring, names, scheduler, network, history, marks, oracle, random: root.fork('claimant') },
     isUp: (name) => nodes.find((node) => node.name === name)?.state === 'up',
   });
-  const clients = Array.from({ length: profile.clients }, (_, i) =>
+  const routerNames = Array.from({ length: profile.routers }, (_, i) => `router-${i}`);
+  for (const name of routerNames) {
+    startSimulatedRouter({
+      ...{ name, nodes: names, scheduler, network, oracle, metrics, random: root.fork(name) },
+      ring: () => claimant.ring,
+    });
+  }
+  /** In the end each node is asked for itself. */
+  const clientOf = (name: string, share: number) =>
     createClient({
-      name: `client-${i}`,
+      name,
       nodes: names,
+      routers: { names: routerNames, share: () => (healing ? 0 : share) },
       replicas: profile.replicas,
-      random: root.fork(`client-${i}`),
+      random: root.fork(name),
       ...{ scheduler, network, oracle, history, marks },
       clocksDifferMs: 2 * profile.wallSkewMs + 2,
       crashesOf,
       damagesDisks: profile.bitFlipEveryMs > 0,
-    }),
-  );
+    });
+  const clients = Array.from({ length: profile.clients }, (_, i) => clientOf(`client-${i}`, profile.routedShare));
+  const readers = Array.from({ length: profile.readers }, (_, i) => clientOf(`reader-${i}`, 1));
   const keys = keysOf(profile);
   const preferenceOf = (key: string) => preferenceIn(claimant.ring, storageKeyOf(key));
   const homesOf = (key: string) => preferenceOf(key).slice(0, profile.replicas);
   const world: World = {
     ...{ profile, scheduler, network, nodes, claimant, marks, history },
-    clients: clients.map(({ name }) => name),
+    clients: [...clients.map(({ name }) => name), ...routerNames],
     homes: () => new Map(keys.map((key) => [key, homesOf(key)])),
     damaged: ({ name }, key, elsewhere) => oracle.damaged(name, key, elsewhere),
     random: (name) => root.fork(`faults/${name}`),
@@ -157,19 +168,15 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   async function faultsAndLoad(): Promise<void> {
     for (const node of nodes) if (founders.includes(node.name)) node.start();
     for (const fault of faults) fault(world);
+    const workloadOf = (client: Client) => {
+      const random = root.fork(`workload/${client.name}`);
+      return { client, profile, scheduler, random, nodes: names, preferenceOf };
+    };
     await runUntilDone(
-      Promise.all(
-        clients.map((client) =>
-          runWorkload({
-            client,
-            profile,
-            scheduler,
-            random: root.fork(`workload/${client.name}`),
-            nodes: names,
-            preferenceOf,
-          }),
-        ),
-      ),
+      Promise.all([
+        ...clients.map((client) => runWorkload(workloadOf(client))),
+        ...readers.map((client) => runReader(workloadOf(client))),
+      ]),
     );
   }
 
@@ -218,6 +225,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   }
   if (oracle.cuts.count > 0) marks.add('a clock was cut');
   if (metrics.count('cartwheel_hedged_reads_total') > 0) marks.add('a read was hedged');
+  if (metrics.count('cartwheel_shared_reads_total') > 0) marks.add('a read was answered with what another one was');
   if (metrics.count('cartwheel_read_repairs_total') > 0) marks.add('a read repaired a replica');
   if (metrics.count('cartwheel_coordinated_by_fallback_total') > 0) marks.add('a fallback coordinated a write');
   if (metrics.count('cartwheel_recalled_writes_total') > 0) marks.add('a second attempt found its write known');

@@ -112,3 +112,13 @@ export async function runWorkload({
     else await useRegister(key);
   }
 }
+
+/** What a client does that only reads: as many do at once what others do. */
+export async function runReader({ client, profile, scheduler, random, preferenceOf }: WorkloadOptions): Promise<void> {
+  const keys = keysOf(profile);
+  for (let i = 0; i < profile.operationsPerClient; i++) {
+    await scheduler.sleep(random.around(profile.thinkMs));
+    const key = random.pick(keys);
+    await client.get(key, { via: preferenceOf(key), timeoutMs: Math.ceil(random.between(100, 1_200)) });
+  }
+}
