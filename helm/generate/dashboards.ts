@@ -336,6 +336,20 @@ const replication: Dashboard = {
           unit: 'ops',
           queries: rates(['cartwheel_hints_added_total', 'added'], ['cartwheel_hints_delivered_total', 'delivered']),
         },
+        {
+          title: 'Not kept as hints',
+          what: 'More is owed to one node than it may have hints: the partition is marked, and compared as a whole.',
+          unit: 'ops',
+          queries: rates(['cartwheel_hints_beyond_limit_total', 'beyond the limit']),
+        },
+        { title: 'Partitions marked', unit: 'short', queries: gauge('cartwheel_partitions_marked') },
+        {
+          title: 'Partitions without another home in reach',
+          what: 'This node has the only copy that can be read now.',
+          unit: 'short',
+          limit: 1,
+          queries: gauge('cartwheel_partitions_alone'),
+        },
       ],
     },
     {
@@ -367,25 +381,8 @@ const replication: Dashboard = {
       ],
     },
     {
-      title: 'Moves and the background',
+      title: 'Whether what is kept is whole',
       panels: [
-        { title: 'Partitions to be pulled', unit: 'short', queries: gauge('cartwheel_transfer_partitions_waiting') },
-        {
-          title: 'Bytes pulled from former owners',
-          unit: 'Bps',
-          queries: [{ expr: rate('cartwheel_transfer_bytes_total', 'pod, instance'), legend: each }],
-        },
-        {
-          title: 'Background, of its ceiling',
-          what: 'Halved while clients are slow.',
-          unit: 'percentunit',
-          queries: gauge('cartwheel_background_share'),
-        },
-        {
-          title: 'Background: operations',
-          unit: 'ops',
-          queries: [{ expr: rate('cartwheel_background_operations_total', 'pod, instance'), legend: each }],
-        },
         { title: 'Verification', unit: 'percentunit', queries: gauge('cartwheel_verification_progress') },
         {
           title: 'Not whole, or wrong',
@@ -396,6 +393,147 @@ const replication: Dashboard = {
             { expr: `sum by (release) (cartwheel_digests_corrupt_total{${of}})`, legend: 'records in digests' },
             { expr: `sum by (release) (cartwheel_digests_wrong_total{${of}})`, legend: 'leaves of digests' },
           ],
+        },
+        {
+          title: 'Made whole, or lost',
+          what: 'From other replicas; lost are those of which no other node had anything.',
+          unit: 'short',
+          queries: [
+            { expr: `sum by (release) (cartwheel_corrupt_records_repaired_total{${of}})`, legend: 'made whole' },
+            { expr: `sum by (release) (cartwheel_corrupt_records_lost_total{${of}})`, legend: 'lost' },
+          ],
+        },
+      ],
+    },
+  ],
+};
+
+const known = (metric: string): string => {
+  return `max by (task) (${metric}{${of}} >= 0 or 0 * cartwheel_background_tasks{${of}})`;
+};
+
+const changes: Dashboard = {
+  name: 'changes',
+  title: 'Ring changes and background work',
+  rows: [
+    {
+      title: 'Ring changes',
+      panels: [
+        {
+          title: 'Partitions left of the change',
+          what: 'Not yet as the goal wants them, as the claimant says. 0: no change is under way.',
+          unit: 'short',
+          queries: gauge('cartwheel_ring_change_partitions_left'),
+        },
+        {
+          title: 'Rings behind the newest',
+          what: 'Of the process that is furthest behind. A change makes many rings; it falls to 0 within seconds after each.',
+          unit: 'short',
+          queries: [
+            {
+              expr: `max by (release) (cartwheel_ring_sequence{${of}}) - min by (release) (cartwheel_ring_sequence{${of}} > 0)`,
+              legend: '{{release}}',
+            },
+          ],
+        },
+        {
+          title: 'Claimants',
+          what: 'One: without it no ring can change, with two of them an alert is due.',
+          unit: 'short',
+          queries: [{ expr: `sum by (release) (cartwheel_claimant_active{${of}})`, legend: '{{release}}' }],
+        },
+        {
+          title: 'New rings',
+          unit: 'ops',
+          queries: [
+            {
+              expr: `max by (release) (rate(cartwheel_ring_sequence{${of}}[$__rate_interval]))`,
+              legend: '{{release}}',
+            },
+          ],
+        },
+        { title: 'Partitions owned', unit: 'short', queries: gauge('cartwheel_partitions_owned') },
+        {
+          title: 'Rings refused',
+          what: 'Older ones are ignored; one of the version known with other content is an alarm.',
+          unit: 'ops',
+          queries: [
+            { expr: rate('cartwheel_gossip_rings_older_total', 'release'), legend: 'older' },
+            { expr: rate('cartwheel_gossip_ring_conflicts_total', 'release'), legend: 'other content' },
+          ],
+        },
+      ],
+    },
+    {
+      title: 'Transfers',
+      panels: [
+        { title: 'Partitions to be pulled', unit: 'short', queries: gauge('cartwheel_transfer_partitions_waiting') },
+        {
+          title: 'Records pulled from former owners',
+          unit: 'ops',
+          queries: rates(['cartwheel_transfer_records_total', 'pulled']),
+        },
+        {
+          title: 'Bytes pulled from former owners',
+          unit: 'Bps',
+          queries: rates(['cartwheel_transfer_bytes_total', 'pulled']),
+        },
+        {
+          title: 'Partitions of others left here',
+          what: 'Given up, and not yet emptied: after an exchange with whoever has them now.',
+          unit: 'short',
+          queries: gauge('cartwheel_leftover_partitions'),
+        },
+        {
+          title: 'Records given back',
+          unit: 'ops',
+          queries: rates(['cartwheel_handed_back_records_total', 'dropped']),
+        },
+        {
+          title: 'Time left, by kind of task',
+          what: 'By their pace, of the last one to end; 0 where none is under way, or none knows.',
+          unit: 's',
+          queries: [{ expr: known('cartwheel_background_eta_seconds'), legend: '{{task}}' }],
+        },
+      ],
+    },
+    {
+      title: 'Governor of the background',
+      panels: [
+        {
+          title: 'Share of the ceiling',
+          what: 'Halved while clients are slow or the disk stands still; never below a floor.',
+          unit: 'percentunit',
+          queries: gauge('cartwheel_background_share'),
+        },
+        {
+          title: 'Operations',
+          unit: 'ops',
+          queries: [{ expr: rate('cartwheel_background_operations_total', 'task'), legend: '{{task}}' }],
+        },
+        {
+          title: 'Bytes',
+          unit: 'Bps',
+          queries: [{ expr: rate('cartwheel_background_bytes_total', 'task'), legend: '{{task}}' }],
+        },
+        {
+          title: 'Tasks under way',
+          unit: 'short',
+          queries: [{ expr: `sum by (task) (cartwheel_background_tasks{${of}})`, legend: '{{task}}' }],
+        },
+        {
+          title: 'Waiting, part of the time',
+          what: 'Of all tasks together: more than 1 where several wait at once.',
+          unit: 'percentunit',
+          queries: [
+            { expr: rate('cartwheel_background_waited_seconds_total', 'task, reason'), legend: '{{task}}: {{reason}}' },
+          ],
+        },
+        {
+          title: 'How far, by kind of task',
+          what: 'The one that has come least far; 0 where none is under way, or none knows.',
+          unit: 'percentunit',
+          queries: [{ expr: known('cartwheel_background_progress'), legend: '{{task}}' }],
         },
       ],
     },
@@ -440,4 +578,4 @@ const runtime: Dashboard = {
   ],
 };
 
-export const dashboards: readonly Dashboard[] = [overview, storage, replication, runtime];
+export const dashboards: readonly Dashboard[] = [overview, storage, replication, changes, runtime];
