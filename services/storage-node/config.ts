@@ -1,13 +1,16 @@
 /** The settings of a storage node, resolved once from the command line and the environment. */
+import { readFileSync } from 'node:fs';
 import {
   address,
   addresses,
   type Configuration,
+  ConfigurationProblems,
   choice,
   duration,
   integer,
   loadConfiguration,
   text,
+  toggle,
 } from '../platform/configuration.ts';
 import { LOG_LEVELS } from '../platform/logging.ts';
 import { tracingFields } from '../platform/tracing/settings.ts';
@@ -23,6 +26,7 @@ const schema = {
     seeds: addresses({ about: 'membership processes or other nodes to join by' }),
     host: text({ about: 'the physical host; no two homes of a key are on one', default: 'localhost' }),
     zone: text({ about: 'the rack, zone or datacentre; homes of a key are in different ones', default: 'default' }),
+    'zone-file': text({ about: 'a file with it, in place of --zone', example: '/run/cartwheel/zone' }),
     'cache-mib': integer({ about: 'MiB of records kept in memory, 0 to 65536', default: '64', min: 0, max: 65_536 }),
     // The most that the crash of one node loses of what was asked to be BUFFERED.
     'buffer-records': integer({
@@ -71,6 +75,7 @@ const schema = {
       min: 2,
       max: 1_000_000_000,
     }),
+    renew: toggle({ about: 'once its node has left the ring, the directory is emptied, and begins as another node' }),
     drain: duration({ about: 'time for operations in flight when it stops', default: '10s' }),
     ...tracingFields,
     'log-level': choice(LOG_LEVELS, { about: 'least severe lines to log', default: 'info' }),
@@ -81,5 +86,16 @@ export type StorageNodeConfig = Configuration<typeof schema.fields>;
 
 export function readConfig(argv: readonly string[], environment: NodeJS.ProcessEnv): StorageNodeConfig {
   const config = loadConfiguration(schema, argv, environment);
-  return config.advertise === '0.0.0.0:0' ? { ...config, advertise: config.listen } : config;
+  const zone = config['zone-file'] === undefined ? config.zone : zoneIn(config['zone-file']);
+  return { ...config, zone, advertise: config.advertise === '0.0.0.0:0' ? config.listen : config.advertise };
+}
+
+function zoneIn(file: string): string {
+  try {
+    const zone = readFileSync(file, 'utf8').trim();
+    if (zone !== '') return zone;
+  } catch (error) {
+    throw new ConfigurationProblems(schema.name, [`--zone-file: ${(error as Error).message}`]);
+  }
+  throw new ConfigurationProblems(schema.name, [`--zone-file: wanted the name of a zone in ${file}, and it is empty`]);
 }

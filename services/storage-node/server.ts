@@ -36,6 +36,7 @@ import { createReplicaService } from '../platform/streams/replica-service.ts';
 import { createSessionServer, type Execute } from '../platform/streams/session-server.ts';
 import { tracedExecute } from '../platform/tracing/traced.ts';
 import { openTracing } from '../platform/tracing/tracing.ts';
+import { renewDirectory, watchLeaving } from './after-leaving.ts';
 import { type AssembledNode, assembleStorageNode } from './assemble.ts';
 import { backgroundLimits } from './background.ts';
 import type { StorageNodeConfig } from './config.ts';
@@ -60,6 +61,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
   const clock = createClock();
   const random = createRandom();
   const rings = createRingSource();
+  if (config.renew) await renewDirectory(config.data, log);
   const engine = await openRocksEngine({ directory: config.data, random, log, metrics });
   const id = await readIdentity(engine, random);
   let clusterId = '';
@@ -120,6 +122,21 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
 
   await node.open();
   rings.subscribe((ring) => node.follow(ring));
+  const afterLeaving = watchLeaving({
+    ...{ id, directory: config.data, clock, log },
+    owes: async () => {
+      const hints = await node.hints.summary();
+      return (
+        node.leftovers.size +
+        hints.reduce((sum, { hints: count, markedPartitions }) => sum + count + markedPartitions, 0)
+      );
+    },
+    onStillHere() {
+      log.info({ id }, 'it has left the ring and is still here: the process ends, to begin as another node');
+      process.kill(process.pid, 'SIGTERM');
+    },
+  });
+  if (config.renew) rings.subscribe((ring) => afterLeaving.follow(ring));
   const forwarding = createForwarding(rings, clock, random, id, tracing);
   const run: Execute = (operation, arrival) => runOperation(node, forwarding.forward, operation, arrival);
   const execute = tracing === undefined ? run : tracedExecute(run, tracing);
@@ -207,6 +224,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
   return async (cause) => {
     log.info({ cause }, 'stopping');
     draining = true;
+    afterLeaving.stop();
     server.setServing(false);
     await Promise.race([sessions.drain(), new Promise<void>((resolve) => clock.after(config.drain, resolve))]);
     await gossip.stop();
