@@ -18,6 +18,7 @@ import { decodeGoal, encodeGoal } from './goal-file.ts';
 import { type KeptGoal, openGoalMap } from './goal-map.ts';
 import { startLeadership } from './leadership.ts';
 import { createRingChanges, reportOf } from './ring-changes.ts';
+import { startScaling } from './scaling.ts';
 
 export interface Claimant {
   readonly claimLoop: ClaimLoop;
@@ -58,12 +59,23 @@ async function startElected(config: MembershipConfig, name: string, world: Claim
     self: `${hostname()}_${randomBytes(8).toString('hex')}`,
     ringTerm: () => gossip.state().ring?.version.term ?? 0n,
     async begin(mandate) {
-      const started = startClaimant(config, await openGoalMap(kubernetes, `${name}-goal`), world, mandate);
+      const goal = await openGoalMap(kubernetes, `${name}-goal`);
+      const started = startClaimant(config, goal, world, mandate);
       claimant = started;
+      const stopScaling =
+        config.storageAddress === undefined
+          ? async () => {}
+          : startScaling({
+              ...{ kubernetes, name: `${name}-scale`, pattern: config.storageAddress, claimant: started, clock, log },
+              joinAutomatically: config.joinAutomatically,
+              known: gossip.state,
+              reports: askForReports,
+            });
       return {
-        isSuperseded: () => started.claimLoop.state().isSuperseded,
+        isSuperseded: () => goal.isStale() || started.claimLoop.state().isSuperseded,
         async stop() {
           claimant = undefined;
+          await stopScaling();
           await started.claimLoop.stop();
         },
       };
@@ -86,7 +98,7 @@ function startClaimant(config: MembershipConfig, goal: KeptGoal, world: Claiming
 }
 
 function goalFile({ goal }: Pick<Directory, 'goal'>): KeptGoal {
-  return { kept: decodeGoal(goal.kept), keep: (next) => goal.keep(encodeGoal(next)) };
+  return { kept: decodeGoal(goal.kept), keep: (next) => goal.keep(encodeGoal(next)), isStale: () => false };
 }
 
 /** Asked where gossip says that they are: one that has moved is not yet at its address in the ring. */

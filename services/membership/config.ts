@@ -10,6 +10,7 @@ import {
   integer,
   loadConfiguration,
   text,
+  toggle,
 } from '../platform/configuration.ts';
 import { LOG_LEVELS } from '../platform/logging.ts';
 
@@ -28,8 +29,16 @@ const schema = {
       default: 'true',
     }),
     kubernetesName: text({
-      about: 'of --claimant elected: begins the names of the Lease NAME-membership and the ConfigMap NAME-goal',
+      about:
+        'of --claimant elected: begins the names of the Lease NAME-membership and the ConfigMaps NAME-goal and NAME-scale',
       example: 'cartwheel',
+    }),
+    storageAddress: text({
+      about: 'of --claimant elected: addresses of storage pods, with {} for the number of each',
+      example: 'cartwheel-storage-{}.cartwheel-storage.default.svc:7411',
+    }),
+    joinAutomatically: toggle({
+      about: 'new storage pods join the ring, as far as the ConfigMap NAME-scale wants them',
     }),
     expectedNodes: integer({
       about: 'storage nodes that the first ring waits for',
@@ -66,6 +75,14 @@ export function readConfig(argv: readonly string[], environment: NodeJS.ProcessE
   }
   if (config.claimant === 'elected' && config.kubernetesName === undefined) {
     problems.push('--kubernetes-name: missing, and --claimant is elected; for example --kubernetes-name cartwheel');
+  }
+  const { storageAddress } = config;
+  if (storageAddress !== undefined && storageAddress.split('{}').length !== 2) {
+    const { example } = schema.fields.storageAddress;
+    problems.push(`--storage-address: wanted {} once, saw ${JSON.stringify(storageAddress)}; for example ${example}`);
+  }
+  if (config.joinAutomatically && (config.claimant !== 'elected' || storageAddress === undefined)) {
+    problems.push('--join-automatically: it needs --claimant elected and --storage-address');
   }
   if (problems.length > 0) throw new ConfigurationProblems(schema.name, problems);
   return config;

@@ -21,7 +21,7 @@ import type { Mandate } from './claim-loop.ts';
 
 /** What is done by who holds the lease. */
 export interface Tenure {
-  /** It found out that it cannot go on under this term: the lease is given back, and taken again with a higher one. */
+  /** It found out that it cannot go on: the lease is given back, and taken again with a higher term. */
   isSuperseded(): boolean;
   /** Resolves when it issues nothing any more. */
   stop(): Promise<void>;
@@ -77,7 +77,7 @@ export function startLeadership(options: LeadershipOptions): Leadership {
       if (await write(lease, wanted)) election = written(election, wanted, begun);
     }
     if (tenure !== undefined && held() !== term) await end('the lease is held no more');
-    if (tenure?.isSuperseded() === true) return resign('another claimant has issued a ring');
+    if (tenure?.isSuperseded() === true) return resign('another claimant has been at work');
     const elected = held();
     if (tenure === undefined && elected !== undefined && !isStopped) await begin(elected, lease.uid);
   }

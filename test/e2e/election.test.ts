@@ -130,7 +130,9 @@ test('a goal is kept in a ConfigMap, and not over that of another claimant', asy
   const two = await openGoalMap(await connectKubernetes(), 'goal');
   assert.deepEqual(two.kept, goal);
   await two.keep(undefined);
+  assert.equal(one.isStale(), false);
   await assert.rejects(one.keep(goal), /config map goal: the object has been modified/);
+  assert.equal(one.isStale(), true);
   assert.equal((await openGoalMap(await connectKubernetes(), 'goal')).kept, undefined);
   assert.deepEqual(kubernetes.objects.get(configMapPath('goal'))?.metadata.labels, { app: 'wheel' });
 });

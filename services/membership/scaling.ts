@@ -1,0 +1,109 @@
+/**
+ * What the claimant of a Kubernetes cluster does by itself, every LOOK_INTERVAL_MS: has new pods join the ring, and keeps
+ * the number below which pods may not be taken away, in the ConfigMap NAME-scale:
+ *
+ *     wanted      how many pods there are to be: written by the chart, and by the Job that lets nodes leave before an upgrade
+ *     drainedTo   how few there may be: written here, and read by the policy that guards the StatefulSet
+ *
+ * I1 `drainedTo` is lowered only when all but fewer than N nodes of the ring have said that they know no newer one, so
+ *    that a claimant which begins with an old ring does not allow what a newer one forbids.
+ */
+import type { Membership } from '../core/membership/membership.ts';
+import type { Reports } from '../core/membership/rebalance.ts';
+import { drainedTo, type Joining, joinStep } from '../core/membership/scale.ts';
+import type { Clock, Log } from '../core/ports.ts';
+import { compareVersions, formatVersion, type Ring } from '../core/ring/ring.ts';
+import type { KeptMap, Kubernetes } from '../platform/kubernetes/api.ts';
+import { sparingly } from '../platform/logging.ts';
+import { readStatuses } from '../platform/read-statuses.ts';
+import type { Claimant } from './claiming.ts';
+
+export interface ScalingOptions {
+  readonly kubernetes: Pick<Kubernetes, 'configMap' | 'replaceConfigMap'>;
+  /** Of the ConfigMap. */
+  readonly name: string;
+  /** Addresses of storage pods, with {} for the number. */
+  readonly pattern: string;
+  readonly joinAutomatically: boolean;
+  readonly claimant: Claimant;
+  readonly known: () => Membership;
+  readonly reports: (known: Membership, ring: Ring) => Promise<Reports>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const LOOK_INTERVAL_MS = 2_000;
+
+/** Returns what stops it: it resolves when nothing is done any more. */
+export function startScaling(options: ScalingOptions): () => Promise<void> {
+  const { kubernetes, pattern, claimant, clock, log } = options;
+  const quietly = sparingly(log, clock.now);
+  let joining: Joining | undefined;
+  let isStopped = false;
+  let cancel = () => {};
+  let looking: Promise<void> = Promise.resolve();
+
+  async function look(): Promise<void> {
+    const known = options.known();
+    const { ring } = known;
+    if (ring === undefined) return;
+    const map = await keepDrainedTo(await kubernetes.configMap(options.name), known, ring);
+    if (options.joinAutomatically) await join(Number(map.data.wanted ?? 0), known, ring);
+  }
+
+  async function keepDrainedTo(map: KeptMap, known: Membership, ring: Ring): Promise<KeptMap> {
+    const fewest = drainedTo(ring, claimant.claimLoop.state().goal, pattern);
+    const before = Number(map.data.drainedTo ?? Number.NaN);
+    if (before === fewest) return map;
+    const isLowered = !(fewest > before);
+    if (isLowered && !(await isNewest(known, ring))) return map;
+    log.info({ drainedTo: fewest, before: map.data.drainedTo }, 'there may be as few storage pods as this');
+    return kubernetes.replaceConfigMap(map, { ...map, data: { ...map.data, drainedTo: String(fewest) } });
+  }
+
+  /** I1. */
+  async function isNewest(known: Membership, ring: Ring): Promise<boolean> {
+    const reports = await options.reports(known, ring);
+    const nodes = ring.nodes.filter(({ status }) => status !== 'LEFT');
+    const isNewer = [...reports.values()].some(({ version }) => compareVersions(version, ring.version) > 0);
+    return !isNewer && nodes.length - reports.size < ring.replicas;
+  }
+
+  async function join(wanted: number, { members }: Membership, ring: Ring): Promise<void> {
+    // One change at a time: those that are still outside afterwards join then.
+    if (claimant.claimLoop.state().goal !== undefined) return;
+    const strangers = [...members.values()].filter(({ status }) => status === 'JOINING');
+    if (strangers.length === 0) return;
+    const statuses = await readStatuses(strangers);
+    const outside = strangers.filter(({ id }) => statuses.has(id));
+    const [next, nodes] = joinStep(joining, ring, outside, { pattern, wanted }, clock.now());
+    joining = next;
+    if (nodes.length === 0) return;
+    const { planId, transfers } = await claimant.changes.plan({
+      ...{ join: nodes.map(({ id }) => id), joinAll: false, leave: [], replace: [], down: [] },
+    });
+    log.info(
+      {
+        ...{ plan: planId, ring: formatVersion(ring.version), nodes: nodes.map(({ address }) => address) },
+        replicas: transfers.reduce((sum, { partitions }) => sum + partitions.length, 0),
+      },
+      'new storage pods join the ring',
+    );
+    await claimant.changes.commit({ planId });
+  }
+
+  function lookAgain(): void {
+    looking = look()
+      .catch((error: unknown) => quietly.warn({ err: error }, 'could not look after the number of storage pods'))
+      .then(() => {
+        if (!isStopped) cancel = clock.after(LOOK_INTERVAL_MS, lookAgain);
+      });
+  }
+
+  lookAgain();
+  return async () => {
+    isStopped = true;
+    cancel();
+    await looking;
+  };
+}
