@@ -14,6 +14,7 @@ import { addGet } from './commands/get.ts';
 import { addHints } from './commands/hints.ts';
 import { addHot } from './commands/hot.ts';
 import { addKeys } from './commands/keys.ts';
+import { addKubernetes } from './commands/kubernetes.ts';
 import { addLoad } from './commands/load.ts';
 import { addLosers } from './commands/losers.ts';
 import { addNamespace } from './commands/namespace.ts';
@@ -69,6 +70,7 @@ export function buildProgram(): Command {
     addNamespace,
     addLoad,
     addBench,
+    addKubernetes,
   ]) {
     add(program);
   }

@@ -120,10 +120,19 @@ const tellEveryMs = 5_000;
 /** The claimant may be started again meanwhile; longer than that takes. */
 const claimantBackWithinMs = 60_000;
 
-/** Says on standard error how far it is, until it is done. Throws a Problem where another change takes its place. */
-export async function changeDone(client: CartwheelClient, planId: string): Promise<void> {
+/**
+ * Says on standard error how far it is, until it is done. Throws a Problem where another change takes its place, or it has
+ * not come any further for so long.
+ */
+export async function changeDone(
+  client: CartwheelClient,
+  planId: string,
+  stalledAfterMs = Number.POSITIVE_INFINITY,
+): Promise<void> {
   let told = Number.NEGATIVE_INFINITY;
   let heard = performance.now();
+  let moved = heard;
+  let state = '';
   for (;;) {
     try {
       const { claimant } = await client.changes.status();
@@ -132,6 +141,13 @@ export async function changeDone(client: CartwheelClient, planId: string): Promi
       if (change === undefined) return;
       if (change.planId !== planId) {
         throw new Problem(`another change has taken the place of this one: ${change.planId}`, 'cartwheel ring status');
+      }
+      const now = `${change.partitionsLeft} ${change.partitionsInFlight} ${claimant?.waitingFor}`;
+      if (now !== state) [state, moved] = [now, heard];
+      if (heard - moved > stalledAfterMs) {
+        throw new Problem(
+          `no further for ${duration(stalledAfterMs / 1_000)}: ${changeLine(change, { waitingFor: claimant?.waitingFor ?? '' })}`,
+        );
       }
       if (heard - told >= tellEveryMs) {
         note(changeLine(change, { waitingFor: claimant?.waitingFor ?? '' }));

@@ -54,6 +54,8 @@ const wrong: readonly (readonly [args: readonly string[], code: number, named: R
   [['partitions', 'double', '--plan', '--commit'], 2, /both --plan and --commit/],
   [['partitions', 'halve'], 2, /unknown command 'halve'.*cartwheel partitions --help/],
   [['partitions', 'double', '--plan', ...nobody], 1, /cannot reach 127\.0\.0\.1:1/],
+  [['kubernetes', 'zone', '--node', 'n'], 2, /required option '--file <path>'/],
+  [['kubernetes', 'drain', '--stateful-set', 's', '--to', 'three'], 2, /--to.*'three'.*whole number/],
   [['dev', 'add', '0'], 2, /'0'.*1 to 20/],
   [['dev', 'add', '1', '--data', join(scratch, 'nodev')], 1, /no cluster runs on .*nodev/],
   [['dev', 'remove', 'router'], 2, /'router'.*storage-4/],

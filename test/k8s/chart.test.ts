@@ -30,11 +30,13 @@ test('every container runs without rights, on a root file system that it cannot 
   const { stdout } = await template('--values', join(chart, 'ci', 'strict.yaml'));
   const count = (pattern: RegExp) => stdout.match(pattern)?.length ?? 0;
   const containers = count(/imagePullPolicy:/g);
-  assert.equal(containers, 4);
+  assert.equal(containers, 6);
   assert.equal(count(/readOnlyRootFilesystem: true/g), containers);
   assert.equal(count(/allowPrivilegeEscalation: false/g), containers);
-  assert.equal(count(/runAsNonRoot: true/g), containers);
-  assert.equal(count(/automountServiceAccountToken: false/g), 3 + containers);
+  const pods = count(/restartPolicy: Never/g) + count(/^kind: (StatefulSet|Deployment)$/gm);
+  const accounts = count(/kind: ServiceAccount\n/g);
+  assert.equal(count(/runAsNonRoot: true/g), pods);
+  assert.equal(count(/automountServiceAccountToken: false/g), accounts + pods);
 });
 
 test('whole numbers of a values file are written out', { skip }, async () => {
@@ -70,7 +72,30 @@ test('the dashboards are in the ConfigMap as they are in the chart', { skip }, a
     const json = await readFile(join(chart, 'dashboards', file), 'utf8');
     assert.ok(stdout.includes(`  cartwheel-${file}: |\n${json.trim().replaceAll(/^/gm, '    ')}\n`), file);
   }
-  assert.doesNotMatch((await template()).stdout, /kind: ConfigMap/);
+  assert.doesNotMatch((await template()).stdout, /-dashboards/);
+});
+
+/** Every right that is asked for, as `resources: verbs [names]`. */
+test('each service account may do what it has to, and no more', { skip }, async () => {
+  const { stdout } = await template();
+  const roles = stdout.split('\n---\n').filter((text) => /^kind: (Cluster)?Role$/m.test(text));
+  const rights = roles.flatMap((role) => {
+    const of = /^ {2}name: (.*)$/m.exec(role)?.[1];
+    const rules = role.slice(role.indexOf('\nrules:')).replaceAll(/[{}",]/g, ' ');
+    const words = (key: string) =>
+      [...rules.matchAll(new RegExp(`${key}: \\[([^\\]]*)\\]`, 'g'))].map(([, list = '']) => list.trim());
+    const names = words('resourceNames');
+    return words('resources').map((resources, i) => `${of}: ${words('verbs')[i]} ${resources} ${names[i] ?? '*'}`);
+  });
+  assert.deepEqual(rights.map((right) => right.replaceAll(/ +/g, ' ')).sort(), [
+    'default-test-cartwheel-zone: get nodes *',
+    'test-cartwheel-drain: get statefulsets test-cartwheel-storage',
+    'test-cartwheel-drain: get update configmaps test-cartwheel-scale',
+    'test-cartwheel-membership: get update configmaps test-cartwheel-goal test-cartwheel-scale',
+    'test-cartwheel-membership: get update leases test-cartwheel-membership',
+  ]);
+  const without = (await template('--set', 'storage.zoneLabel=')).stdout;
+  assert.doesNotMatch(without, /kind: ClusterRole|initContainers/);
 });
 
 const refused: readonly (readonly [path: RegExp, values: string])[] = [
@@ -90,7 +115,13 @@ const refused: readonly (readonly [path: RegExp, values: string])[] = [
   [/router[/.]replicas/, 'router: { replicas: 0 }'],
   [/router[/.]service[/.]type/, 'router: { service: { type: Public } }'],
   [/router[/.]service[/.]port/, 'router: { service: { port: 70000 } }'],
-  [/membership[/.]replicas/, 'membership: { replicas: 2 }'],
+  [/membership[/.]replicas/, 'membership: { replicas: 0 }'],
+  [/membership[/.]config/, 'membership: { config: { claimant: "true" } }'],
+  [/storage[/.]joinAutomatically/, 'storage: { joinAutomatically: sometimes }'],
+  [/storage[/.]drain[/.]stalledAfter/, 'storage: { drain: { stalledAfter: 5 } }'],
+  [/storage[/.]persistence[/.]whenScaled/, 'storage: { persistence: { whenScaled: Keep } }'],
+  [/storage[/.]zoneLabel/, 'storage: { zoneLabel: "a label" }'],
+  [/scaleGuard[/.]enabled/, 'scaleGuard: { enabled: "yes" }'],
   [/networkPolicy[/.]enabled/, 'networkPolicy: { enabled: "yes" }'],
   [/storage[/.]config/, 'storage: { config: { trace-ratio: 1 } }'],
   [/tracing[/.]endpoint/, 'tracing: { endpoint: "collector:4318" }'],

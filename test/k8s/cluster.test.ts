@@ -19,14 +19,43 @@ const hangMs = 600_000;
 const storage = 'statefulset/cartwheel-storage';
 const settings = [
   ...['--set', `image.repository=${repository}`, '--set', `image.tag=${tag}`, '--set', 'image.pullPolicy=Never'],
-  ...['--values', `${chart}/ci/small.yaml`, '--set', 'router.replicas=2'],
+  ...['--values', `${chart}/ci/small.yaml`, '--set', 'router.replicas=2', '--set', 'membership.replicas=2'],
 ];
+/** NodeStatus of kv.proto. */
+const up = 2;
 
 const kubectl = (...args: string[]) => done('kubectl', '-n', namespace, ...args);
 const helm = (command: string, ...args: string[]) => done('helm', '-n', namespace, command, 'cartwheel', ...args);
 const ready = async (what = storage) => void (await kubectl('rollout', 'status', what, '--timeout=300s'));
 const pods = async (component: string) =>
   (await kubectl('get', 'pods', '-l', `app.kubernetes.io/component=${component}`, '-o', 'name')).trim().split('\n');
+
+/** How it is called, and with what it ended. */
+const helmTried = (...args: string[]) => run('helm', ['-n', namespace, ...args]);
+const upgrade = (...args: string[]) => helm('upgrade', chart, ...settings, ...args, '--timeout', '5m');
+const withNodes = (replicas: number) => ['--set', `storage.replicas=${replicas}`];
+const spec = () => kubectl('get', storage, '-o', 'jsonpath={.spec.replicas} {.metadata.generation}');
+
+/** Of what has changed in the ring, as `cartwheel ring status` says it. */
+async function claimant(): Promise<{ readonly waitingFor: string; readonly change?: object }> {
+  const addresses = [0, 1].map((i) => `cartwheel-membership-${i}.cartwheel-membership:7441`).join();
+  const command = ['cartwheel', '--endpoint', addresses, 'ring', 'status', '-o', 'json'];
+  const said = await kubectl('exec', 'cartwheel-storage-0', '-c', 'storage-node', '--', ...command);
+  return JSON.parse(said).claimant;
+}
+
+/** The pods in the ring, by their names, once no change of it is under way. */
+async function settledRing(count: number, signal: AbortSignal): Promise<void> {
+  await retried(async () => {
+    assert.equal((await claimant()).change, undefined);
+    const { members } = await client.status();
+    const inRing = members.filter(({ status }) => status === up).map(({ address }) => address.split('.')[0]);
+    assert.deepEqual(
+      inRing.sort(),
+      Array.from({ length: count }, (_, i) => `cartwheel-storage-${i}`),
+    );
+  }, signal);
+}
 
 let way: Forward;
 let client: CartwheelClient;
@@ -84,6 +113,21 @@ test('a client generated in another language puts and gets through the Service',
   }
 });
 
+test('zones and hosts are those of the Kubernetes nodes', { skip, timeout: hangMs }, async ({ signal }) => {
+  await settledRing(3, signal);
+  const json = JSON.parse(await kubectl('get', 'nodes', '-o', 'json'));
+  const zones = new Map<string, string>();
+  for (const { metadata } of json.items) {
+    zones.set(metadata.name, metadata.labels['topology.kubernetes.io/zone'] ?? metadata.name);
+  }
+  const { members } = await client.status();
+  for (const { address, host, zone } of members) {
+    const pod = address.split('.')[0] as string;
+    assert.equal(host, await kubectl('get', 'pod', pod, '-o', 'jsonpath={.spec.nodeName}'));
+    assert.equal(zone, zones.get(host));
+  }
+});
+
 /**
  * Writes and reads while `work` goes on; afterwards everything that was acknowledged is there. An operation is tried
  * again for as long as it takes, under one request id.
@@ -118,7 +162,7 @@ async function underLoad(name: string, signal: AbortSignal, work: () => Promise<
   return written.length;
 }
 
-const events: readonly (readonly [string, () => Promise<void>])[] = [
+const events: readonly (readonly [string, (signal: AbortSignal) => Promise<void>])[] = [
   [
     'each storage pod is deleted with grace 0',
     async () => {
@@ -139,10 +183,65 @@ const events: readonly (readonly [string, () => Promise<void>])[] = [
     },
   ],
   [
-    'membership is deleted',
-    async () => {
-      await kubectl('delete', 'pod', 'cartwheel-membership-0', '--grace-period=0', '--force');
+    'membership is deleted, and another one is elected',
+    async (signal) => {
+      for (const pod of await pods('membership')) await kubectl('delete', pod, '--grace-period=0', '--force');
+      await pause(1_000);
       await ready('statefulset/cartwheel-membership');
+      await retried(claimant, signal);
+    },
+  ],
+  [
+    'three nodes become five',
+    async (signal) => {
+      await upgrade(...withNodes(5));
+      await ready();
+      await settledRing(5, signal);
+    },
+  ],
+  [
+    'five nodes cannot become three, for one of them is down, and nothing changes',
+    async (signal) => {
+      const before = await spec();
+      const on = await kubectl('get', 'pod', 'cartwheel-storage-1', '-o', 'jsonpath={.spec.nodeName}');
+      await kubectl('cordon', on);
+      try {
+        await kubectl('delete', 'pod', 'cartwheel-storage-1', '--grace-period=0', '--force');
+        const { code } = await helmTried(
+          'upgrade',
+          'cartwheel',
+          chart,
+          ...settings,
+          ...withNodes(3),
+          '--timeout',
+          '5m',
+        );
+        assert.notEqual(code, 0);
+        assert.match(await kubectl('logs', 'job/cartwheel-drain'), /cartwheel-storage-1.*nothing was changed/s);
+      } finally {
+        await kubectl('uncordon', on);
+      }
+      assert.equal(await spec(), before);
+      await ready();
+      await settledRing(5, signal);
+    },
+  ],
+  [
+    'five nodes become three',
+    async (signal) => {
+      await upgrade(...withNodes(3));
+      await ready();
+      await settledRing(3, signal);
+    },
+  ],
+  [
+    'three become four, on the volume of one that had left',
+    async (signal) => {
+      await upgrade(...withNodes(4));
+      await ready();
+      await settledRing(4, signal);
+      await upgrade(...withNodes(3));
+      await settledRing(3, signal);
     },
   ],
   [
@@ -152,7 +251,7 @@ const events: readonly (readonly [string, () => Promise<void>])[] = [
         '--set',
         `${of}.podAnnotations.upgraded=yes`,
       ]);
-      await helm('upgrade', chart, ...settings, ...changed);
+      await upgrade(...changed);
       await ready();
       await ready('deployment/cartwheel-router');
       await ready('statefulset/cartwheel-membership');
@@ -172,34 +271,44 @@ const events: readonly (readonly [string, () => Promise<void>])[] = [
 
 for (const [name, work] of events) {
   test(`nothing acknowledged is lost while ${name}`, { skip, timeout: hangMs }, async (t) => {
-    const written = await underLoad(name, t.signal, work);
+    const written = await underLoad(name, t.signal, () => work(t.signal));
     t.diagnostic(`${written} writes acknowledged, 0 lost`);
     assert.ok(written > 0);
   });
 }
 
-test('fewer nodes are refused, with why, and nothing changes', { skip, timeout: hangMs }, async () => {
-  const before = await kubectl('get', storage, '-o', 'jsonpath={.spec.replicas} {.metadata.generation}');
-  const fewer = await run('helm', [
-    '-n',
-    namespace,
-    'upgrade',
-    'cartwheel',
-    chart,
-    ...settings,
-    '--set',
-    'storage.replicas=2',
-  ]);
-  assert.notEqual(fewer.code, 0);
-  assert.match(fewer.stderr, /storage\.replicas is 2/);
-  assert.equal(await kubectl('get', storage, '-o', 'jsonpath={.spec.replicas} {.metadata.generation}'), before);
+test('fewer nodes than replicas are refused, with why, and nothing changes', { skip, timeout: hangMs }, async () => {
+  const before = await spec();
+  const { code, stderr } = await helmTried('upgrade', 'cartwheel', chart, ...settings, ...withNodes(2));
+  assert.notEqual(code, 0);
+  assert.match(stderr, /storage\.replicas is 2 and ring\.replicas is 3.*--set storage\.replicas=3/);
+  assert.equal(await spec(), before);
+});
+
+test('pods of nodes in the ring are not scaled away, with what to do instead', { skip, timeout: hangMs }, async () => {
+  const before = await spec();
+  for (const attempt of [
+    ['scale', storage, '--replicas=1'],
+    ['scale', storage, '--replicas=0'],
+    ['patch', storage, '--type=merge', '--patch', '{"spec":{"replicas":2}}'],
+  ]) {
+    const { code, stderr } = await run('kubectl', ['-n', namespace, ...attempt]);
+    assert.notEqual(code, 0, attempt.join(' '));
+    assert.match(stderr, /nodes in the ring up to pod 2.*helm upgrade cartwheel .*--set storage\.replicas=3/s);
+  }
+  assert.equal(await spec(), before);
+  // What takes nobody away is not in the way of it.
+  await kubectl('scale', storage, '--replicas=3');
 });
 
 test('helm uninstall leaves the volumes, and nothing else', { skip, timeout: hangMs }, async ({ signal }) => {
   await helm('uninstall', '--wait');
   await retried(async () => {
-    assert.equal((await kubectl('get', 'pods,services,statefulsets,deployments,pdb', '-o', 'name')).trim(), '');
+    assert.equal(
+      (await kubectl('get', 'pods,jobs,services,statefulsets,deployments,pdb,roles', '-o', 'name')).trim(),
+      '',
+    );
   }, signal);
   const volumes = (await kubectl('get', 'pvc', '-o', 'name')).trim().split('\n');
-  assert.equal(volumes.length, 4);
+  assert.equal(volumes.length, 5 + 2);
 });

@@ -24,7 +24,37 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{/* What everybody gossips with first: membership, and the first storage nodes for when that is away. */}}
 {{- define "cartwheel.seeds" -}}
 {{- $name := include "cartwheel.name" . -}}
-{{ $name }}-membership-0.{{ $name }}-membership:7441,{{ $name }}-storage-0.{{ $name }}-storage:7411,{{ $name }}-storage-1.{{ $name }}-storage:7411
+{{ include "cartwheel.membershipAddresses" . }},{{ $name }}-storage-0.{{ $name }}-storage:7411,{{ $name }}-storage-1.{{ $name }}-storage:7411
+{{- end }}
+
+{{- define "cartwheel.membershipAddresses" -}}
+{{- $name := include "cartwheel.name" . -}}
+{{- range $i, $_ := until (int .Values.membership.replicas) }}{{ if $i }},{{ end }}{{ $name }}-membership-{{ $i }}.{{ $name }}-membership:7441{{ end }}
+{{- end }}
+
+{{/* As a storage pod advertises itself; {} is its number. */}}
+{{- define "cartwheel.storageAddress" -}}
+{{- $name := printf "%s-storage" (include "cartwheel.name" .) -}}
+{{ $name }}-{}.{{ $name }}.{{ .Release.Namespace }}.svc:7411
+{{- end }}
+
+{{/* What is not of a namespace, of this release. */}}
+{{- define "cartwheel.clusterName" -}}
+{{ .Release.Namespace }}-{{ include "cartwheel.name" . }}
+{{- end }}
+
+{{/* Of a service account, as it would be mounted into every container: only those get it that ask Kubernetes something. */}}
+{{- define "cartwheel.tokenVolume" -}}
+- name: token
+  projected:
+    sources:
+      - serviceAccountToken: { path: token, expirationSeconds: 3607 }
+      - configMap: { name: kube-root-ca.crt, items: [{ key: ca.crt, path: ca.crt }] }
+      - downwardAPI: { items: [{ path: namespace, fieldRef: { fieldPath: metadata.namespace } }] }
+{{- end }}
+
+{{- define "cartwheel.tokenMount" -}}
+- { name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true }
 {{- end }}
 
 {{/* Flags from a map of settings, in the order of their names. A whole number from YAML is a float, printed as 1e+06. */}}
@@ -140,7 +170,7 @@ annotations:
 {{- $n := int .Values.ring.replicas }}
 {{- $q := int .Values.ring.partitions }}
 {{- if lt (int .Values.storage.replicas) $n }}
-{{- fail (printf "storage.replicas is %d and ring.replicas is %d: a ring of N replicas needs at least N nodes" (int .Values.storage.replicas) $n) }}
+{{- fail (printf "storage.replicas is %d and ring.replicas is %d: each key has %d replicas on as many nodes. Nothing was changed; the least is --set storage.replicas=%d" (int .Values.storage.replicas) $n $n $n) }}
 {{- end }}
 {{- if ne (len (regexFindAll "1" (printf "%b" $q) -1)) 1 }}
 {{- fail (printf "ring.partitions is %d; it must be a power of two, for example 1024" $q) }}
@@ -148,12 +178,6 @@ annotations:
 {{- if .Values.router.autoscaling.enabled }}
 {{- if lt (int .Values.router.autoscaling.maxReplicas) (int .Values.router.autoscaling.minReplicas) }}
 {{- fail (printf "router.autoscaling.maxReplicas is %d and router.autoscaling.minReplicas is %d" (int .Values.router.autoscaling.maxReplicas) (int .Values.router.autoscaling.minReplicas)) }}
-{{- end }}
-{{- end }}
-{{- $installed := lookup "apps/v1" "StatefulSet" .Release.Namespace (printf "%s-storage" (include "cartwheel.name" .)) }}
-{{- if $installed }}
-{{- if lt (int .Values.storage.replicas) (int $installed.spec.replicas) }}
-{{- fail (printf "storage.replicas is %d and %d nodes are installed: those that were taken away would take their replicas with them. Let them leave the ring first (docs/ring-changes.md), and scale the StatefulSet with kubectl" (int .Values.storage.replicas) (int $installed.spec.replicas)) }}
 {{- end }}
 {{- end }}
 {{- end }}
