@@ -24,6 +24,12 @@ export function messageOf(error: unknown): string {
   return text.replace(/[\s\p{Cc}]+/gu, ' ').trim();
 }
 
+/** With what to do about it. */
+export function problemText(error: unknown): string {
+  const hint = error instanceof Problem && error.hint !== undefined ? ` (${error.hint})` : '';
+  return `${messageOf(error)}${hint}`;
+}
+
 /** The code of a Node system error, such as ENOENT. */
 export function systemCodeOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code;

@@ -25,7 +25,7 @@ import { addResolve } from './commands/resolve.ts';
 import { addRing } from './commands/ring.ts';
 import { addStatus } from './commands/status.ts';
 import { addTasks } from './commands/tasks.ts';
-import { messageOf, Problem } from './problem.ts';
+import { messageOf, Problem, problemText } from './problem.ts';
 import { addSettings } from './settings.ts';
 import { version } from './version.ts';
 
@@ -104,7 +104,7 @@ function report(error: unknown, program: Command, argv: readonly string[]): numb
     return 2;
   }
   if (error instanceof Problem) {
-    process.stderr.write(`cartwheel: ${messageOf(error)}${error.hint === undefined ? '' : ` (${error.hint})`}\n`);
+    process.stderr.write(`cartwheel: ${problemText(error)}\n`);
     return error.exitCode;
   }
   process.stderr.write(`cartwheel: a bug: ${error instanceof Error ? error.stack : String(error)}\n`);

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Kubernetes } from '../../services/platform/kubernetes/api.ts';
 import { withClient } from '../connection.ts';
 import { note } from '../output.ts';
-import { messageOf, Problem } from '../problem.ts';
+import { messageOf, Problem, problemText } from '../problem.ts';
 import { settingsOf } from '../settings.ts';
 import { durationMs, integerBetween } from '../values.ts';
 
@@ -19,6 +19,7 @@ interface DrainOptions {
   storageAddress: string;
   scaleMap: string;
   stalledAfter: number;
+  messageFile?: string;
 }
 
 export function addKubernetes(program: Command): void {
@@ -46,7 +47,8 @@ export function addKubernetes(program: Command): void {
     .requiredOption('--storage-address <pattern>', 'addresses of its pods, with {} for the number of each')
     .requiredOption('--scale-map <name>', 'the ConfigMap that says how many pods are wanted, and how few there may be')
     .option('--stalled-after <duration>', 'give up where it comes no further for so long', durationMs, 1_800_000)
-    .action(async ({ statefulSet, to, ...options }: DrainOptions, command: Command) => {
+    .option('--message-file <path>', 'where it says too why it failed, such as /dev/termination-log')
+    .action(async ({ statefulSet, to, messageFile, ...options }: DrainOptions, command: Command) => {
       const replicas = await asked((api) => api.statefulSetReplicas(statefulSet));
       if (replicas === undefined || replicas <= to) {
         return note(`${statefulSet} has ${replicas ?? 'no'} pods, and ${to} are wanted: nobody has to leave`);
@@ -54,9 +56,14 @@ export function addKubernetes(program: Command): void {
       // Loaded here and not above: it brings gRPC.
       const { drain } = await import('../kubernetes/drain.ts');
       const { storageAddress: pattern, scaleMap, stalledAfter: stalledAfterMs } = options;
-      await withClient(settingsOf(command), (client) =>
-        asked((api) => drain(client, api, { to, pattern, scaleMap, stalledAfterMs })),
-      );
+      try {
+        await withClient(settingsOf(command), (client) =>
+          asked((api) => drain(client, api, { to, pattern, scaleMap, stalledAfterMs })),
+        );
+      } catch (error) {
+        if (messageFile !== undefined) await writeFile(messageFile, problemText(error));
+        throw error;
+      }
     });
 }
 

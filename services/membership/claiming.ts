@@ -68,6 +68,7 @@ async function startElected(config: MembershipConfig, name: string, world: Claim
           : startScaling({
               ...{ kubernetes, name: `${name}-scale`, pattern: config.storageAddress, claimant: started, clock, log },
               joinAutomatically: config.joinAutomatically,
+              replaceAutomatically: config.replaceAutomatically,
               known: gossip.state,
               reports: askForReports,
             });

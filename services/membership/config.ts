@@ -40,6 +40,10 @@ const schema = {
     joinAutomatically: toggle({
       about: 'new storage pods join the ring, as far as the ConfigMap NAME-scale wants them',
     }),
+    replaceAutomatically: toggle({
+      about:
+        'a storage pod that comes back without its volume takes the place of the node that it was, if all others answer',
+    }),
     expectedNodes: integer({
       about: 'storage nodes that the first ring waits for',
       default: '3',
@@ -81,8 +85,10 @@ export function readConfig(argv: readonly string[], environment: NodeJS.ProcessE
     const { example } = schema.fields.storageAddress;
     problems.push(`--storage-address: wanted {} once, saw ${JSON.stringify(storageAddress)}; for example ${example}`);
   }
-  if (config.joinAutomatically && (config.claimant !== 'elected' || storageAddress === undefined)) {
-    problems.push('--join-automatically: it needs --claimant elected and --storage-address');
+  const knowsPods = config.claimant === 'elected' && storageAddress !== undefined;
+  for (const flag of ['join', 'replace'] as const) {
+    if (!config[`${flag}Automatically`] || knowsPods) continue;
+    problems.push(`--${flag}-automatically: it needs --claimant elected and --storage-address`);
   }
   if (problems.length > 0) throw new ConfigurationProblems(schema.name, problems);
   return config;

@@ -1,6 +1,6 @@
 /**
- * What the claimant of a Kubernetes cluster does by itself, every LOOK_INTERVAL_MS: has new pods join the ring, and keeps
- * the number below which pods may not be taken away, in the ConfigMap NAME-scale:
+ * What the claimant of a Kubernetes cluster does by itself, every LOOK_INTERVAL_MS: has new pods join the ring, and those
+ * that have lost their volume take their own place, where it may; and keeps the number below which pods may not be taken away, in the ConfigMap NAME-scale:
  *
  *     wanted      how many pods there are to be: written by the chart, and by the Job that lets nodes leave before an upgrade
  *     drainedTo   how few there may be: written here, and read by the policy that guards the StatefulSet
@@ -8,11 +8,13 @@
  * I1 `drainedTo` is lowered only when all but fewer than N nodes of the ring have said that they know no newer one, so
  *    that a claimant which begins with an old ring does not allow what a newer one forbids.
  */
+import type { PlanChangeRequest } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import type { Member } from '../core/membership/member.ts';
 import type { Membership } from '../core/membership/membership.ts';
 import type { Reports } from '../core/membership/rebalance.ts';
-import { drainedTo, type Joining, joinStep } from '../core/membership/scale.ts';
+import { drainedTo, type Joining, joinStep, type Replacing, replacementStep } from '../core/membership/scale.ts';
 import type { Clock, Log } from '../core/ports.ts';
-import { compareVersions, formatVersion, type Ring } from '../core/ring/ring.ts';
+import { compareVersions, type Ring } from '../core/ring/ring.ts';
 import type { KeptMap, Kubernetes } from '../platform/kubernetes/api.ts';
 import { sparingly } from '../platform/logging.ts';
 import { readStatuses } from '../platform/read-statuses.ts';
@@ -25,6 +27,7 @@ export interface ScalingOptions {
   /** Addresses of storage pods, with {} for the number. */
   readonly pattern: string;
   readonly joinAutomatically: boolean;
+  readonly replaceAutomatically: boolean;
   readonly claimant: Claimant;
   readonly known: () => Membership;
   readonly reports: (known: Membership, ring: Ring) => Promise<Reports>;
@@ -33,12 +36,14 @@ export interface ScalingOptions {
 }
 
 const LOOK_INTERVAL_MS = 2_000;
+const noChange: PlanChangeRequest = { join: [], joinAll: false, leave: [], replace: [], down: [] };
 
 /** Returns what stops it: it resolves when nothing is done any more. */
 export function startScaling(options: ScalingOptions): () => Promise<void> {
   const { kubernetes, pattern, claimant, clock, log } = options;
   const quietly = sparingly(log, clock.now);
   let joining: Joining | undefined;
+  let replacing: Replacing | undefined;
   let isStopped = false;
   let cancel = () => {};
   let looking: Promise<void> = Promise.resolve();
@@ -48,7 +53,14 @@ export function startScaling(options: ScalingOptions): () => Promise<void> {
     const { ring } = known;
     if (ring === undefined) return;
     const map = await keepDrainedTo(await kubernetes.configMap(options.name), known, ring);
-    if (options.joinAutomatically) await join(Number(map.data.wanted ?? 0), known, ring);
+    // One change at a time: those that are still outside afterwards have their turn then.
+    if (claimant.claimLoop.state().goal !== undefined) return;
+    const strangers = [...known.members.values()].filter(({ status }) => status === 'JOINING');
+    if (strangers.length === 0) return;
+    const statuses = await readStatuses(strangers);
+    const outside = strangers.filter(({ id }) => statuses.has(id));
+    if (options.replaceAutomatically) await replace(known, ring, outside);
+    if (options.joinAutomatically) await join(Number(map.data.wanted ?? 0), ring, outside);
   }
 
   async function keepDrainedTo(map: KeptMap, known: Membership, ring: Ring): Promise<KeptMap> {
@@ -69,26 +81,34 @@ export function startScaling(options: ScalingOptions): () => Promise<void> {
     return !isNewer && nodes.length - reports.size < ring.replicas;
   }
 
-  async function join(wanted: number, { members }: Membership, ring: Ring): Promise<void> {
-    // One change at a time: those that are still outside afterwards join then.
-    if (claimant.claimLoop.state().goal !== undefined) return;
-    const strangers = [...members.values()].filter(({ status }) => status === 'JOINING');
-    if (strangers.length === 0) return;
-    const statuses = await readStatuses(strangers);
-    const outside = strangers.filter(({ id }) => statuses.has(id));
+  async function replace(known: Membership, ring: Ring, outside: readonly Member[]): Promise<void> {
+    const reports = await options.reports(known, ring);
+    const answers = (id: string) => reports.has(id);
+    const [next, now] = replacementStep(replacing, ring, outside, answers, pattern, clock.now());
+    if (next !== undefined && next.joins !== replacing?.joins) {
+      log.warn({ ...next }, 'a storage pod has come back as another node: its volume is lost');
+    }
+    replacing = next;
+    if (now === undefined) return;
+    const { leaves, joins } = now;
+    await change('a storage pod without its volume takes its own place', {
+      down: [leaves],
+      replace: [{ leaves, joins }],
+    });
+  }
+
+  async function join(wanted: number, ring: Ring, outside: readonly Member[]): Promise<void> {
     const [next, nodes] = joinStep(joining, ring, outside, { pattern, wanted }, clock.now());
     joining = next;
-    if (nodes.length === 0) return;
-    const { planId, transfers } = await claimant.changes.plan({
-      ...{ join: nodes.map(({ id }) => id), joinAll: false, leave: [], replace: [], down: [] },
-    });
-    log.info(
-      {
-        ...{ plan: planId, ring: formatVersion(ring.version), nodes: nodes.map(({ address }) => address) },
-        replicas: transfers.reduce((sum, { partitions }) => sum + partitions.length, 0),
-      },
-      'new storage pods join the ring',
-    );
+    if (nodes.length > 0) await change('new storage pods join the ring', { join: nodes.map(({ id }) => id) });
+  }
+
+  async function change(what: string, request: Partial<PlanChangeRequest>): Promise<void> {
+    const plan = await claimant.changes.plan({ ...noChange, ...request });
+    const { planId, transfers, partitionsWithoutSource: lost } = plan;
+    if (lost.length > 0) throw new Error(`all owners of ${lost.length} partitions are down: an operator has to decide`);
+    const replicas = transfers.reduce((sum, { partitions }) => sum + partitions.length, 0);
+    log.info({ plan: planId, replicas, ...request }, what);
     await claimant.changes.commit({ planId });
   }
 

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { drainedTo, joinStep, numberOf, TOGETHER_MS } from '../../services/core/membership/scale.ts';
+import {
+  drainedTo,
+  joinStep,
+  numberOf,
+  replacementStep,
+  SURELY_LOST_MS,
+  TOGETHER_MS,
+} from '../../services/core/membership/scale.ts';
 import type { NewNode } from '../../services/core/ring/change.ts';
 import { firstClaim } from '../../services/core/ring/claim.ts';
 import { createRing, type NodeStatusName, type Ring } from '../../services/core/ring/ring.ts';
@@ -71,4 +78,33 @@ test('a pod whose node has left joins again as another one, and one in place of 
   assert.deepEqual(joins(ringOf([podNode(3), 'DOWN']), [podNode(3, 'other')], 4), []);
   // The ring has it from a change that was rolled back.
   assert.deepEqual(joins(ringOf([podNode(3), 'JOINING']), [podNode(3)], 4), ['node-3']);
+});
+
+test('a pod that answers as another node for long enough takes its own place, where all others answer', () => {
+  const ring = ringOf([podNode(3), 'UP']);
+  const outside = [podNode(1, 'empty')];
+  const all = (id: string) => id !== 'node-1';
+  const at = (before: Parameters<typeof replacementStep>[0], now: number, answers = all) =>
+    replacementStep(before, ring, outside, answers, pattern, now);
+  const [seen, none] = at(undefined, 0);
+  assert.equal(none, undefined);
+  assert.equal(at(seen, SURELY_LOST_MS - 1)[1], undefined);
+  assert.deepEqual(at(seen, SURELY_LOST_MS)[1], { leaves: 'node-1', joins: 'empty', since: 0 });
+  // Another one is silent: it may be needed.
+  assert.equal(at(seen, SURELY_LOST_MS, (id) => all(id) && id !== 'node-3')[1], undefined);
+  // The node is there after all.
+  assert.deepEqual(
+    at(seen, SURELY_LOST_MS, () => true),
+    [undefined, undefined],
+  );
+  assert.deepEqual(replacementStep(seen, ring, [podNode(4)], all, pattern, SURELY_LOST_MS), [undefined, undefined]);
+});
+
+test('a node that is down is replaced too, and one that has left is not', () => {
+  const outside = [podNode(3, 'empty')];
+  const answers = (id: string) => id !== 'node-3';
+  const stepOf = (status: NodeStatusName) =>
+    replacementStep(undefined, ringOf([podNode(3), status]), outside, answers, pattern, 0)[0]?.leaves;
+  assert.equal(stepOf('DOWN'), 'node-3');
+  assert.equal(stepOf('LEFT'), undefined);
 });

@@ -20,6 +20,7 @@ const storage = 'statefulset/cartwheel-storage';
 const settings = [
   ...['--set', `image.repository=${repository}`, '--set', `image.tag=${tag}`, '--set', 'image.pullPolicy=Never'],
   ...['--values', `${chart}/ci/small.yaml`, '--set', 'router.replicas=2', '--set', 'membership.replicas=2'],
+  ...['--set', 'storage.replaceAutomatically=true'],
 ];
 /** NodeStatus of kv.proto. */
 const up = 2;
@@ -217,7 +218,9 @@ const events: readonly (readonly [string, (signal: AbortSignal) => Promise<void>
           '5m',
         );
         assert.notEqual(code, 0);
-        assert.match(await kubectl('logs', 'job/cartwheel-drain'), /cartwheel-storage-1.*nothing was changed/s);
+        const why = 'jsonpath={.items[*].status.containerStatuses[0].state.terminated.message}';
+        const said = await kubectl('get', 'pods', '-l', 'app.kubernetes.io/component=drain', '-o', why);
+        assert.match(said, /1 node of the ring does not answer: cartwheel-storage-1\..*nothing was changed/);
       } finally {
         await kubectl('uncordon', on);
       }
@@ -255,6 +258,25 @@ const events: readonly (readonly [string, (signal: AbortSignal) => Promise<void>
       await ready();
       await ready('deployment/cartwheel-router');
       await ready('statefulset/cartwheel-membership');
+    },
+  ],
+  [
+    'the volume of a node is lost',
+    async (signal) => {
+      const pod = 'cartwheel-storage-1';
+      const idOf = async () => {
+        const { members } = await client.status();
+        return members.filter(({ address, status }) => status === up && address.startsWith(pod)).map(({ id }) => id);
+      };
+      const [before] = await idOf();
+      await kubectl('delete', 'pvc', `data-${pod}`, '--wait=false');
+      await kubectl('delete', 'pod', pod, '--grace-period=0', '--force');
+      await retried(async () => {
+        const [now, ...more] = await idOf();
+        assert.ok(now !== undefined && now !== before && more.length === 0, `${before}: ${now}`);
+      }, signal);
+      await settledRing(3, signal);
+      await ready();
     },
   ],
   [

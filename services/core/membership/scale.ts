@@ -1,6 +1,8 @@
 /**
- * Where storage nodes have numbers, as the pods of a StatefulSet: which of them join by themselves, and to how few they
- * may be scaled. The number of a node is read from its address, `storage-{}.svc:7411` with the number for `{}`.
+ * Where storage nodes have numbers, as the pods of a StatefulSet: which of them join by themselves, which take the place of
+ * one whose volume is lost, and to how few they may be scaled. The number of a node is read from its address,
+ * `storage-{}.svc:7411` with the number for `{}`. There is one pod of a number at a time: who answers there now is there in
+ * place of whoever was.
  *
  * Not here: which nodes leave. That is an operator's word, or that of the Job of an upgrade.
  */
@@ -10,6 +12,9 @@ import type { Goal } from './rebalance.ts';
 
 /** So long those that are there wait for the others that are wanted, to join together: each change moves data. */
 export const TOGETHER_MS = 30_000;
+
+/** So long a node with an empty volume answers in the place of another one before that one is given up. */
+export const SURELY_LOST_MS = 30_000;
 
 export function numberOf(pattern: string, address: string): number | undefined {
   const [before = '', after = ''] = pattern.split('{}');
@@ -53,6 +58,38 @@ export function joinStep(
   const there = new Set([...taken, ...joining.map(addressOf)].map((address) => numberOf(pattern, address)));
   const allThere = Array.from({ length: wanted }, (_, number) => there.has(number)).every(Boolean);
   return [state, allThere || now - state.since >= TOGETHER_MS ? joining : []];
+}
+
+export interface Replacing {
+  readonly leaves: string;
+  readonly joins: string;
+  readonly since: number;
+}
+
+/**
+ * One that is to take the place of another one now. Only where all other nodes of the ring answer: of two volumes that are
+ * lost at once an acknowledged write may have been on both alone, and who is silent may come back with it.
+ */
+export function replacementStep(
+  before: Replacing | undefined,
+  ring: Ring,
+  outside: readonly NewNode[],
+  answers: (id: string) => boolean,
+  pattern: string,
+  now: number,
+): [Replacing | undefined, Replacing | undefined] {
+  const nodes = ring.nodes.filter(({ status }) => status !== 'LEFT' && status !== 'JOINING');
+  const inPlaceOf = ({ address }: NewNode) =>
+    outside.find((other) => other.address === address && !isIn(ring, other.id));
+  const lost = nodes.find(
+    (node) => !answers(node.id) && numberOf(pattern, node.address) !== undefined && inPlaceOf(node),
+  );
+  const joins = lost && inPlaceOf(lost);
+  if (lost === undefined || joins === undefined) return [undefined, undefined];
+  const isSame = before?.leaves === lost.id && before.joins === joins.id;
+  const state = isSame ? before : { leaves: lost.id, joins: joins.id, since: now };
+  const areOthersThere = nodes.every(({ id }) => id === lost.id || answers(id));
+  return [state, areOthersThere && now - state.since >= SURELY_LOST_MS ? state : undefined];
 }
 
 function isIn(ring: Ring, id: string): boolean {
