@@ -12,7 +12,8 @@ const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
 const program = buildProgram();
 
 test('docs/commands.md is what `npm run docs:commands` writes now', () => {
-  assert.equal(read('docs/commands.md'), commandsPage(buildProgram()));
+  const isFresh = read('docs/commands.md') === commandsPage(buildProgram());
+  assert.ok(isFresh, 'it is stale');
 });
 
 test('the table of docs/cli.md has every command, and every command in a command', () => {
