@@ -122,7 +122,7 @@ async function writeAt(
   const change = (own: Held): Next | undefined => {
     if (epoch < node.fences.ofKey(storageKey)) throw new RingMoved(node.id);
     written = apply(own);
-    if (!written.fresh) return changedOnly(own, owing(node, storageKey, own, standIns.homeOf(node.id)));
+    if (!written.fresh) return completing(written.dot, own, owing(node, storageKey, own, standIns.homeOf(node.id)));
     const { birth, record } = written.copy;
     const bytes = node.records.encode(record);
     checkSize(bytes.length, own.bytes?.length ?? 0, node.validation.limits);
@@ -130,6 +130,13 @@ async function writeAt(
     const also = [...node.losers.note(storageKey, own.record, record)];
     if (requestId.length > 0) also.push(node.requests.remember(storageKey, { id: requestId, dot: written.dot }));
     return owing(node, storageKey, { ...own, birth, record, bytes, also }, standIns.homeOf(node.id));
+  };
+  /** What is here already may have come without its request: from here on this node remembers it. */
+  const completing = (dot: Dot, own: Held, next: Next): Next | undefined => {
+    if (requestId.length === 0) return changedOnly(own, next);
+    const remembered = node.requests.remember(storageKey, { id: requestId, dot });
+    if (next === own) return { ...own, stays: true, also: [remembered] };
+    return { ...next, also: [...(next.also ?? []), remembered] };
   };
   const beganAt = node.clock.now();
   const { held, committed } = await changeInTime(node, storageKey, asked, change, isSynced(node.id));

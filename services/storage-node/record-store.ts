@@ -508,7 +508,9 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     // Here too: those that waited for their reads all came while there was room.
     const bytes = overlayBytes + (next.bytes?.length ?? 0) - (before.bytes?.length ?? 0);
     if (bytes > overlayBytesMax && bytes > overlayBytes && overlay.size > 1) throw overloaded(bytes);
-    if (next.stays !== true) entry.held = next;
+    // Without what it says of itself: it is the copy that later changes begin with.
+    const held = next.stays === true ? before : next;
+    entry.held = held;
     if (next.record !== before.record) options.onChanged?.(entry.key, before.record, next.record);
     overlayBytes = bytes;
     const batch = gather();
@@ -521,10 +523,10 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       entry.changed = true;
       batch.bytes += next.bytes?.length ?? 0;
     }
-    if (buffered && bufferIn(batch)) return { held: next, committed: alreadyDone };
+    if (buffered && bufferIn(batch)) return { held, committed: alreadyDone };
     if (sync) batch.sync = true;
     makeDue(batch);
-    return { held: next, committed: batch.done.promise };
+    return { held, committed: batch.done.promise };
   }
 
   /** For a change that changes nothing: what it saw may be on its way still, or written and not synced. */

@@ -200,3 +200,23 @@ test('one request id on two keys is two requests', async () => {
   await engine.write([requests.remember(key, { id: idOf(1), dot: { actor: 7n, counter: 1 } })], true);
   assert.equal(await requests.find(Buffer.from('another key entirely'), idOf(1)), undefined);
 });
+
+test('a coordinator that completes what it has already remembers the request from then on', async () => {
+  const { cluster, homes } = setup();
+  const [first, second, third] = homes;
+  for (const other of [second, third]) other.answers = 'no';
+  await failureOf(cluster.run(first, put('cart', 'old', { requestId })));
+  for (const other of [second, third]) other.answers = 'yes';
+  // Read repair brings the record, and not the request.
+  await gotten(cluster.run(first, get('cart', { r: 3 })));
+  await settle();
+  assert.equal(await dotsAt(cluster, second), 1);
+  third.answers = 'no';
+  await stored(cluster.run(second, put('cart', 'old', { ...retry, w: 2 })));
+  third.answers = 'yes';
+  const { context } = await gotten(cluster.run(second, get('cart', { r: 3 })));
+  await stored(cluster.run(second, put('cart', 'new', { context, w: 3 })));
+  cluster.setReachable(first, false);
+  await stored(cluster.run(third, put('cart', 'old', { ...retry, w: 2 })));
+  assert.deepEqual(valuesOf(await gotten(cluster.run(second, get('cart', { r: 2 })))), ['new']);
+});
