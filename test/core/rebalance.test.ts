@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { Failure } from '../../services/core/failure.ts';
 import { type ChangeRequest, planChange } from '../../services/core/membership/change-request.ts';
 import { advance, type Report } from '../../services/core/membership/rebalance.ts';
-import { nodeById } from '../../services/core/ring/ring.ts';
+import { decodeRing, encodeRing } from '../../services/core/ring/codec.ts';
+import { createRing, epochOf, nodeById, type Ring, ringsEqual } from '../../services/core/ring/ring.ts';
 import { xxh64 } from '../../services/platform/hash.ts';
 import { ModelCluster, member, ringOf } from './rebalance-model.ts';
 
@@ -114,6 +115,29 @@ test('two nodes join, and each step of a partition waits for what it needs', () 
   assert.deepEqual(
     cluster.ring.nodes.map(({ status }) => status),
     Array.from({ length: 7 }, () => 'UP'),
+  );
+});
+
+test('a ring says since which version a partition is pending as it is, whatever else has changed since', () => {
+  const first = ringOf(5, 16);
+  const { goal } = planChange(first, undefined, { ...NOTHING, ...joins(5) }, () => 1, xxh64);
+  const next = (ring: Ring, reports: Map<string, Report>) => {
+    const issued = advance(ring, goal, reports, LIMITS).ring;
+    assert.ok(issued);
+    assert.ok(ringsEqual(decodeRing(encodeRing(issued)), issued), 'it goes over the wire with it');
+    return issued;
+  };
+  const sinceIn = (ring: Ring) => [...ring.pending.keys()].map((partition) => ring.pendingSince.get(partition));
+  const staged = next(first, new Map());
+  assert.deepEqual(new Set(sinceIn(staged)), new Set([epochOf(staged.version)]));
+  const [one, ...others] = [...staged.pending.keys()] as [number, ...number[]];
+  // One is flipped, and with it others may be staged.
+  const flipped = next(staged, new Map([['node-5', { version: staged.version, pulled: new Set([one]), owes: 0 }]]));
+  assert.equal(flipped.pendingSince.get(one), epochOf(flipped.version));
+  for (const partition of others) assert.equal(flipped.pendingSince.get(partition), epochOf(staged.version));
+  assert.throws(
+    () => createRing({ ...flipped, pendingSince: new Map([[one, epochOf(flipped.version) + 1]]) }),
+    /is pending since a version later than the ring's/,
   );
 });
 

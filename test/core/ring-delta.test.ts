@@ -92,11 +92,17 @@ test('I2: a change that makes no ring is refused, and says why', () => {
     [{ to: undefined }, /no version/],
     [{ nodes: [{ ...node, index: 9 }] }, /node 9 .* after node 3/],
     [{ nodes: [{ ...node, address: 'nowhere' }] }, /HOST:PORT/],
-    [{ owners: { 8: { owners: [0, 1, 2], pending: [] } } }, /partition 8 .* there are 8/],
-    [{ owners: { 1: { owners: [0, 1], pending: [] } } }, /partition 1 has 2 owners/],
-    [{ owners: { 1: { owners: [0, 1, 70_000], pending: [] } } }, /node 70000, and there are 5/],
-    [{ owners: { 1: { owners: [0, 1, 1], pending: [] } } }, /node 1 as an owner twice/],
-    [{ owners: { 1: { owners: [0, 1, 2], pending: [2] } } }, /pending for node 2, which owns it/],
+    [{ owners: { 8: { owners: [0, 1, 2], pending: [], pendingSince: undefined } } }, /partition 8 .* there are 8/],
+    [{ owners: { 1: { owners: [0, 1], pending: [], pendingSince: undefined } } }, /partition 1 has 2 owners/],
+    [
+      { owners: { 1: { owners: [0, 1, 70_000], pending: [], pendingSince: undefined } } },
+      /node 70000, and there are 5/,
+    ],
+    [{ owners: { 1: { owners: [0, 1, 1], pending: [], pendingSince: undefined } } }, /node 1 as an owner twice/],
+    [
+      { owners: { 1: { owners: [0, 1, 2], pending: [2], pendingSince: undefined } } },
+      /pending for node 2, which owns it/,
+    ],
   ];
   for (const [change, message] of broken) assert.throws(() => applyDelta(ring, { ...good, ...change }), message);
 });

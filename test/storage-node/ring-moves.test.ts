@@ -180,6 +180,31 @@ test('a partition that was given up and staged again is pulled again', async () 
   assert.equal(entering.node.transfers.pulled().length, 1);
 });
 
+test('a node that passed over a version goes on where it was, unless the partition was given up and begun again', async () => {
+  const move = createMove();
+  const { entering, cluster } = move;
+  const [partition] = [...move.staged.pending.keys()] as [number];
+  const sequence = (more: bigint) => ({ term: 1n, sequence: move.staged.version.sequence + more });
+  const stagedIn = (more: bigint, since: bigint) =>
+    createRing({
+      ...move.staged,
+      version: sequence(more),
+      pendingSince: new Map([[partition, epochOf(sequence(since))]]),
+    });
+  for (const { node } of cluster.nodes) node.transfers.start();
+  cluster.goOver(cluster.nodes, stagedIn(0n, 0n));
+  await pass(cluster, 3_000);
+  assert.deepEqual(entering.node.transfers.pulled(), [partition]);
+  cluster.goOver([entering], stagedIn(3n, 0n));
+  assert.deepEqual(entering.node.transfers.pulled(), [partition]);
+  assert.equal(entering.node.fences.of(partition), epochOf(sequence(0n)), 'no operation is refused for it');
+  cluster.goOver([entering], stagedIn(6n, 5n));
+  assert.deepEqual(entering.node.transfers.pulled(), []);
+  cluster.goOver(cluster.nodes, stagedIn(7n, 5n));
+  await pass(cluster, 3_000);
+  assert.deepEqual(entering.node.transfers.pulled(), [partition]);
+});
+
 test('an old owner hands back what an owner lacks, and only then drops it', async () => {
   const move = createMove();
   const { leaving, staying, entering, cluster } = move;

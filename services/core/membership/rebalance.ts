@@ -20,6 +20,7 @@ import {
   flip,
   holdsSomething,
   isStaged,
+  issuedAfter,
   type NewNode,
   remaining,
   rollBack,
@@ -30,7 +31,7 @@ import {
 } from '../ring/change.ts';
 import { doubled } from '../ring/doubling.ts';
 import { rowOf } from '../ring/plan.ts';
-import { compareVersions, createRing, nodeById, type Ring, type RingNode, type RingVersion } from '../ring/ring.ts';
+import { compareVersions, nodeById, type Ring, type RingNode, type RingVersion } from '../ring/ring.ts';
 
 export interface Goal {
   /** Of the plan that was committed. */
@@ -101,8 +102,7 @@ export function advance(ring: Ring, before: Goal, reports: Reports, limits: Flig
     const done = isReached(ring, goal);
     return { goal, ring: undefined, waitingFor: done ? '' : waitingFor(ring, goal, knowing), done };
   }
-  const version = { term: ring.version.term, sequence: ring.version.sequence + 1n };
-  return { goal, ring: createRing({ ...next, version }), waitingFor: waitingFor(ring, goal, knowing), done: false };
+  return { goal, ring: issuedAfter(ring, next), waitingFor: waitingFor(ring, goal, knowing), done: false };
 }
 
 /** Whether the goal is to have more partitions than the ring has. */

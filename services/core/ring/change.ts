@@ -18,7 +18,7 @@
  * I4 A node is LEFT only when it owns nothing and is pending for nothing.
  */
 import { rowOf } from './plan.ts';
-import { createRing, isHome, type NodeStatusName, type Ring, type RingNode } from './ring.ts';
+import { createRing, epochOf, isHome, isServedAlike, type NodeStatusName, type Ring, type RingNode } from './ring.ts';
 
 export interface FlightLimits {
   /** k */
@@ -167,6 +167,18 @@ function dropPending(ring: Ring, partitions: readonly number[]): Ring {
 
 function isSameSet(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((node) => b.includes(node));
+}
+
+/** `after`, made of `before` in any number of steps, as the one ring that is issued next: the steps between nobody has seen. */
+export function issuedAfter(before: Ring, after: Ring): Ring {
+  const version = { term: before.version.term, sequence: before.version.sequence + 1n };
+  const pendingSince = new Map<number, number>();
+  for (const partition of after.pending.keys()) {
+    const isAsBefore = isServedAlike(before, partition, after, partition);
+    const since = isAsBefore ? before.pendingSince.get(partition) : epochOf(version);
+    if (since !== undefined) pendingSince.set(partition, since);
+  }
+  return createRing({ ...after, version, pendingSince });
 }
 
 function next(ring: Ring, change: Partial<Pick<Ring, 'nodes' | 'owners' | 'pending'>>): Ring {

@@ -9,7 +9,16 @@ import type {
   Ring as RingMessage,
   RingVersion as RingVersionMessage,
 } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
-import { assertShape, createRing, type NodeStatusName, type Ring, type RingNode, type RingVersion } from './ring.ts';
+import {
+  assertShape,
+  createRing,
+  epochOf,
+  type NodeStatusName,
+  partsOfEpoch,
+  type Ring,
+  type RingNode,
+  type RingVersion,
+} from './ring.ts';
 
 /** KEY_HASH_XXH64. */
 const KEY_HASH_XXH64 = 1;
@@ -46,6 +55,7 @@ export function encodeRow(ring: Ring, partition: number): PartitionOwners {
   return {
     owners: [...ring.owners.subarray(first, first + ring.replicas)],
     pending: [...(ring.pending.get(partition) ?? [])],
+    pendingSince: encodeEpoch(ring.pendingSince.get(partition)),
   };
 }
 
@@ -60,9 +70,11 @@ export function decodeRing(message: RingMessage): Ring {
   }
   const owners = new Uint16Array(partitions * replicas);
   const pending = new Map<number, readonly number[]>();
+  const pendingSince = new Map<number, number>();
   for (const [partition, row] of message.owners.entries()) {
     owners.set(checkRow(row, partition, replicas, message.nodes.length), partition * replicas);
     if (row.pending.length > 0) pending.set(partition, [...row.pending]);
+    if (row.pendingSince !== undefined) pendingSince.set(partition, epochOf(decodeVersion(row.pendingSince)));
   }
   const nodes = message.nodes.map(decodeNode).sort((a, b) => a.index - b.index);
   return createRing({
@@ -72,6 +84,7 @@ export function decodeRing(message: RingMessage): Ring {
     nodes,
     owners,
     pending,
+    pendingSince,
   });
 }
 
@@ -88,6 +101,12 @@ export function checkRow(row: PartitionOwners, partition: number, replicas: numb
     throw new Error(`partition ${partition} is owned by node ${stranger}, and there are ${nodes} nodes`);
   }
   return row.owners;
+}
+
+function encodeEpoch(epoch: number | undefined): RingVersionMessage | undefined {
+  if (epoch === undefined) return undefined;
+  const { ringTerm, ringSequence } = partsOfEpoch(epoch);
+  return { term: BigInt(ringTerm), sequence: BigInt(ringSequence) };
 }
 
 export function encodeVersion(version: RingVersion): RingVersionMessage {

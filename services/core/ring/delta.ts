@@ -7,7 +7,7 @@
  */
 import type { PartitionOwners, RingDelta } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { checkRow, decodeNode, decodeVersion, encodeNode, encodeRow, encodeVersion } from './codec.ts';
-import { compareVersions, createRing, formatVersion, nodesEqual, type Ring, type RingNode } from './ring.ts';
+import { compareVersions, createRing, epochOf, formatVersion, nodesEqual, type Ring, type RingNode } from './ring.ts';
 
 /** Undefined where only the whole ring says it: another number of partitions or replicas, or fewer nodes. */
 export function deltaOf(from: Ring, to: Ring): RingDelta | undefined {
@@ -43,6 +43,7 @@ export function applyDelta(ring: Ring | undefined, delta: RingDelta): Ring {
   }
   const owners = ring.owners.slice();
   const pending = new Map(ring.pending);
+  const pendingSince = new Map(ring.pendingSince);
   for (const [text, row] of Object.entries(delta.owners)) {
     const partition = Number(text);
     if (!(partition < ring.partitions)) {
@@ -51,8 +52,10 @@ export function applyDelta(ring: Ring | undefined, delta: RingDelta): Ring {
     owners.set(checkRow(row, partition, ring.replicas, nodes.length), partition * ring.replicas);
     if (row.pending.length > 0) pending.set(partition, [...row.pending]);
     else pending.delete(partition);
+    if (row.pendingSince === undefined) pendingSince.delete(partition);
+    else pendingSince.set(partition, epochOf(decodeVersion(row.pendingSince)));
   }
-  return createRing({ ...ring, version: decodeVersion(delta.to), nodes, owners, pending });
+  return createRing({ ...ring, version: decodeVersion(delta.to), nodes, owners, pending, pendingSince });
 }
 
 function isSameRow(a: Ring, b: Ring, partition: number): boolean {
@@ -60,6 +63,7 @@ function isSameRow(a: Ring, b: Ring, partition: number): boolean {
   for (let i = first; i < first + a.replicas; i++) {
     if (a.owners[i] !== b.owners[i]) return false;
   }
+  if (a.pendingSince.get(partition) !== b.pendingSince.get(partition)) return false;
   const [pendingA, pendingB] = [a.pending.get(partition) ?? [], b.pending.get(partition) ?? []];
   return pendingA.length === pendingB.length && pendingA.every((node, i) => node === pendingB[i]);
 }

@@ -4,13 +4,13 @@
  * take over (docs/ring-changes.md).
  *
  * I1 A fence never goes down.
- * I2 Where a ring was passed over, partitions with pending owners count as changed: what is pending now may have been given
- *    up meanwhile, and begun again.
+ * I2 Where a ring was passed over, partitions with pending owners count as changed unless the ring says that they have not
+ *    been (`pendingSince`): what is pending now may have been given up meanwhile, and begun again.
  * I3 Where the ring has another number of partitions than the one before, a partition has the highest fence of those that
  *    it shares keys with, and has changed if it has towards any of them. A doubling alone moves no fence (doubling.ts).
  */
 import { partitionOfStorageKey, partitionsSharing } from './partition.ts';
-import { epochOf, type Ring } from './ring.ts';
+import { epochOf, isServedAlike, type Ring } from './ring.ts';
 
 export interface Fences {
   /** A newer ring is gone over to. */
@@ -39,21 +39,14 @@ export function createFences(): Fences {
         const shared = partitionsSharing(partition, ring.partitions, before.partitions);
         const isPending = ring.pending.has(partition) || shared.some((old) => before.pending.has(old));
         const isAlike = shared.every((old) => isServedAlike(before, old, ring, partition));
-        return (passedOver && isPending) || !isAlike ? epoch : Math.max(...shared.map((old) => last[old] as number));
+        const since = ring.pendingSince.get(partition);
+        const isSame = since !== undefined && shared.every((old) => before.pendingSince.get(old) === since);
+        return (passedOver && isPending && !isSame) || !isAlike
+          ? epoch
+          : Math.max(...shared.map((old) => last[old] as number));
       });
     },
     of: (partition) => epochs[partition] ?? 0,
     ofKey: (key) => (known === undefined ? 0 : (epochs[partitionOfStorageKey(key, known.partitions)] as number)),
   };
-}
-
-/** Whether the same nodes own partition p of the one and q of the other, in whatever order, and the same are pending. */
-function isServedAlike(a: Ring, p: number, b: Ring, q: number): boolean {
-  const row = a.owners.subarray(p * a.replicas, (p + 1) * a.replicas);
-  const other = b.owners.subarray(q * b.replicas, (q + 1) * b.replicas);
-  return isSameSet(row, other) && isSameSet(a.pending.get(p) ?? [], b.pending.get(q) ?? []);
-}
-
-function isSameSet(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
-  return a.length === b.length && Array.from(a).every((node) => Array.prototype.includes.call(b, node));
 }

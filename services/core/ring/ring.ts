@@ -43,11 +43,16 @@ export interface Ring {
    * (change.ts). Only partitions that have some are in it.
    */
   readonly pending: ReadonlyMap<number, readonly number[]>;
+  /**
+   * Of partitions with pending nodes: the epoch in which owners and pending nodes came to be what they are, where that is
+   * known. So whoever has passed versions over can tell whether it was given up meanwhile, and begun again.
+   */
+  readonly pendingSince: ReadonlyMap<number, number>;
   /** Filled by preference-list.ts on demand; not part of the value, and not enumerable. */
   readonly preferenceLists: (readonly number[] | undefined)[];
 }
 
-export type RingFields = Omit<Ring, 'preferenceLists'>;
+export type RingFields = Omit<Ring, 'preferenceLists' | 'pendingSince'> & Partial<Pick<Ring, 'pendingSince'>>;
 
 export const PARTITIONS_MAX = 65_536;
 /** Owners are kept in 16 bits. */
@@ -56,9 +61,11 @@ export const REPLICAS_MAX = 16;
 export const termMax = 2n ** 21n - 1n;
 export const sequenceMax = 2n ** 32n - 1n;
 
+const neverKnown: ReadonlyMap<number, number> = new Map();
+
 /** Freezes the fields into a ring. Throws an Error that names what breaks I1 to I4. */
 export function createRing(fields: RingFields): Ring {
-  const { version, partitions, replicas, nodes, owners, pending } = fields;
+  const { version, partitions, replicas, nodes, owners, pending, pendingSince = neverKnown } = fields;
   assertShape(partitions, replicas, nodes.length);
   if (version.term > termMax || version.sequence > sequenceMax) {
     throw new Error(`a ring's version is at most ${formatVersion({ term: termMax, sequence: sequenceMax })}`);
@@ -66,6 +73,11 @@ export function createRing(fields: RingFields): Ring {
   assertNodes(nodes);
   assertOwners(fields);
   assertPending(fields);
+  for (const [partition, epoch] of pendingSince) {
+    if (epoch > epochOf(version))
+      throw new Error(`partition ${partition} is pending since a version later than the ring's`);
+  }
+  const since: ReadonlyMap<number, number> = new Map([...pendingSince].filter(([partition]) => pending.has(partition)));
   const ring = {
     version: Object.freeze({ term: version.term, sequence: version.sequence }),
     partitions,
@@ -73,6 +85,7 @@ export function createRing(fields: RingFields): Ring {
     nodes: Object.freeze(nodes.map((node) => Object.freeze({ ...node }))),
     owners,
     pending,
+    pendingSince: since,
   };
   const preferenceLists = new Array<readonly number[] | undefined>(partitions).fill(undefined);
   Object.defineProperty(ring, 'preferenceLists', { value: preferenceLists });
@@ -126,6 +139,17 @@ export function serves(ring: Ring, partition: number, node: number): boolean {
   return isHome(ring, partition, node) || isPending(ring, partition, node);
 }
 
+/** Whether the same nodes own partition p of the one and q of the other, in whatever order, and the same are pending. */
+export function isServedAlike(a: Ring, p: number, b: Ring, q: number): boolean {
+  const row = a.owners.subarray(p * a.replicas, (p + 1) * a.replicas);
+  const other = b.owners.subarray(q * b.replicas, (q + 1) * b.replicas);
+  return isSameSet(row, other) && isSameSet(a.pending.get(p) ?? [], b.pending.get(q) ?? []);
+}
+
+function isSameSet(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  return a.length === b.length && Array.from(a).every((node) => Array.prototype.includes.call(b, node));
+}
+
 /** Undefined where the ring has no such node. */
 export function nodeById(ring: Ring, id: string): RingNode | undefined {
   return ring.nodes.find((node) => node.id === id);
@@ -141,7 +165,8 @@ export function ringsEqual(a: Ring, b: Ring): boolean {
     a.nodes.every((node, i) => nodesEqual(node, b.nodes[i] as RingNode)) &&
     listsEqual(a.owners, b.owners) &&
     a.pending.size === b.pending.size &&
-    [...a.pending].every(([partition, nodes]) => listsEqual(nodes, b.pending.get(partition) ?? []))
+    [...a.pending].every(([partition, nodes]) => listsEqual(nodes, b.pending.get(partition) ?? [])) &&
+    [...a.pending.keys()].every((partition) => a.pendingSince.get(partition) === b.pendingSince.get(partition))
   );
 }
 
