@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import * as election from '../../services/core/membership/election.ts';
 import {
   createElection,
   type Election,
@@ -61,52 +62,89 @@ test('a write whose answer was lost is found again', () => {
   assert.deepEqual(renewal, write);
 });
 
+type Decisions = Pick<typeof election, 'look' | 'written' | 'heldTerm'>;
+
 /** Three that read, stall and write in any order, at any pace of time: the lease is replaced only as it was read. */
-test('there is never more than one holder, and no term is held twice', () => {
-  const action = fc.record({
-    who: fc.nat(2),
-    what: fc.constantFrom('read', 'write', 'write', 'resign'),
-    after: fc.oneof(fc.nat(3_000), fc.nat(LEASE_MS * 2)),
-    ringTerm: fc.nat(5),
-  });
-  fc.assert(
-    fc.property(fc.array(action, { maxLength: 200 }), (actions) => {
-      let lease = free;
-      let now = 0;
-      let elections = ['a', 'b', 'c'].map(createElection);
-      const holders = new Map<bigint, string>();
-      const waiting = new Map<number, { from: string; write: { holder: string; term: bigint }; begun: number }>();
-      for (const { who, what, after, ringTerm } of actions) {
-        now += after;
-        let election = elections[who] as Election;
-        const kept = waiting.get(who);
-        if (what === 'read') {
-          const [next, write] = look(election, lease, BigInt(ringTerm), now);
-          election = next;
-          waiting.delete(who);
-          if (write !== undefined) waiting.set(who, { from: lease.version, write, begun: now });
-        } else if (what === 'write' && kept !== undefined) {
-          waiting.delete(who);
-          if (kept.from === lease.version) {
-            lease = { ...kept.write, version: `${Number(lease.version) + 1}` };
-            election = written(election, kept.write, kept.begun);
-          } else election = lost(election);
-        } else if (what === 'resign' && heldTerm(election, now) !== undefined) {
-          if (lease.holder === election.self) {
-            lease = { ...lease, holder: '', version: `${Number(lease.version) + 1}` };
-          }
-          election = lost(election);
-        }
-        elections = elections.with(who, election);
-        const holding = elections.filter((one) => heldTerm(one, now) !== undefined);
-        assert.ok(holding.length <= 1, holding.map(({ self }) => self).join(' and '));
-        for (const { self, held } of holding) {
-          const term = held?.term as bigint;
-          assert.equal(holders.get(term) ?? self, self, `term ${term} was held by two`);
-          holders.set(term, self);
-        }
-      }
-    }),
-    { numRuns: 500 },
-  );
+const action = fc.record({
+  who: fc.nat(2),
+  what: fc.constantFrom('read', 'write', 'write', 'resign'),
+  after: fc.oneof(fc.nat(3_000), fc.nat(LEASE_MS * 2)),
+  ringTerm: fc.nat(5),
 });
+
+function violation(decisions: Decisions): string | undefined {
+  const model = fc.property(fc.array(action, { maxLength: 200, size: 'max' }), (actions) => {
+    let lease = free;
+    let now = 0;
+    let elections = ['a', 'b', 'c'].map(createElection);
+    const holders = new Map<bigint, string>();
+    const waiting = new Map<number, { from: string; write: election.LeaseWrite; begun: number }>();
+    for (const { who, what, after, ringTerm } of actions) {
+      now += after;
+      let own = elections[who] as Election;
+      const kept = waiting.get(who);
+      if (what === 'read') {
+        const [next, write] = decisions.look(own, lease, BigInt(ringTerm), now);
+        own = next;
+        waiting.delete(who);
+        if (write !== undefined) waiting.set(who, { from: lease.version, write, begun: now });
+      } else if (what === 'write' && kept !== undefined) {
+        waiting.delete(who);
+        if (kept.from === lease.version) {
+          lease = { ...kept.write, version: `${Number(lease.version) + 1}` };
+          own = decisions.written(own, kept.write, kept.begun);
+        } else own = lost(own);
+      } else if (what === 'resign' && decisions.heldTerm(own, now) !== undefined) {
+        if (lease.holder === own.self) lease = { ...lease, holder: '', version: `${Number(lease.version) + 1}` };
+        own = lost(own);
+      }
+      elections = elections.with(who, own);
+      const holding = elections.filter((one) => decisions.heldTerm(one, now) !== undefined);
+      assert.ok(holding.length <= 1, holding.map(({ self }) => self).join(' and '));
+      for (const { self, held } of holding) {
+        const term = held?.term as bigint;
+        assert.equal(holders.get(term) ?? self, self, `term ${term} was held by two`);
+        holders.set(term, self);
+      }
+    }
+  });
+  return fc.defaultReportMessage(fc.check(model, { numRuns: 300 }));
+}
+
+test('there is never more than one holder, and no term is held twice', () => {
+  assert.equal(violation(election), undefined);
+});
+
+const broken: readonly (readonly [fault: string, decisions: Partial<Decisions>])[] = [
+  [
+    'a term is kept by who takes the lease over',
+    {
+      look(own, lease, ringTerm, now) {
+        const [next, write] = election.look(own, lease, ringTerm, now);
+        return [next, write && { ...write, term: lease.term }];
+      },
+    },
+  ],
+  ['a holder counts for longer than others wait', { heldTerm: ({ held }) => held?.term }],
+  [
+    'a holder counts from the end of what it wrote later',
+    { written: (own, write, begun) => election.written(own, write, begun + LEASE_MS) },
+  ],
+  [
+    'a lease is taken from whoever has it',
+    {
+      look(own, lease) {
+        return [
+          { ...own, held: undefined },
+          { holder: own.self, term: lease.term + 1n },
+        ];
+      },
+    },
+  ],
+];
+
+for (const [fault, decisions] of broken) {
+  test(`built wrong so that ${fault}, the model notices`, () => {
+    assert.notEqual(violation({ ...election, ...decisions }), undefined);
+  });
+}
