@@ -127,8 +127,8 @@ const broken: readonly (readonly [fault: string, decisions: Partial<Decisions>])
   ],
   ['a holder counts for longer than others wait', { heldTerm: ({ held }) => held?.term }],
   [
-    'a holder counts from the end of what it wrote later',
-    { written: (own, write, begun) => election.written(own, write, begun + LEASE_MS) },
+    'a holder counts from later than when it began to write',
+    { written: (own, write, begun) => election.written(own, write, begun + 4 * LEASE_MS) },
   ],
   [
     'a lease is taken from whoever has it',
