@@ -1,0 +1,155 @@
+/**
+ * Whether a change makes an operation dearer: this tree and an earlier commit, both running, under the same fixed load in
+ * turn (A B A B …), by operations per CPU-second of their servers. Prints one ratio. `npm run bench:guard`; .ci/run ends
+ * with it.
+ *
+ * CPU time, because latency and throughput on a busy machine say more about its neighbours than about the change. In turn,
+ * because a machine is faster in one minute than in the next. Through the router, because then every service is in it.
+ *
+ * I1 Nothing is failed for being slow: where the two cannot be compared, one line says why, and the exit code is 0.
+ * I2 It ends within its time whatever happens: rounds that do not fit are not measured.
+ * I3 The servers that were started are ended, and the earlier tree is removed.
+ */
+import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { processorSeconds } from '../../cli/bench/processor-time.ts';
+import { Bench } from '../../cli/bench/run.ts';
+import { messageOf, Problem } from '../../cli/problem.ts';
+import { integerBetween } from '../../cli/values.ts';
+import { type CartwheelClient, connect } from '../../client/index.ts';
+import { type CartwheelCluster, startCartwheel } from './clusters/cartwheel.ts';
+import { compared, comparisonText, type Slice } from './guard/comparison.ts';
+import { earlierTree, isSameProgram } from './guard/earlier-tree.ts';
+import { commitText } from './machine.ts';
+import { root } from './program.ts';
+
+interface Options {
+  readonly against?: string;
+  readonly rate: number;
+  readonly seconds: number;
+  readonly most: number;
+}
+
+const keys = 10_000;
+const valueBytes = 1024;
+/** Operations under way at most. */
+const concurrency = 128;
+/** Most of the hot path is compiled then, to the same degree in both. */
+const warmupSeconds = 8;
+/** To stop the servers. */
+const endSeconds = 5;
+const basePorts = { now: 9700, before: 9950 } as const;
+/** Not below test/, where `npm test` would find the tests of the earlier tree. */
+const directory = join(root, '.cartwheel', `guard-${process.pid}`);
+
+interface Contestant {
+  readonly cluster: CartwheelCluster;
+  readonly client: CartwheelClient;
+  readonly bench: Bench;
+  readonly pids: readonly number[];
+}
+
+async function main(options: Options, interrupted: AbortSignal): Promise<void> {
+  const base = options.against ?? 'HEAD~1';
+  if (options.against === undefined && isSameProgram(base)) {
+    say(`nothing that runs differs from ${base}: not measured`);
+    return;
+  }
+  const deadline = performance.now() + options.most * 1000;
+  const late = new AbortController();
+  const limit = setTimeout(
+    () => late.abort(new Problem(`it was not done after ${options.most} s`)),
+    (options.most - endSeconds) * 1000,
+  );
+  const signal = AbortSignal.any([interrupted, late.signal]);
+  const contestants: Contestant[] = [];
+  try {
+    const before = await earlierTree(base, join(directory, 'before'), signal);
+    for (const [name, tree] of [
+      ['before', before.root],
+      ['now', root],
+    ] as const) {
+      contestants.push(await begin(name, tree, options.rate, signal));
+    }
+    const [a, b] = contestants as [Contestant, Contestant];
+    for (const { bench } of contestants) await bench.run(warmupSeconds);
+    signal.throwIfAborted();
+    const slices: { before: Slice; now: Slice }[] = [];
+    const roundMs = 2 * options.seconds * 1000;
+    while (slices.length === 0 || performance.now() + roundMs + endSeconds * 1000 < deadline) {
+      const slice = { before: await measure(a, options.seconds), now: await measure(b, options.seconds) };
+      signal.throwIfAborted();
+      slices.push(slice);
+    }
+    say(comparisonText(compared(slices), { now: commitText(), before: before.commit, rate: options.rate }));
+  } finally {
+    clearTimeout(limit);
+    await Promise.all(contestants.map(end));
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function begin(
+  name: keyof typeof basePorts,
+  tree: string,
+  rate: number,
+  signal: AbortSignal,
+): Promise<Contestant> {
+  const cluster = await startCartwheel(join(directory, `data-${name}`), signal, {
+    root: tree,
+    basePort: basePorts[name],
+  });
+  const client = connect({ endpoints: [...cluster.routers] });
+  const workload = { keys, reads: 0.5, distribution: 'uniform' } as const;
+  const bench = new Bench(client, {
+    ...{ workload, value: randomBytes(valueBytes), concurrency, rate, signal },
+    operation: {},
+  });
+  await bench.loadKeys(() => {});
+  return { cluster, client, bench, pids: Object.values(cluster.pids) };
+}
+
+async function measure({ bench, pids }: Contestant, seconds: number): Promise<Slice> {
+  const before = processorSeconds(pids);
+  const { reads, writes, errors } = await bench.run(seconds);
+  const after = processorSeconds(pids);
+  if (before === undefined || after === undefined) throw new Problem('a server is gone');
+  const failed = [...errors.values()].reduce((sum, n) => sum + n, 0);
+  return { operations: reads.totalCount + writes.totalCount, failed, cpuSeconds: after - before };
+}
+
+async function end({ client, cluster }: Contestant): Promise<void> {
+  await client.close();
+  await cluster.stop();
+}
+
+function say(text: string): void {
+  process.stdout.write(`guard: ${text}\n`);
+}
+
+function readOptions(argv: readonly string[]): Options {
+  return new Command('npm run bench:guard --')
+    .description('Operations per CPU-second of this tree beside those of an earlier commit, in the same run.')
+    .option('--against <commit>', 'the earlier one (default: the parent, HEAD~1)')
+    .option('--rate <n>', 'operations a second, for both', integerBetween(1, 100_000), 1000)
+    .option('--seconds <n>', 'of each slice', integerBetween(1, 600), 5)
+    .option('--most <n>', 'seconds that all of it may take', integerBetween(30, 36_000), 85)
+    .exitOverride()
+    .parse(argv, { from: 'user' })
+    .opts<Options>();
+}
+
+const interrupted = new AbortController();
+const interrupt = () => interrupted.abort(new Problem('interrupted', undefined, 130));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
+
+try {
+  await main(readOptions(process.argv.slice(2)), interrupted.signal);
+} catch (error) {
+  if (interrupted.signal.aborted) process.exitCode = 130;
+  else if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else if (error instanceof Problem) say(`not compared: ${[messageOf(error), error.hint].filter(Boolean).join('; ')}`);
+  else throw error;
+}
