@@ -17,7 +17,7 @@ import {
   type Membership,
 } from '../../services/core/membership/membership.ts';
 import type { Goal, Reports } from '../../services/core/membership/rebalance.ts';
-import type { Ring } from '../../services/core/ring/ring.ts';
+import { epochOf, type Ring } from '../../services/core/ring/ring.ts';
 import { xxh64 } from '../../services/platform/hash.ts';
 
 const NOBODY = { clusterId: '', members: [], ring: undefined, namespaces: [] };
@@ -209,6 +209,22 @@ test('the first change of a life waits until every node that is not down has sai
     undefined,
     'later ones wait for whom they need',
   );
+});
+
+test('what two claimants stage from one ring is not pending since the same version', () => {
+  const { known, goal } = growing();
+  const [, after, first] = step(createClaimant(SHAPE, goal), known);
+  const [, , second] = step(createClaimant(SHAPE, goal, 7n), known);
+  for (const ring of [first, second]) {
+    assert.ok(ring && ring.pending.size > 0);
+    assert.deepEqual(new Set(ring.pendingSince.values()), new Set([epochOf(ring.version)]));
+  }
+  assert.notDeepEqual(first?.version, second?.version);
+  // Nothing but an address changes: what is pending is so since the ring before.
+  const moved = learnMembers(after, [member('a', { incarnation: 2n, address: 'a2:7411' })]);
+  const [, , third] = step(createClaimant(SHAPE, undefined, 9n), moved);
+  assert.equal(third?.version.term, 9n);
+  assert.deepEqual(third.pendingSince, first?.pendingSince);
 });
 
 test('a claimant with an old directory waits for the newer ring that a node knows', () => {

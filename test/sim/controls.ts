@@ -349,7 +349,7 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/hints.ts',
-        snippet: '    partitions.set(partition, ++lastMark);',
+        snippet: '    ofHome.set(partition, ++lastMark);',
         replacement: '    lastMark++;',
       },
     ],

@@ -16,7 +16,7 @@
  *    of those that any newer change had to reach first, one was asked. Where somebody knows a newer ring, gossip brings it.
  */
 
-import type { FlightLimits } from '../ring/change.ts';
+import { type FlightLimits, issuedAfter } from '../ring/change.ts';
 import { firstClaim } from '../ring/claim.ts';
 import { compareVersions, createRing, formatVersion, type Ring, type RingNode } from '../ring/ring.ts';
 import type { Member } from './member.ts';
@@ -157,7 +157,7 @@ function followRing(
   const silent = ring.nodes.filter(({ id, status }) => status !== 'LEFT' && !reports.has(id));
   const version = { term: state.term ?? state.mandate ?? ring.version.term + 1n, sequence: ring.version.sequence + 1n };
   const issue = (issued: Ring): ClaimantEffect => {
-    return { kind: 'issue', clusterId: known.clusterId, ring: createRing({ ...issued, version }) };
+    return { kind: 'issue', clusterId: known.clusterId, ring: issuedAfter(ring, issued, version) };
   };
   if (hasMoved) {
     if (state.term === undefined && silent.length >= ring.replicas) return waiting(whichRing(silent));

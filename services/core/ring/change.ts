@@ -18,7 +18,16 @@
  * I4 A node is LEFT only when it owns nothing and is pending for nothing.
  */
 import { rowOf } from './plan.ts';
-import { createRing, epochOf, isHome, isServedAlike, type NodeStatusName, type Ring, type RingNode } from './ring.ts';
+import {
+  createRing,
+  epochOf,
+  isHome,
+  isServedAlike,
+  type NodeStatusName,
+  type Ring,
+  type RingNode,
+  type RingVersion,
+} from './ring.ts';
 
 export interface FlightLimits {
   /** k */
@@ -169,9 +178,12 @@ function isSameSet(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((node) => b.includes(node));
 }
 
-/** `after`, made of `before` in any number of steps, as the one ring that is issued next: the steps between nobody has seen. */
-export function issuedAfter(before: Ring, after: Ring): Ring {
-  const version = { term: before.version.term, sequence: before.version.sequence + 1n };
+/**
+ * `after`, made of `before` in any number of steps, as the one ring that is issued next: the steps between nobody has seen.
+ * `version` must be the one under which it is issued: what is pending since then must not look like what another claimant
+ * has staged from the same ring.
+ */
+export function issuedAfter(before: Ring, after: Ring, version: RingVersion = versionAfter(before)): Ring {
   const pendingSince = new Map<number, number>();
   for (const partition of after.pending.keys()) {
     const isAsBefore = isServedAlike(before, partition, after, partition);
@@ -181,7 +193,10 @@ export function issuedAfter(before: Ring, after: Ring): Ring {
   return createRing({ ...after, version, pendingSince });
 }
 
+function versionAfter({ version: { term, sequence } }: Ring): RingVersion {
+  return { term, sequence: sequence + 1n };
+}
+
 function next(ring: Ring, change: Partial<Pick<Ring, 'nodes' | 'owners' | 'pending'>>): Ring {
-  const version = { term: ring.version.term, sequence: ring.version.sequence + 1n };
-  return createRing({ ...ring, ...change, version });
+  return createRing({ ...ring, ...change, version: versionAfter(ring) });
 }
