@@ -12,7 +12,7 @@ import type {
   ListNamespacesResponse,
 } from '../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { ExplainResponse, GetResponse, Result, Ring as RingMessage } from '../proto/gen/cartwheel/kv/v1/kv.ts';
-import { type Cancellation, neverCancelled } from '../services/core/cancellation.ts';
+import { type Cancellation, neverCancelled, type Until } from '../services/core/cancellation.ts';
 import { encodeDuration, millisecondsOf } from '../services/core/codec/duration.ts';
 import { Failure } from '../services/core/failure.ts';
 import { createExtraBudget } from '../services/core/quorum/extra-budget.ts';
@@ -36,17 +36,20 @@ import { createSessionPool } from '../services/platform/routing/session-pool.ts'
 import { createUnaryChannels } from '../services/platform/routing/unary-channels.ts';
 import type { OperationBody } from '../services/platform/streams/session-client.ts';
 import { getAll } from './all-siblings.ts';
+import { bytesOf } from './bytes.ts';
 import { type ChangesClient, changesClient } from './changes.ts';
 import { checkOptions } from './check-options.ts';
 import { durabilityNumber, type NamespacesClient, openChange, openNamespace, settingsMessage } from './namespaces.ts';
 import { OperationFailed } from './operation-failed.ts';
 import { followRing, type RingWatch } from './ring-watch.ts';
+import { type CartwheelSession, createSession } from './session.ts';
 import type {
   GetAnswer,
   GetOptions,
   HotKey,
   Key,
   Loser,
+  OperationEvent,
   OperationOptions,
   PutAnswer,
   PutOptions,
@@ -59,8 +62,15 @@ import type {
 export interface ConnectOptions {
   /** host:port of routers or storage nodes; the first that answers is used, the others when it is gone. */
   readonly endpoints: readonly string[];
-  /** Send each operation straight to a coordinator of its key. The client must reach every storage node. */
+  /**
+   * Send each operation straight to a home of its key: the one that answered the get whose context a write goes with,
+   * else the one that seems to answer sooner. Where no storage node can be reached operations go to the endpoints.
+   */
   readonly direct?: boolean | undefined;
+  /** Where this client is: homes in this zone are preferred, until they take twice as long. Only with `direct`. */
+  readonly zone?: string | undefined;
+  /** Called at the end of each get, put and delete, for metrics. What it throws is an uncaught exception. */
+  readonly onOperation?: ((event: OperationEvent) => void) | undefined;
   /** name/version, for the servers' logs. */
   readonly name?: string | undefined;
 }
@@ -96,63 +106,119 @@ export interface CartwheelClient {
   losers(address: string, options?: { namespace?: string | undefined; key?: Key | undefined }): AsyncIterable<Loser>;
   /** What the first endpoint, or another router or storage node, was asked for most in the last half minute or so. */
   hotKeys(options?: { address?: string | undefined; limit?: number | undefined }): Promise<readonly HotKey[]>;
-  /** Ends the sessions; operations under way fail. */
-  close(): Promise<void>;
+  /** Reads in it see its own writes, and never go back behind what it has read. */
+  session(): CartwheelSession;
+  /** Begins nothing more, waits `timeoutMs` (10 s) for what is under way, and ends the streams; what is left fails. */
+  close(options?: { timeoutMs?: number | undefined }): Promise<void>;
 }
 
 const ringTimeoutMs = 5_000;
+const closeTimeoutMs = 10_000;
 const noBytes = Buffer.alloc(0);
 
 export function connect(options: ConnectOptions): CartwheelClient {
-  const { endpoints, direct = false, name = 'cartwheel-client' } = options;
+  const { endpoints, direct = false, name = 'cartwheel-client', zone, onOperation } = options;
   if (endpoints.length === 0) throw new TypeError('connect: endpoints is empty; it needs at least one host:port');
   const clock = createClock();
   const random = createRandom();
   const pool = createSessionPool({ name, clock, random });
-  const balancer = createBalancer({ pool, clock, random });
+  const balancer = createBalancer({ pool, clock, random, zone });
   const channels = createUnaryChannels(clock);
   const newRequestId = createRequestIds(random);
   const extra = createExtraBudget(attemptsSavedMax);
+  /** By the context that a get was answered with: by whom. A write with it is best made where that was read. */
+  const answeredBy = new WeakMap<Uint8Array, string>();
+  const underWay = new Set<Promise<unknown>>();
   let watch: RingWatch | undefined;
+  let closing = false;
 
   function ringWatch(): RingWatch {
     watch ??= followRing(channels, endpoints, clock, (ring) => {
-      if (direct) balancer.keep(ring.nodes.map(({ address }) => address));
+      if (direct) balancer.keep([...new Set([...ring.nodes.map(({ address }) => address), ...endpoints])]);
     });
     return watch;
   }
 
-  async function addressesFor(namespace: string, key: Buffer): Promise<readonly string[]> {
+  async function addressesFor(namespace: string, key: Buffer, preferred?: string): Promise<readonly string[]> {
     if (!direct) return endpoints;
     const ring = ringWatch().current() ?? (await ringWatch().first(ringTimeoutMs));
     const { storageKey } = locate(namespace, key, { limits: requestLimits, hash: xxh64 });
-    return balancer.order(coordinatorsOf(ring, storageKey));
+    const coordinators = balancer.order(coordinatorsOf(ring, storageKey), preferred);
+    // Routers reach what this client cannot.
+    return [...coordinators, ...endpoints.filter((address) => !coordinators.includes(address))];
   }
 
-  async function run<Name extends 'get' | 'put' | 'delete'>(
+  type Which = 'get' | 'put' | 'delete';
+
+  async function run<Name extends Which>(
     which: Name,
     key: Buffer,
     body: Omit<OperationBody, 'timeoutMs'>,
-    { namespace = '', timeoutMs = requestLimits.timeoutMsDefault, signal, traceparent }: OperationOptions,
-  ): Promise<NonNullable<Result[Name]>> {
+    options: OperationOptions,
+    preferred?: string,
+  ): Promise<{ answer: NonNullable<Result[Name]>; by: string }> {
+    const { namespace = '', timeoutMs = requestLimits.timeoutMsDefault, signal, traceparent } = options;
     signal?.throwIfAborted();
+    const startedAt = clock.now();
+    let attempts = 0;
+    let by: string | undefined;
+    const tell = (reason: OperationEvent['reason']) => {
+      const milliseconds = clock.now() - startedAt;
+      report(() => onOperation?.({ operation: which, namespace, milliseconds, attempts, address: by, reason }));
+    };
+    const ports = {
+      ...{ pool: balancer, clock, extra, newRequestId },
+      onAttempt(address: string) {
+        attempts++;
+        by = address;
+      },
+    };
     try {
-      const deadline = clock.now() + timeoutMs;
-      const addresses = await addressesFor(namespace, key);
-      const result = await dispatch(
-        { pool: balancer, clock, extra, newRequestId },
-        addresses,
-        { ...body, timeoutMs, traceparent },
-        { deadline, cancellation: cancellationOf(signal) },
-      );
+      if (closing) throw new Failure('DRAINING', 'the client is closed');
+      const until = { deadline: startedAt + timeoutMs, cancellation: cancellationOf(signal) };
+      const operation = { ...body, timeoutMs, traceparent };
+      const result = await patiently(until, async () => {
+        const addresses = await addressesFor(namespace, key, preferred);
+        return dispatch(ports, addresses, operation, until);
+      });
       const answer = result[which];
       if (answer == null)
         throw new Failure('INTERNAL', `a ${which} was answered with something else`, { outcome: 'UNKNOWN' });
-      return answer;
+      tell(undefined);
+      return { answer, by: by ?? '' };
     } catch (error) {
+      tell(signal?.aborted ? 'ABORTED' : error instanceof Failure ? error.reason : 'INTERNAL');
       signal?.throwIfAborted();
       throw failed(error);
     }
+  }
+
+  /** What was refused because too much was under way is tried again when it says, once, within the budget for that. */
+  async function patiently<T>({ deadline, cancellation }: Until, send: () => Promise<T>): Promise<T> {
+    try {
+      return await send();
+    } catch (error) {
+      if (!(error instanceof Failure) || error.reason !== 'OVERLOADED' || error.outcome !== 'NOT_APPLIED') throw error;
+      // Not all at the same moment.
+      const waitMs = (error.details.retryAfterMs ?? 0) * (1 + random.below(100) / 100);
+      if (waitMs === 0 || clock.now() + waitMs >= deadline || !extra.spend()) throw error;
+      await new Promise<void>((resolve) => {
+        const cancel = clock.after(waitMs, resolve);
+        cancellation.onCancel(() => {
+          cancel();
+          resolve();
+        });
+      });
+      return send();
+    }
+  }
+
+  /** For `close` to wait for. */
+  function counted<T>(operation: Promise<T>): Promise<T> {
+    underWay.add(operation);
+    const over = () => void underWay.delete(operation);
+    operation.then(over, over);
+    return operation;
   }
 
   const client: CartwheelClient = {
@@ -160,7 +226,9 @@ export function connect(options: ConnectOptions): CartwheelClient {
       check(options);
       const { namespace = '', r, maxBytes = 0, dots = [], session = noBytes } = options;
       const get = { namespace, key: bytesOf(key), r, sessionContext: bytesOf(session), maxBytes, dots: [...dots] };
-      return answerOf(await run('get', get.key, { get }, options));
+      const { answer, by } = await counted(run('get', get.key, { get }, options));
+      answeredBy.set(answer.context, by);
+      return answerOf(answer);
     },
 
     async put(key, value, options = {}) {
@@ -179,7 +247,9 @@ export function connect(options: ConnectOptions): CartwheelClient {
         ttl: ttlMs === undefined ? undefined : encodeDuration(ttlMs),
         require: require && { durable: 0, hosts: 0, zones: 0, ...require },
       };
-      const { context: next, siblings, receipt } = await run('put', put.key, { put }, options);
+      const home = answeredBy.get(context);
+      const { answer } = await counted(run('put', put.key, { put }, options, home));
+      const { context: next, siblings, receipt } = answer;
       return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };
     },
 
@@ -195,7 +265,9 @@ export function connect(options: ConnectOptions): CartwheelClient {
         requestId: bytesOf(requestId),
         attempt,
       };
-      const { context: next, siblings, receipt } = await run('delete', request.key, { delete: request }, options);
+      const home = answeredBy.get(context);
+      const { answer } = await counted(run('delete', request.key, { delete: request }, options, home));
+      const { context: next, siblings, receipt } = answer;
       return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };
     },
 
@@ -203,6 +275,10 @@ export function connect(options: ConnectOptions): CartwheelClient {
       const whole = await getAll(client, key, options);
       if (whole === undefined) {
         throw failed(new Failure('OVERLOADED', 'the siblings of this key change faster than they can all be read'));
+      }
+      if (!whole.certificate.coversSession) {
+        const message = 'no replica in reach could show all that the session has seen; nothing was written';
+        throw failed(new Failure('NOT_ENOUGH_REPLICAS', message));
       }
       return client.put(key, merge(whole.siblings), { ...options, context: whole.context });
     },
@@ -292,7 +368,19 @@ export function connect(options: ConnectOptions): CartwheelClient {
       }
     },
 
-    async close() {
+    session: () => createSession(client),
+
+    async close({ timeoutMs = closeTimeoutMs } = {}) {
+      closing = true;
+      if (underWay.size > 0) {
+        await new Promise<void>((resolve) => {
+          const cancel = clock.after(timeoutMs, resolve);
+          void Promise.allSettled(underWay).then(() => {
+            cancel();
+            resolve();
+          });
+        });
+      }
       watch?.close();
       watch = undefined;
       pool.close();
@@ -373,11 +461,15 @@ function answerOf({ siblings, context, omitted, certificate }: GetResponse): Get
   };
 }
 
-function bytesOf(value: Key | Value): Buffer {
-  if (typeof value === 'string') return Buffer.from(value, 'utf8');
-  if (Buffer.isBuffer(value)) return value;
-  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  throw failed(new Failure('OPERATION_INVALID', `a string or bytes are wanted, and ${String(value)} came`));
+/** A hook that fails must not fail the operation that it is told of. */
+function report(run: () => void): void {
+  try {
+    run();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
 }
 
 function cancellationOf(signal: AbortSignal | undefined): Cancellation {

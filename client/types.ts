@@ -1,4 +1,5 @@
 import type { Certificate, Placement, Receipt } from '../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { ReasonName } from '../services/core/failure.ts';
 import type { DurabilityName } from '../services/core/namespaces/namespace.ts';
 
 /** Strings are taken as UTF-8. */
@@ -103,8 +104,24 @@ export interface PutOptions extends WriteOptions {
 }
 
 export interface UpdateOptions extends OperationOptions {
+  /** As of a get. Where it cannot be shown that what was read covers it nothing is written. */
+  readonly session?: Uint8Array | undefined;
   readonly ttlMs?: number | undefined;
   readonly r?: number | undefined;
   readonly w?: number | undefined;
   readonly durability?: DurabilityName | undefined;
+}
+
+/** One operation that has come to its end, as `ConnectOptions.onOperation` is told. */
+export interface OperationEvent {
+  readonly operation: 'get' | 'put' | 'delete';
+  readonly namespace: string;
+  /** From the call to its end, retries included. */
+  readonly milliseconds: number;
+  /** Processes that were asked, one after the other; 0: it failed before. */
+  readonly attempts: number;
+  /** host:port of the one asked last. */
+  readonly address: string | undefined;
+  /** Undefined: it succeeded; `ABORTED`: by its signal. */
+  readonly reason: ReasonName | 'ABORTED' | undefined;
 }

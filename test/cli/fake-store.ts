@@ -34,7 +34,9 @@ export interface FakeStore {
   /** Request ids of every put that came, in order, those refused too. */
   readonly requestIds: string[];
   /** The reason to refuse this operation with, or undefined to carry it out. */
-  refuse: (operation: Operation) => { reason: Reason; code: number } | undefined;
+  refuse: (operation: Operation) => { reason: Reason; code: number; retryAfterMs?: number } | undefined;
+  /** Of its node in the ring, as it tells it. */
+  nodeAddress: string;
   /** Addresses of members besides itself, for GetStatus. */
   readonly extraMembers: string[];
   /** The hottest first; each half as hot as the first one, a third, and so on. */
@@ -79,7 +81,9 @@ export async function startFakeStore(): Promise<FakeStore> {
     const refused = store.refuse(operation);
     const id = operation.id;
     if (refused !== undefined) {
-      return Result.fromPartial({ id, error: { ...refused, message: 'refused by the test', outcome: 1 } });
+      const { retryAfterMs = 0, ...why } = refused;
+      const retryAfter = { seconds: 0n, nanos: 1e6 * retryAfterMs };
+      return Result.fromPartial({ id, error: { ...why, retryAfter, message: 'refused by the test', outcome: 1 } });
     }
     if (operation.get) {
       const key = operation.get.key.toString('latin1');
@@ -140,7 +144,14 @@ export async function startFakeStore(): Promise<FakeStore> {
       done(null, ExplainResponse.fromPartial({ hash: 255n, partition: 3, ring: version, replicas: [replica, away] }));
     },
     watchRing: (call: { write(response: object): void }) => {
-      const node = { index: 0, id: 'fake', address: store.address, host: 'host-1', zone: 'zone-1', status: 2 as const };
+      const node = {
+        index: 0,
+        id: 'fake',
+        address: store.nodeAddress,
+        host: 'host-1',
+        zone: 'zone-1',
+        status: 2 as const,
+      };
       const ring = { version, hash: 1 as const, partitions: 1, replicas: 1, nodes: [node], owners: [{ owners: [0] }] };
       call.write({ ring: Ring.fromPartial(ring) });
     },
@@ -191,6 +202,7 @@ export async function startFakeStore(): Promise<FakeStore> {
   });
   const store: FakeStore = {
     address: `127.0.0.1:${port}`,
+    nodeAddress: `127.0.0.1:${port}`,
     extraMembers: [],
     hotKeys: [],
     answerBytesMax: Number.POSITIVE_INFINITY,

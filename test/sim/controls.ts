@@ -408,6 +408,30 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'read-shared-after-it-was-sent',
+    fault: 'a router answers a read with what one was answered that it had sent before',
+    edits: [
+      {
+        file: 'services/router/key-flights.ts',
+        snippet: '    flight.isSent = true;\n',
+        replacement:
+          '    flight.isSent = true;\n' +
+          '    const sent = ((gate as { sent?: Map<unknown, Flight> }).sent ??= new Map());\n' +
+          '    sent.set(what, flight);\n',
+      },
+      {
+        file: 'services/router/key-flights.ts',
+        snippet: 'cancellation: flight.cancelling }).then(',
+        replacement: 'cancellation: flight.cancelling }).finally(() => sent.delete(what)).then(',
+      },
+      {
+        file: 'services/router/key-flights.ts',
+        snippet: 'const waits = gate.waiting.get(what);',
+        replacement: 'const waits = gate.waiting.get(what) ?? (gate as { sent?: Map<unknown, Flight> }).sent?.get(what);',
+      },
+    ],
+  },
+  {
     name: 'flip-before-the-transfer',
     fault: 'a pending owner says at once that it has pulled a partition',
     edits: [

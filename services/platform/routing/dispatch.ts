@@ -28,6 +28,8 @@ export interface DispatchPorts {
   readonly extra: ExtraBudget;
   /** For writes whose client gave none. */
   newRequestId(): Buffer;
+  /** A process was asked, the `attempt`th of the operation; the last one to be told of gave the answer. */
+  onAttempt?(address: string, attempt: number): void;
 }
 
 /** Another process may do better. `DEADLINE`: its share of the time is over, not the operation's. */
@@ -47,7 +49,7 @@ const answerGraceMs = 100;
 
 /** Throws the Failure of the last attempt that was answered; of the last one where none was. */
 export async function dispatch(
-  { pool, clock, extra, newRequestId }: DispatchPorts,
+  { pool, clock, extra, newRequestId, onAttempt }: DispatchPorts,
   addresses: readonly string[],
   operation: OperationBody,
   { deadline, cancellation }: Until,
@@ -70,6 +72,7 @@ export async function dispatch(
     if (attempt > 0 && !extra.spend()) break;
     const isLast = i === candidates.length - 1;
     const share = Math.ceil(timeoutMs / (candidates.length - i));
+    onAttempt?.(address, attempt);
     const patienceMs = isLast ? share + answerGraceMs : share;
     const answer = await pool.send(address, attemptOf(body, attempt, share), patienceMs, cancellation);
     if (!(answer instanceof Failure) && answer.error === undefined) return answer;
