@@ -71,6 +71,7 @@ async function startElected(config: MembershipConfig, name: string, world: Claim
               replaceAutomatically: config.replaceAutomatically,
               known: gossip.state,
               reports: askForReports,
+              statuses: readStatuses,
             });
       return {
         isSuperseded: () => goal.isStale() || started.claimLoop.state().isSuperseded,

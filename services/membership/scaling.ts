@@ -17,7 +17,7 @@ import type { Clock, Log } from '../core/ports.ts';
 import { compareVersions, type Ring } from '../core/ring/ring.ts';
 import type { KeptMap, Kubernetes } from '../platform/kubernetes/api.ts';
 import { sparingly } from '../platform/logging.ts';
-import { readStatuses } from '../platform/read-statuses.ts';
+import type { StatusTarget } from '../platform/read-statuses.ts';
 import type { Claimant } from './claiming.ts';
 
 export interface ScalingOptions {
@@ -28,9 +28,13 @@ export interface ScalingOptions {
   readonly pattern: string;
   readonly joinAutomatically: boolean;
   readonly replaceAutomatically: boolean;
-  readonly claimant: Claimant;
+  readonly claimant: {
+    readonly claimLoop: Pick<Claimant['claimLoop'], 'state'>;
+    readonly changes: Pick<Claimant['changes'], 'plan' | 'commit'>;
+  };
   readonly known: () => Membership;
   readonly reports: (known: Membership, ring: Ring) => Promise<Reports>;
+  readonly statuses: (targets: readonly StatusTarget[]) => Promise<ReadonlyMap<string, unknown>>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -57,7 +61,7 @@ export function startScaling(options: ScalingOptions): () => Promise<void> {
     if (claimant.claimLoop.state().goal !== undefined) return;
     const strangers = [...known.members.values()].filter(({ status }) => status === 'JOINING');
     if (strangers.length === 0) return;
-    const statuses = await readStatuses(strangers);
+    const statuses = await options.statuses(strangers);
     const outside = strangers.filter(({ id }) => statuses.has(id));
     if (options.replaceAutomatically) await replace(known, ring, outside);
     if (options.joinAutomatically) await join(Number(map.data.wanted ?? 0), ring, outside);
