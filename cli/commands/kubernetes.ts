@@ -7,6 +7,8 @@ import { messageOf, Problem, problemText } from '../problem.ts';
 import { settingsOf } from '../settings.ts';
 import { durationMs, integerBetween } from '../values.ts';
 
+const answerWithinMs = 15_000;
+
 interface ZoneOptions {
   node: string;
   label: string;
@@ -58,7 +60,7 @@ export function addKubernetes(program: Command): void {
       const { storageAddress: pattern, scaleMap, stalledAfter: stalledAfterMs } = options;
       try {
         await withClient(settingsOf(command), (client) =>
-          asked((api) => drain(client, api, { to, pattern, scaleMap, stalledAfterMs })),
+          asked((api) => drain(client, api, { to, pattern, scaleMap, stalledAfterMs, answerWithinMs })),
         );
       } catch (error) {
         if (messageFile !== undefined) await writeFile(messageFile, problemText(error));

@@ -27,6 +27,8 @@ export interface DrainOptions {
   readonly scaleMap: string;
   /** The change is given up where it comes no further for so long. */
   readonly stalledAfterMs: number;
+  /** So long a node may be too busy to answer. */
+  readonly answerWithinMs: number;
 }
 
 /** NodeStatus of kv.proto. */
@@ -48,7 +50,7 @@ export async function drain(client: CartwheelClient, kubernetes: Kubernetes, opt
     (member) => isGoing(member) && member.status !== status.left && (member.status !== status.joining || isUnderWay),
   );
   if (leaving.length > 0) {
-    await allAnswer(members);
+    await allAnswer(members, options.answerWithinMs);
     await leave(client, kubernetes, options, leaving);
   }
   await guardLowered(kubernetes, options);
@@ -91,11 +93,16 @@ async function giveUp(client: CartwheelClient, planId: string): Promise<void> {
 }
 
 /** I1. */
-async function allAnswer(members: readonly Member[]): Promise<void> {
-  const inRing = members.filter((member) => member.status === status.up || member.status === status.leaving);
-  const statuses = await readStatuses(inRing);
-  const silent = inRing.filter(({ id }) => !statuses.has(id));
-  if (silent.length === 0) return;
+async function allAnswer(members: readonly Member[], withinMs: number): Promise<void> {
+  const giveUpAt = performance.now() + withinMs;
+  let silent = members.filter((member) => member.status === status.up || member.status === status.leaving);
+  for (;;) {
+    const statuses = await readStatuses(silent);
+    silent = silent.filter(({ id }) => !statuses.has(id));
+    if (silent.length === 0) return;
+    if (performance.now() > giveUpAt) break;
+    await pause(lookEveryMs);
+  }
   const addresses = silent.map(({ address }) => address).join(', ');
   throw nothingChanged(
     `${plural(silent.length, 'node')} of the ring ${silent.length === 1 ? 'does' : 'do'} not answer: ${addresses}`,

@@ -92,7 +92,7 @@ function world({ status = up, silent, withoutSource = [], stalls = false }: Worl
       return map;
     },
   } as unknown as Kubernetes;
-  const options = { to: 13, pattern: `127.0.0.{}:${port}`, scaleMap: 'scale', stalledAfterMs: 1 };
+  const options = { to: 13, pattern: `127.0.0.{}:${port}`, scaleMap: 'scale', stalledAfterMs: 1, answerWithinMs: 500 };
   return { calls, wanted: () => map.data.wanted, run: () => drain(client, kubernetes, options) };
 }
 
