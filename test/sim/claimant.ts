@@ -5,6 +5,7 @@
 import { Ring as RingMessage } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { type ChangeRequest, planChange } from '../../services/core/membership/change-request.ts';
+import { planDoubling } from '../../services/core/membership/doubling.ts';
 import { advance, type Goal, type Report } from '../../services/core/membership/rebalance.ts';
 import { encodeRing } from '../../services/core/ring/codec.ts';
 import { compareVersions, formatVersion, nodeById, type Ring, type RingNode } from '../../services/core/ring/ring.ts';
@@ -24,6 +25,8 @@ const lookMs = { min: 5, max: 80 };
 const tellAfterMs = 15;
 const downMs = { min: 10, max: 400 };
 const answerWithinMs = 300;
+/** More only take longer. The trees of simulated nodes have 256 leaves. */
+const partitionsMax = 64;
 export const claimantName = 'claimant';
 
 export interface SimulatedClaimant {
@@ -31,6 +34,10 @@ export interface SimulatedClaimant {
   readonly ring: Ring;
   /** Asks for a change; false where it cannot be. */
   begin(request: ChangeRequest): boolean;
+  /** Doubles the partitions as soon as no other change is under way; none begins before that. */
+  double(): void;
+  /** Calls `listener` when a ring with twice as many partitions was issued, and nobody has heard of it yet. */
+  onDoubled(listener: () => void): void;
   /** It does nothing for a while, and has forgotten what it was told. */
   crash(): void;
   /** Resolves when there is nothing left to change, and every node that is up knows the ring. */
@@ -57,6 +64,8 @@ export function createSimulatedClaimant(options: SimulatedClaimantOptions): Simu
   });
   let ring = options.ring;
   let goal: Goal | undefined;
+  let doublingAsked = false;
+  const doubledListeners: (() => void)[] = [];
   let reports = new Map<string, Report>();
   let working = false;
   /** So often it has crashed. */
@@ -70,6 +79,12 @@ export function createSimulatedClaimant(options: SimulatedClaimantOptions): Simu
       claimantName,
       `${formatVersion(next.version)} ${next.nodes.map(statusOf).join(' ')} ${pending}`,
     );
+  }
+
+  function doubledNow(): void {
+    marks.add('the partitions doubled');
+    history.note('doubled', claimantName, `${ring.partitions} partitions`);
+    for (const listener of doubledListeners) listener();
   }
 
   async function tell(name: string): Promise<void> {
@@ -96,7 +111,7 @@ export function createSimulatedClaimant(options: SimulatedClaimantOptions): Simu
   };
 
   async function work(): Promise<void> {
-    while (goal !== undefined || unaware().length > 0) {
+    while (goal !== undefined || doublingAsked || unaware().length > 0) {
       await scheduler.sleep(random.between(lookMs.min, lookMs.max));
       const before = life;
       await Promise.all(names.map(tell));
@@ -104,10 +119,18 @@ export function createSimulatedClaimant(options: SimulatedClaimantOptions): Simu
         await scheduler.sleep(random.between(downMs.min, downMs.max));
         continue;
       }
+      if (goal === undefined && doublingAsked) {
+        goal = planDoubling(ring, goal, xxh64).goal;
+        doublingAsked = false;
+      }
       if (goal === undefined) continue;
       const step = advance(ring, goal, reports, limits);
       goal = step.goal;
-      if (step.ring !== undefined) issue(step.ring);
+      if (step.ring !== undefined) {
+        const { partitions } = ring;
+        issue(step.ring);
+        if (ring.partitions > partitions) doubledNow();
+      }
       if (!step.done) continue;
       marks.add('a change of the ring came to its end');
       history.note('changed', claimantName, formatVersion(ring.version));
@@ -130,6 +153,7 @@ export function createSimulatedClaimant(options: SimulatedClaimantOptions): Simu
       return ring;
     },
     begin(request) {
+      if (doublingAsked) return false;
       try {
         const planned = planChange(ring, goal, request, () => 1, xxh64);
         if (goal !== undefined) marks.add('a change of the ring was begun during another');
@@ -140,6 +164,14 @@ export function createSimulatedClaimant(options: SimulatedClaimantOptions): Simu
       }
       goOn();
       return true;
+    },
+    double() {
+      if (ring.partitions >= partitionsMax) return;
+      doublingAsked = true;
+      goOn();
+    },
+    onDoubled(listener) {
+      doubledListeners.push(listener);
     },
     crash() {
       life++;

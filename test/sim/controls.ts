@@ -475,6 +475,40 @@ export const controls: readonly Control[] = [
       },
     ],
   },
+  {
+    name: 'halves-in-another-order',
+    fault: 'when partitions double, the halves of one are not neighbours: keys get the homes of others',
+    edits: [
+      {
+        file: 'services/core/ring/doubling.ts',
+        snippet: 'rows.set([...row, ...row], 2 * partition * replicas);',
+        replacement: 'for (const half of [partition, partition + partitions]) rows.set(row, half * replicas);',
+      },
+    ],
+  },
+  {
+    name: 'marks-keep-their-numbers',
+    fault: 'when partitions double, what is marked for exchange keeps its number, and so speaks of other keys',
+    edits: [
+      {
+        file: 'services/storage-node/hints.ts',
+        snippet:
+          '...partitionsSharing(one.partition, one.partitions || partitions, partitions).map((now) => mark(one.home, now)),',
+        replacement: 'mark(one.home, one.partition),',
+      },
+    ],
+  },
+  {
+    name: 'leftovers-keep-their-numbers',
+    fault: 'when partitions double, what is left of others’ partitions is looked for in the wrong ones',
+    edits: [
+      {
+        file: 'services/storage-node/transfers.ts',
+        snippet: '[...leftovers].flatMap((old) => partitionsSharing(old, before.partitions, ring.partitions))',
+        replacement: '[...leftovers].flatMap((old) => partitionsSharing(old, ring.partitions, ring.partitions))',
+      },
+    ],
+  },
 ];
 
 export interface ControlResult {

@@ -52,6 +52,7 @@ export const marks = [
   'a change of the ring was begun during another',
   'a node took the place of another',
   'the claimant crashed during a change',
+  'the partitions doubled',
   'a record was damaged',
   'a record that was owed to a home was damaged',
   'a damaged record was repaired',

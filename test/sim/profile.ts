@@ -68,6 +68,13 @@ export interface Profile {
   /** 0: the ring stays as it is. */
   readonly ringChangeEveryMs: number;
   readonly claimantCrashEveryMs: number;
+  readonly doublings: {
+    /** 0: Q stays as it is. */
+    readonly everyMs: number;
+    /** How probable it is that a node, or the claimant, dies when the partitions double. */
+    readonly nodeCrashes: number;
+    readonly claimantCrashes: number;
+  };
   readonly bitFlipEveryMs: number;
   /** 0: replicas are compared only once faults are over. */
   readonly exchangeEveryMs: number;
@@ -119,6 +126,7 @@ export function profileOf(seed: number): Profile {
     ...changes.profile,
     repeatedOutageEveryMs: repeatedOutagesOf(seededRandom(seed, 'repeated outages')),
     latest: latestOf(seededRandom(seed, 'latest')),
+    doublings: doublingsOf(seededRandom(seed, 'doublings'), changes.profile.ringChangeEveryMs > 0, changes.isAll),
     bitFlipEveryMs: bitFlipsOf(seededRandom(seed, 'turned bits')),
     ...durabilities(seededRandom(seed, 'durability')),
   };
@@ -162,6 +170,16 @@ function withoutOtherFaults(profile: Omit<Profile, 'expiring'>, random: SeededRa
       bitFlipEveryMs: 0,
     },
     network: { ...profile.network, loss: random.chance(0.5) ? random.between(0.02, 0.15) : 0 },
+  };
+}
+
+/** Mostly where the ring changes otherwise too: what is placed by an old number is then served by others. */
+function doublingsOf(random: SeededRandom, ringChanges: boolean, isAll: boolean): Profile['doublings'] {
+  const happens = random.chance(ringChanges ? 0.35 : 0.3);
+  return {
+    everyMs: happens ? random.between(60, 500) : 0,
+    nodeCrashes: !isAll && random.chance(0.5) ? random.between(0.1, 0.5) : 0,
+    claimantCrashes: random.chance(0.5) ? random.between(0.1, 0.6) : 0,
   };
 }
 

@@ -20,6 +20,7 @@ import { cleanStops } from './faults/clean-stops.ts';
 import { clockJumps } from './faults/clock-jumps.ts';
 import { crashes } from './faults/crashes.ts';
 import { diskFailures } from './faults/disk-failures.ts';
+import { doublings } from './faults/doublings.ts';
 import { outages } from './faults/outages.ts';
 import { partitions } from './faults/partitions.ts';
 import { powerLoss } from './faults/power-loss.ts';
@@ -46,7 +47,7 @@ import { createScheduler } from './scheduler.ts';
 import { runReader, runWorkload } from './workload.ts';
 
 const faults = [
-  ringChanges,
+  ...[ringChanges, doublings],
   ...[crashes, outages, powerLoss, cleanStops, diskFailures, partitions],
   ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps, restoredNotices, repeatedOutages, bitFlips],
 ];

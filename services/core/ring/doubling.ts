@@ -21,6 +21,7 @@ export function doubled(ring: Ring): Ring {
     version: { term: ring.version.term, sequence: ring.version.sequence + 1n },
     partitions: 2 * ring.partitions,
     owners: rowsDoubled(ring),
+    pendingSince: new Map(),
   });
 }
 
