@@ -24,6 +24,7 @@ const nodeColumns = [
   { title: 'ADDRESS' },
   { title: 'ZONE' },
   { title: 'HOST' },
+  { title: 'WEIGHT', align: 'right' },
   { title: 'BECOMES' },
   { title: 'OWNS', align: 'right' },
   { title: 'AFTERWARDS', align: 'right' },
@@ -90,7 +91,7 @@ function nodeCells({ id, address, zone, host, status, ...node }: PlannedNode): s
   const owns = [count(node.partitionsBefore), count(node.partitionsAfter)];
   const takes = node.bytes === 0n ? '-' : `~${bytes(Number(node.bytes))}`;
   const free = node.bytesFree === undefined ? '-' : bytes(Number(node.bytesFree));
-  return [id, address, zone || '-', host || '-', becomes, ...owns, takes, free];
+  return [id, address, zone || '-', host || '-', count(node.weight), becomes, ...owns, takes, free];
 }
 
 function hasNoRoom({ bytesWanted, bytesFree }: PlannedNode): boolean {

@@ -27,11 +27,11 @@ import {
   rolledBack,
 } from '../core/membership/rebalance.ts';
 import type { Clock } from '../core/ports.ts';
-import { addNodes } from '../core/ring/change.ts';
+import { addNodes, newNodeOf } from '../core/ring/change.ts';
 import { decodeVersion, encodeStatus, encodeVersion } from '../core/ring/codec.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
 import { type PlanSide, planOf } from '../core/ring/plan.ts';
-import { type NodeStatusName, nodeById, type Ring, type RingNode } from '../core/ring/ring.ts';
+import { type NodeStatusName, nodeById, type Ring, type RingNode, weightOf } from '../core/ring/ring.ts';
 import type { Gossip } from '../platform/gossip/gossip.ts';
 import { xxh64 } from '../platform/hash.ts';
 import type { StatusTarget } from '../platform/read-statuses.ts';
@@ -171,7 +171,7 @@ export function reportOf({ ring, storage, hints }: GetStatusResponse): Report | 
   return { version: decodeVersion(ring), pulled: new Set(pulled), owes: retiringPartitions + owedHints, waitsFor };
 }
 
-type Candidate = Pick<Member, 'id' | 'address' | 'host' | 'zone'>;
+type Candidate = Pick<Member, 'id' | 'address' | 'host' | 'zone' | 'weight'>;
 
 function requestOf(
   message: PlanChangeRequest,
@@ -204,7 +204,7 @@ function requestOf(
     if (!statuses.has(id)) throw impossible(`${address} does not answer: start it before it joins`);
   }
   return {
-    join: joining.map(({ id, address, host, zone }) => ({ id, address, host, zone })),
+    join: joining.map(newNodeOf),
     leave: [...message.leave, ...message.replace.map(({ leaves }) => leaves)].map(inRing),
     down: message.down.map(inRing),
   };
@@ -269,6 +269,7 @@ function encodePlan({ goal, plan, ring, withoutSource }: PlannedChange, cost: Ch
         partitionsBefore: plan.before.loads[node.index] ?? 0,
         partitionsAfter: plan.after.loads[node.index] ?? 0,
         host: node.host,
+        weight: weightOf(node),
         bytes: wholeField(takings.get(node.index)?.bytes) ?? 0n,
         bytesWanted: wholeField(takings.get(node.index)?.wantedBytes) ?? 0n,
         bytesFree: wholeField(takings.get(node.index)?.freeBytes),

@@ -1,5 +1,6 @@
 /** The settings of a storage node, resolved once from the command line and the environment. */
 import { readFileSync } from 'node:fs';
+import { WEIGHT_MAX } from '../core/ring/ring.ts';
 import {
   address,
   addresses,
@@ -26,6 +27,12 @@ const schema = {
     seeds: addresses({ about: 'membership processes or other nodes to join by' }),
     host: text({ about: 'the physical host; no two homes of a key are on one', default: 'localhost' }),
     zone: text({ about: 'the rack, zone or datacentre; homes of a key are in different ones', default: 'default' }),
+    weight: integer({
+      about: 'its share of partitions, as against that of others: 2 for twice the disk, 1 to 100',
+      default: '1',
+      min: 1,
+      max: WEIGHT_MAX,
+    }),
     'zone-file': text({ about: 'a file with it, in place of --zone', example: '/run/cartwheel/zone' }),
     'cache-mib': integer({ about: 'MiB of records kept in memory, 0 to 65536', default: '64', min: 0, max: 65_536 }),
     // The most that the crash of one node loses of what was asked to be BUFFERED.

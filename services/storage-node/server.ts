@@ -158,7 +158,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
   const transport = createGrpcGossipTransport();
   const [remembered] = await engine.getMany('meta', [gossipMemory]);
   const gossip: Gossip = await createGossip({
-    self: { id, address: config.advertise, host: config.host, zone: config.zone },
+    self: { id, address: config.advertise, host: config.host, zone: config.zone, weight: config.weight },
     seeds: config.seeds,
     clock,
     random,

@@ -17,7 +17,7 @@ import {
   type Membership,
 } from '../../services/core/membership/membership.ts';
 import type { Goal, Reports } from '../../services/core/membership/rebalance.ts';
-import { epochOf, type Ring } from '../../services/core/ring/ring.ts';
+import { epochOf, type Ring, weightOf } from '../../services/core/ring/ring.ts';
 import { xxh64 } from '../../services/platform/hash.ts';
 
 const NOBODY = { clusterId: '', members: [], ring: undefined, namespaces: [] };
@@ -209,6 +209,16 @@ test('the first change of a life waits until every node that is not down has sai
     undefined,
     'later ones wait for whom they need',
   );
+});
+
+test('a node that says another weight has it in the ring, and nothing moves for it until that is planned', () => {
+  const { known, ring } = growing();
+  const heavier = learnMembers(known, [member('a', { incarnation: 2n, weight: 2 })]);
+  const [, , issued] = step(createClaimant(SHAPE), heavier);
+  assert.deepEqual(issued?.nodes.map(weightOf), [2, 1, 1, 1, 1, 1]);
+  assert.deepEqual(issued.owners, ring.owners);
+  const { plan } = planChange(issued, undefined, { join: [], leave: [], down: [] }, () => 1, xxh64);
+  assert.ok(plan.moves.length > 0 && plan.moves.every(({ to }) => to === 0));
 });
 
 test('what two claimants stage from one ring is not pending since the same version', () => {

@@ -311,7 +311,7 @@ const hostile: [string, (request: GossipRequest) => void, RegExp, GossipRefused[
 ];
 
 function wireMember(changes: Partial<GossipRequest['members'][number]>): GossipRequest['members'][number] {
-  return { id: 'm', incarnation: 1n, status: 1, address: 'm:1', host: '', zone: '', ...changes };
+  return { id: 'm', incarnation: 1n, status: 1, address: 'm:1', host: '', zone: '', weight: 0, ...changes };
 }
 
 for (const [name, spoil, message, code] of hostile) {

@@ -765,7 +765,8 @@ test('gossip that makes no sense is refused whole, and the ring stays', async ()
     assert.ok(typeof known === 'object');
     const { clusterId, ring } = known;
     assert.ok(ring);
-    const member = { id: 'x', incarnation: 1n, status: 1, address: '127.0.0.1:1', host: 'x', zone: 'x' } as const;
+    const about = { address: '127.0.0.1:1', host: 'x', zone: 'x', weight: 1 };
+    const member = { id: 'x', incarnation: 1n, status: 1, ...about } as const;
     const newer = { ...ring, version: { term: 99n, sequence: 1n } };
     const wrong: readonly Partial<GossipRequest>[] = [
       { wireVersion: 0 },
@@ -778,6 +779,7 @@ test('gossip that makes no sense is refused whole, and the ring stays', async ()
       { clusterId, members: [{ ...member, id: 'x'.repeat(100_000) }] },
       { clusterId, members: [{ ...member, address: 'no port' }] },
       { clusterId, members: [{ ...member, status: 99 as 1 }] },
+      { clusterId, members: [{ ...member, weight: 101 }] },
       { clusterId, digests: Array.from({ length: 5_000 }, (_, i) => ({ id: `${i}`, incarnation: 1n, status: 1 })) },
       { clusterId, ringVersion: { term: 0n, sequence: 0n } },
       { clusterId: '', ring: newer },

@@ -16,9 +16,9 @@
  *    of those that any newer change had to reach first, one was asked. Where somebody knows a newer ring, gossip brings it.
  */
 
-import { type FlightLimits, issuedAfter } from '../ring/change.ts';
+import { type FlightLimits, issuedAfter, newNodeOf } from '../ring/change.ts';
 import { firstClaim } from '../ring/claim.ts';
-import { compareVersions, createRing, formatVersion, type Ring, type RingNode } from '../ring/ring.ts';
+import { compareVersions, createRing, formatVersion, nodesEqual, type Ring, type RingNode } from '../ring/ring.ts';
 import type { Member } from './member.ts';
 import type { Membership } from './membership.ts';
 import { advance, type Goal, type Reports } from './rebalance.ts';
@@ -128,7 +128,7 @@ function firstRing(state: ClaimantState, members: readonly Member[]): Ring {
     version: { term: mandate, sequence: 1n },
     partitions,
     replicas,
-    nodes: members.map(({ id, address, host, zone }, index) => ({ index, id, address, host, zone, status: 'UP' })),
+    nodes: members.map((member, index) => ({ ...newNodeOf(member), index, status: 'UP' })),
     owners: firstClaim({ nodes: members, partitions, replicas }),
     pending: new Map(),
   });
@@ -192,7 +192,7 @@ function whichRing(silent: readonly RingNode[]): string {
 
 function moved(node: RingNode, member: Member | undefined): RingNode {
   if (member === undefined) return node;
-  const { address, host, zone } = member;
-  if (address === node.address && host === node.host && zone === node.zone) return node;
-  return { ...node, address, host, zone };
+  const { index, status } = node;
+  const now = { index, status, ...newNodeOf(member) };
+  return nodesEqual(now, node) ? node : now;
 }

@@ -2,12 +2,12 @@
  * A storage node as gossip knows it, and how two entries of one node merge.
  *
  * I1 merge is commutative, associative and idempotent: entries may come in any order, any number of times.
- * I2 Only the node itself raises its incarnation, so within one incarnation its address, host and zone are
- *    fixed. Where two entries differ all the same, the greater one by text wins, which keeps I1.
+ * I2 Only the node itself raises its incarnation, so within one incarnation its address, host, zone and
+ *    weight are fixed. Where two entries differ all the same, the greater one by text wins, which keeps I1.
  */
 import type { MemberDigest, Member as MemberMessage } from '../../../proto/gen/cartwheel/membership/v1/membership.ts';
-import { checkAddress, checkName, decodeStatus, encodeStatus } from '../ring/codec.ts';
-import type { NodeStatusName } from '../ring/ring.ts';
+import { checkAddress, checkName, checkWeight, decodeStatus, encodeStatus } from '../ring/codec.ts';
+import { type NodeStatusName, weightOf } from '../ring/ring.ts';
 
 export interface Member {
   readonly id: string;
@@ -18,6 +18,8 @@ export interface Member {
   readonly address: string;
   readonly host: string;
   readonly zone: string;
+  /** See ring.ts. */
+  readonly weight?: number | undefined;
 }
 
 /**
@@ -38,7 +40,8 @@ export function compareMembers(a: Member, b: Member): number {
     compareClaims(a, b) ||
     compareTexts(a.address, b.address) ||
     compareTexts(a.host, b.host) ||
-    compareTexts(a.zone, b.zone)
+    compareTexts(a.zone, b.zone) ||
+    weightOf(a) - weightOf(b)
   );
 }
 
@@ -67,7 +70,7 @@ export function nextIncarnation(previous: bigint, random: bigint): bigint {
 }
 
 export function encodeMember(member: Member): MemberMessage {
-  return { ...member, status: encodeStatus(member.status) };
+  return { ...member, weight: weightOf(member), status: encodeStatus(member.status) };
 }
 
 /** Throws an Error that names what is wrong. */
@@ -81,6 +84,7 @@ export function decodeMember(message: MemberMessage): Member {
     address,
     host: checkName(message.host, `the host of member ${id}`, true),
     zone: checkName(message.zone, `the zone of member ${id}`, true),
+    ...checkWeight(message.weight, `the weight of member ${id}`),
   };
 }
 

@@ -22,6 +22,7 @@ import {
   isStaged,
   issuedAfter,
   type NewNode,
+  newNodeOf,
   remaining,
   rollBack,
   setStatus,
@@ -147,9 +148,7 @@ export function rolledBack(ring: Ring, goal: Goal): Goal {
 }
 
 export function missingNodes(ring: Ring, { joining }: Pick<Goal, 'joining'>): NewNode[] {
-  return joining
-    .filter(({ id }) => nodeById(ring, id) === undefined)
-    .map(({ id, address, host, zone }) => ({ id, address, host, zone }));
+  return joining.filter(({ id }) => nodeById(ring, id) === undefined).map(newNodeOf);
 }
 
 /** Those of this very ring, for I3. One of a newer ring comes where another claimant is at work: claimant.ts looks for it. */

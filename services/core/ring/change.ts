@@ -38,6 +38,11 @@ export interface FlightLimits {
 
 export type NewNode = Omit<RingNode, 'index' | 'status'>;
 
+/** What of a member goes into the ring. */
+export function newNodeOf({ id, address, host, zone, weight = 1 }: NewNode): NewNode {
+  return { id, address, host, zone, ...(weight > 1 && { weight }) };
+}
+
 /** New nodes come JOINING, behind those that are there. */
 export function addNodes(ring: Ring, joining: readonly NewNode[]): Ring {
   if (joining.length === 0) return ring;

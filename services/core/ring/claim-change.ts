@@ -73,7 +73,7 @@ export function changeClaim(input: ChangeInput): ChangedClaim {
   undoMoves(rows, before, targets, minimum, mix);
   mixPlaces(rows.owners, spread, replicas, mix, movedPlaces(rows.owners, before, replicas));
   settle(rows.owners, before, replicas);
-  evenPrimaries(rows.owners, wanted.length, replicas);
+  evenPrimaries(rows.owners, spread.weights, replicas);
   const moved = movedPlaces(rows.owners, before, replicas).length;
   return { owners: rows.owners.map((number) => wanted[number] as number), moved, minimum };
 }

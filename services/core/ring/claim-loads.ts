@@ -1,7 +1,7 @@
 /**
- * How many partitions each node owns: as even as the spread allows. All nodes rise to one level; a host
- * or zone that reaches its bound holds its nodes there, and the others rise further. No load could then
- * be moved from a node to one with two fewer without breaking a bound.
+ * How many partitions each node owns: as even as the spread allows. All nodes rise to one level, each as many partitions
+ * with a step of it as it has weight; a host or zone that reaches its bound holds its nodes there, and the others rise
+ * further. No load could then be moved from a node to one with two fewer by unit of weight without breaking a bound.
  *
  * Who gets one more than others where it does not come out even: with `present` loads, whoever would have to give
  * most away otherwise, so that least has to move.
@@ -23,7 +23,9 @@ export function evenLoads(
       group(
         zone.hosts.map((host) =>
           group(
-            host.nodes.map((node) => leaf(node, partitions, loads, present?.[node] ?? 0)),
+            host.nodes.map((node) =>
+              leaf(node, spread.weights[node] as number, partitions, loads, present?.[node] ?? 0),
+            ),
             host.least * partitions,
             host.most * partitions,
             mix,
@@ -51,10 +53,10 @@ interface Part {
   assign(total: number, highest: number): void;
 }
 
-function leaf(node: number, partitions: number, loads: Uint32Array, present: number): Part {
+function leaf(node: number, weight: number, partitions: number, loads: Uint32Array, present: number): Part {
   return {
     present,
-    heldAt: (level) => Math.min(level, partitions),
+    heldAt: (level) => Math.min(level * weight, partitions),
     assign: (total) => {
       loads[node] = total;
     },

@@ -8,24 +8,26 @@
  */
 import { type Mix, shuffle } from './mix.ts';
 
-/** Reorders the rows of `owners`; the owners after the first come in mixed order. */
-export function placePrimaries(owners: Uint16Array, nodes: number, replicas: number, mix: Mix): void {
-  const counts = new Uint32Array(nodes);
+/** Reorders the rows of `owners`; the owners after the first come in mixed order. `weights`: by node. */
+export function placePrimaries(owners: Uint16Array, weights: Uint16Array, replicas: number, mix: Mix): void {
+  const counts = new Uint32Array(weights.length);
+  const levelOf = (node: number) => (counts[node] as number) / (weights[node] as number);
   for (let row = 0; row < owners.length; row += replicas) {
     owners.set(shuffle([...owners.subarray(row, row + replicas)], mix), row);
     let best = row;
     for (let i = row + 1; i < row + replicas; i++) {
-      if ((counts[owners[i] as number] as number) < (counts[owners[best] as number] as number)) best = i;
+      if (levelOf(owners[i] as number) < levelOf(owners[best] as number)) best = i;
     }
     toFront(owners, row, best);
     const primary = owners[row] as number;
     counts[primary] = (counts[primary] as number) + 1;
   }
-  evenPrimaries(owners, nodes, replicas);
+  evenPrimaries(owners, weights, replicas);
 }
 
 /** The second half alone: begins with who is first now, and turns no more rows than it has to. */
-export function evenPrimaries(owners: Uint16Array, nodes: number, replicas: number): void {
+export function evenPrimaries(owners: Uint16Array, weights: Uint16Array, replicas: number): void {
+  const nodes = weights.length;
   const counts = new Uint32Array(nodes);
   const firstIn: Set<number>[] = Array.from({ length: nodes }, () => new Set());
   for (let row = 0; row < owners.length; row += replicas) {
@@ -36,26 +38,40 @@ export function evenPrimaries(owners: Uint16Array, nodes: number, replicas: numb
   // One pass is not enough: a path that was missing may come to be when another one is turned.
   for (let changed = true; changed; ) {
     changed = false;
-    const least = counts.reduce((low, count) => Math.min(low, count));
+    const least = Math.min(...Array.from(counts, (_, node) => levelWithout(-1, node, counts, weights)));
     for (let node = 0; node < nodes; node++) {
-      while ((counts[node] as number) >= least + 2 && handOver(owners, replicas, node, counts, firstIn)) changed = true;
+      while (
+        levelWithout(1, node, counts, weights) >= least &&
+        handOver(owners, replicas, node, counts, weights, firstIn)
+      ) {
+        changed = true;
+      }
     }
   }
 }
 
-/** One chain of hand-overs from `from` to a node with at least two fewer; false where there is none. */
+/** How often a node were first, by unit of weight, with so many fewer. */
+function levelWithout(fewer: number, node: number, counts: Uint32Array, weights: Uint16Array): number {
+  return ((counts[node] as number) - fewer) / (weights[node] as number);
+}
+
+/**
+ * One chain of hand-overs from `from` to a node that is first no more often by unit of weight afterwards, with one more, than
+ * `from` with one fewer: where all weigh 1, at least two less often. False where there is none.
+ */
 function handOver(
   owners: Uint16Array,
   replicas: number,
   from: number,
   counts: Uint32Array,
+  weights: Uint16Array,
   firstIn: readonly Set<number>[],
 ): boolean {
   /** node reached → the row whose hand-over reached it */
   const reachedBy = new Map<number, number>([[from, -1]]);
   const queue = [from];
   for (const node of queue) {
-    if ((counts[node] as number) + 2 <= (counts[from] as number)) {
+    if (node !== from && levelWithout(-1, node, counts, weights) <= levelWithout(1, from, counts, weights)) {
       turn(owners, node, from, reachedBy, firstIn);
       counts[from] = (counts[from] as number) - 1;
       counts[node] = (counts[node] as number) + 1;

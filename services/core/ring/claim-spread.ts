@@ -6,9 +6,12 @@
  * A host is in one zone. Where its nodes name several, the first of them in order counts.
  */
 
+import { weightOf } from './ring.ts';
+
 export interface SpreadNode {
   readonly host: string;
   readonly zone: string;
+  readonly weight?: number | undefined;
 }
 
 /** What one host or zone gets of each partition. */
@@ -30,6 +33,7 @@ export interface Spread {
   /** By node. */
   readonly hostOf: Uint16Array;
   readonly zoneOf: Uint16Array;
+  readonly weights: Uint16Array;
   /** By the numbers in hostOf and zoneOf. */
   readonly hostBounds: readonly Bounds[];
   readonly zoneBounds: readonly Bounds[];
@@ -74,6 +78,7 @@ export function spreadOf(nodes: readonly SpreadNode[], replicas: number): Spread
     })),
     hostOf,
     zoneOf,
+    weights: Uint16Array.from(nodes, weightOf),
     hostBounds,
     zoneBounds,
   };

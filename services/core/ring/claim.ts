@@ -2,7 +2,7 @@
  * The first claim: who owns what in the first ring of a cluster. In this order it wants
  *   1. N distinct nodes for each partition,
  *   2. spread over hosts, then zones, as evenly as there are enough of them (claim-spread.ts),
- *   3. loads of nodes as even as 1 and 2 allow (claim-loads.ts),
+ *   3. loads of nodes as even, by their weights, as 1 and 2 allow (claim-loads.ts),
  *   4. primaries as even as the rest allows (claim-primaries.ts),
  *   5. replica groups so mixed that the work of a failed node falls on many others (claim-mixing.ts).
  *
@@ -31,6 +31,8 @@ export interface ClaimNode {
   readonly id: string;
   readonly host: string;
   readonly zone: string;
+  /** See ring.ts. */
+  readonly weight?: number | undefined;
 }
 
 export interface ClaimInput {
@@ -63,7 +65,7 @@ export function firstClaim(input: ClaimInput): Uint16Array {
     }
   }
   mixPlaces(owners, spread, replicas, mix);
-  placePrimaries(owners, nodes.length, replicas, mix);
+  placePrimaries(owners, spread.weights, replicas, mix);
   return owners;
 }
 

@@ -18,6 +18,8 @@ import {
   type Ring,
   type RingNode,
   type RingVersion,
+  WEIGHT_MAX,
+  weightOf,
 } from './ring.ts';
 
 /** KEY_HASH_XXH64. */
@@ -47,7 +49,7 @@ export function encodeRing(ring: Ring): RingMessage {
 }
 
 export function encodeNode(node: RingNode): NodeMessage {
-  return { ...node, status: encodeStatus(node.status) };
+  return { ...node, weight: weightOf(node), status: encodeStatus(node.status) };
 }
 
 export function encodeRow(ring: Ring, partition: number): PartitionOwners {
@@ -140,6 +142,12 @@ export function checkName(value: string, what: string, mayBeEmpty: boolean): str
   return value;
 }
 
+/** As a part of a node: nothing for the usual one. Throws where it is more than a node may have. */
+export function checkWeight(weight: number, what: string): { readonly weight?: number } {
+  if (weight > WEIGHT_MAX) throw new Error(`${what} is ${weight}, and at most ${WEIGHT_MAX} is allowed`);
+  return weight > 1 ? { weight } : {};
+}
+
 /** Throws where an address from the wire is not HOST:PORT: a name, an IPv4 address, or an IPv6 one in brackets. */
 export function checkAddress(value: string, what: string): string {
   const address = checkName(value, what, false);
@@ -159,6 +167,7 @@ export function decodeNode(node: NodeMessage): RingNode {
     address: checkAddress(node.address, `the address of ${whose}`),
     host: checkName(node.host, `the host of ${whose}`, true),
     zone: checkName(node.zone, `the zone of ${whose}`, true),
+    ...checkWeight(node.weight, `the weight of ${whose}`),
     status: decodeStatus(node.status, whose),
   };
 }

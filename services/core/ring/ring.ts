@@ -26,6 +26,8 @@ export interface RingNode {
   readonly address: string;
   readonly host: string;
   readonly zone: string;
+  /** Its share of the partitions, as against that of others, 1 to WEIGHT_MAX; 1 where it is not given. */
+  readonly weight?: number | undefined;
   readonly status: NodeStatusName;
 }
 
@@ -58,6 +60,8 @@ export const PARTITIONS_MAX = 65_536;
 /** Owners are kept in 16 bits. */
 export const NODES_MAX = 65_535;
 export const REPLICAS_MAX = 16;
+/** Ten times the disk of another node, and ten times that. */
+export const WEIGHT_MAX = 100;
 export const termMax = 2n ** 21n - 1n;
 export const sequenceMax = 2n ** 32n - 1n;
 
@@ -242,6 +246,10 @@ function assertPending(fields: RingFields): void {
   }
 }
 
+export function weightOf({ weight = 1 }: { readonly weight?: number | undefined }): number {
+  return weight;
+}
+
 export function nodesEqual(a: RingNode, b: RingNode): boolean {
   return (
     a.index === b.index &&
@@ -249,6 +257,7 @@ export function nodesEqual(a: RingNode, b: RingNode): boolean {
     a.address === b.address &&
     a.host === b.host &&
     a.zone === b.zone &&
+    weightOf(a) === weightOf(b) &&
     a.status === b.status
   );
 }

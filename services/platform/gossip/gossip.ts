@@ -36,7 +36,7 @@ export interface GossipTransport {
 
 export interface GossipOptions {
   /** Undefined for a process that is no storage node. */
-  readonly self?: Pick<Member, 'id' | 'address' | 'host' | 'zone'> | undefined;
+  readonly self?: Pick<Member, 'id' | 'address' | 'host' | 'zone' | 'weight'> | undefined;
   /** host:port; asked when nobody is known, and now and then. */
   readonly seeds: readonly string[];
   readonly clock: Clock;
