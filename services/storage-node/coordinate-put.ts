@@ -3,7 +3,8 @@
  *
  *   a second attempt: ask whether the write is known →
  *   select the first N that can be reached → change the own record, minting a dot → send the record to the others
- *   → in place of one that fails or is silent, the next fallback → answer at W → what is still under way goes on
+ *   → in place of one that fails or is silent, the next fallback; where those asked could not meet what is required of
+ *   hosts and zones, a fallback that does → answer at W → what is still under way goes on
  *   → where a replica knows a newer ring, once more by that one, with the same dot
  *   → a home that nobody has it for is owed it by this node
  *
@@ -43,7 +44,7 @@ import {
   wallMs,
 } from './node.ts';
 import { writeToPending } from './pending-owners.ts';
-import { checkPlacement, isPlaced, unmet, whoSyncs } from './placement.ts';
+import { checkPlacement, isPlaced, unmet, wantedFor, whoSyncs } from './placement.ts';
 import { gatherQuorum, type Quorum } from './quorum.ts';
 import { recall } from './recall.ts';
 import type { Changed, Held, Next } from './record-store.ts';
@@ -159,25 +160,40 @@ async function writeAt(
     traceparent,
   };
   const pending = writeToPending(node, place, { ...message, sync: synced === 'all', buffered: synced !== 'all' });
+  /** Those that have acknowledged it, or may yet. */
+  const counted = new Set(chosen.map(({ nodeId }) => nodeId));
   // Async: a node that left the ring since then has failed, and throws here.
   const send = async (id: string) => {
+    counted.add(id);
     const hintedFor = standIns.homeOf(id) ?? '';
     if (hintedFor !== '') node.metrics.standIns.add(1);
     const sync = isSynced(id);
     const onSilent = () => {
       const next = replace(id);
       if (next !== undefined) quorum.ask(next, send(next));
+      askForPlacement();
     };
     await node.peers.replica(id).write({ ...message, sync, buffered: !sync, hintedFor, onSilent });
     standIns.acknowledged(id);
+    counted.add(id);
   };
   /** The fallback that takes the place of one that failed or is silent; undefined where nobody is left. */
   const replace = (id: string) => {
-    const next = standIns.replace(id, (other) => node.peers.reachable(other));
+    counted.delete(id);
+    const [rather] = wantedFor(place, request, counted, spareInReach());
+    const next = standIns.replace(id, (other) => node.peers.reachable(other), rather);
     if (next === undefined) return undefined;
     if (synced !== 'all' && synced.has(id)) synced.add(next);
     node.extra.charge();
     return next;
+  };
+  const spareInReach = () => standIns.spare.filter((id) => node.peers.reachable(id));
+  const askForPlacement = () => {
+    for (const next of wantedFor(place, request, counted, spareInReach())) {
+      standIns.add(next);
+      node.extra.charge();
+      quorum.ask(next, send(next));
+    }
   };
   const quorum: Quorum<void> = gatherQuorum({
     needed: request.w,
@@ -189,9 +205,12 @@ async function writeAt(
       node.metrics.replicaFailed(nodeId, 'write', error);
       if (nodeId === node.id || node.clock.now() >= deadline) return undefined;
       const next = replace(nodeId);
-      return next === undefined ? undefined : [next, send(next)];
+      const instead = next === undefined ? undefined : ([next, send(next)] as const);
+      askForPlacement();
+      return instead;
     },
   });
+  askForPlacement();
   void Promise.all([quorum.over, pending.over]).then(() => {
     return owe(node, storageKey, held, [...standIns.unmet(), ...pending.missed()]);
   });

@@ -4,7 +4,7 @@
  */
 import type { Receipt } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../core/failure.ts';
-import { isMet, isSpread, spreadText } from '../core/quorum/placement.ts';
+import { isMet, isSpread, spreadText, wantedBeside } from '../core/quorum/placement.ts';
 import type { Selection } from '../core/quorum/sloppy.ts';
 import type { ValidWrite } from '../core/requests/validate.ts';
 import { notEnoughReplicas, type Place } from './node.ts';
@@ -26,6 +26,23 @@ export function checkPlacement(place: Place, { require, w }: ValidWrite, inReach
   const sites = place.preference.filter(({ id }) => inReach.includes(id));
   if (!isSpread(require, sites))
     throw notEnoughReplicas(place, w, inReach.length, undefined, spreadText(require, sites));
+}
+
+/** Ids of the spare nodes to ask besides, in order: those asked could not meet it, even if all acknowledged. */
+export function wantedFor(
+  { preference }: Place,
+  { require }: ValidWrite,
+  asked: ReadonlySet<string>,
+  spare: readonly string[],
+): readonly string[] {
+  if (require === undefined) return [];
+  const sitesOf = (isOne: (id: string) => boolean) => preference.filter(({ id }) => isOne(id));
+  const wanted = wantedBeside(
+    require,
+    sitesOf((id) => asked.has(id)),
+    sitesOf((id) => spare.includes(id)),
+  );
+  return wanted.map(({ id }) => id);
 }
 
 export function isPlaced(

@@ -9,8 +9,15 @@ export interface StandIns {
   /** The home that the node stands in for; undefined for a home. */
   homeOf(nodeId: string): string | undefined;
   acknowledged(nodeId: string): void;
-  /** Who takes the place of a node that failed or is silent; undefined where nobody is left, or somebody has. */
-  replace(nodeId: string, reachable: (nodeId: string) => boolean): string | undefined;
+  /** Who is left to be asked, in order. */
+  readonly spare: readonly string[];
+  /**
+   * Who takes the place of a node that failed or is silent: `rather`, where it is left; undefined where nobody is left,
+   * or somebody has.
+   */
+  replace(nodeId: string, reachable: (nodeId: string) => boolean, rather?: string): string | undefined;
+  /** Has one that is left keep a copy besides: for a home that is not asked itself, else for the last one. */
+  add(nodeId: string): void;
   /** Homes that nobody has it for, that the coordinator is not. */
   unmet(): readonly string[];
 }
@@ -21,6 +28,7 @@ export function createStandIns({ chosen, spare, unmet }: Selection): StandIns {
   const waiting = new Set(unmet);
   for (const { nodeId, standsInFor } of chosen.slice(1)) waiting.add(standsInFor ?? nodeId);
   const left = spare.slice();
+  const homeOfMore = chosen.find(({ standsInFor }) => standsInFor)?.standsInFor ?? unmet[0] ?? chosen.at(-1)?.nodeId;
   const replaced = new Set<string>();
   if (coordinator !== undefined) waiting.delete(coordinator.standsInFor ?? coordinator.nodeId);
   return {
@@ -28,8 +36,17 @@ export function createStandIns({ chosen, spare, unmet }: Selection): StandIns {
     acknowledged(nodeId) {
       waiting.delete(homeOf.get(nodeId) ?? nodeId);
     },
-    replace(nodeId, reachable) {
+    get spare() {
+      return left;
+    },
+    add(nodeId) {
+      left.splice(left.indexOf(nodeId), 1);
+      if (homeOfMore !== undefined) homeOf.set(nodeId, homeOfMore);
+    },
+    replace(nodeId, reachable, rather) {
       if (replaced.has(nodeId)) return undefined;
+      const preferred = rather === undefined ? -1 : left.indexOf(rather);
+      if (preferred > 0) left.unshift(...left.splice(preferred, 1));
       for (;;) {
         const next = left.shift();
         if (next === undefined) return undefined;

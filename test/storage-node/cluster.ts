@@ -78,6 +78,8 @@ export interface ClusterOptions {
   readonly hintsPerNodeMax?: number;
   readonly cacheBytesMax?: number;
   readonly exchangeEveryMs?: number;
+  /** One for each node where it is not given. */
+  readonly zoneOf?: (index: number) => string;
   readonly losersBytesMax?: number;
   /** In the place of the one in memory, whose disk then has nothing. */
   readonly engine?: (index: number) => StorageEngine;
@@ -100,7 +102,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
         id: `n${index}`,
         address: `h${index}:1`,
         host: `h${index}`,
-        zone: `z${index}`,
+        zone: options.zoneOf?.(index) ?? `z${index}`,
         status: 'UP' as const,
       };
     }),

@@ -78,3 +78,48 @@ test('a fallback that takes the place of a replica asked to sync syncs', async (
     ['', homes[1].id],
   );
 });
+
+/** Zones of the nodes in the preference list of the key, in order. */
+function inZones(zones: readonly string[]) {
+  const first = Number(createCluster({ nodes: zones.length }).homes('cart')[0]?.id.slice(1));
+  const zoneOf = (index: number) => zones[(index - first + zones.length) % zones.length] as string;
+  const cluster = createCluster({ nodes: zones.length, zoneOf });
+  const preference = zones.map((_, i) => cluster.node((first + i) % zones.length));
+  return { cluster, preference };
+}
+
+test('where the first N in reach are in too few zones, the next fallback in another one is asked besides', async () => {
+  const { cluster, preference } = inZones(['a', 'b', 'c', 'a', 'a', 'a', 'b', 'c']);
+  const [home, second, third] = preference as [TestNode, TestNode, TestNode];
+  for (const away of [second, third]) cluster.setReachable(away, false);
+  const { receipt } = await stored(cluster.run(home, put('cart', 'v', { require: { ...none, zones: 2 } })));
+  assert.deepEqual([...new Set(receipt?.acks.map(({ zone }) => zone))].sort(), ['a', 'b']);
+  const fallback = preference[6] as TestNode;
+  const ack = receipt?.acks.find(({ nodeId }) => nodeId === fallback.id);
+  assert.ok([second.id, third.id].includes(ack?.hintedFor ?? ''), 'it is owed to a home, and so given up in time');
+  assert.deepEqual(fallback.node.hints.nodes(), [ack?.hintedFor]);
+  assert.deepEqual(preference[5]?.calls, [], 'who brings no zone is not asked');
+});
+
+test('a replica that fails is replaced by the fallback that brings its zone, not by the next one', async () => {
+  const { cluster, preference } = inZones(['a', 'b', 'c', 'a', 'b', 'c']);
+  const [home, , third] = preference as [TestNode, TestNode, TestNode];
+  third.answers = 'no';
+  const { receipt } = await stored(cluster.run(home, put('cart', 'v', { require: { ...none, zones: 3 } })));
+  assert.deepEqual(
+    receipt?.acks.map(({ nodeId }) => nodeId).sort(),
+    [home.id, preference[1]?.id, preference[5]?.id].sort(),
+  );
+  assert.deepEqual([preference[3]?.calls, preference[4]?.calls], [[], []]);
+});
+
+test('one fallback after the other is tried for a zone, and with none left the put says what it reached', async () => {
+  const { cluster, preference } = inZones(['a', 'b', 'c', 'a', 'c', 'c']);
+  const home = preference[0] as TestNode;
+  for (const i of [2, 4, 5]) (preference[i] as TestNode).answers = 'no';
+  const failure = await failureOf(cluster.run(home, put('cart', 'v', { require: { ...none, zones: 3 } })));
+  assert.equal(failure.reason, 'PLACEMENT_UNMET');
+  for (const i of [2, 4, 5]) assert.ok(preference[i]?.calls.includes('write'), String(i));
+  (preference[5] as TestNode).answers = 'yes';
+  await stored(cluster.run(home, put('cart', 'w', { require: { ...none, zones: 3 } })));
+});

@@ -20,6 +20,26 @@ export function isSpread({ hosts, zones }: Pick<Placement, 'hosts' | 'zones'>, s
   return distinct(sites, 'host') >= hosts && distinct(sites, 'zone') >= zones;
 }
 
+/**
+ * Which of `spare`, in their order, have to be asked beside `asked`, so that all of them together would be enough hosts
+ * and zones; none where they are already, or never would be.
+ */
+export function wantedBeside<S extends Site>(
+  require: Pick<Placement, 'hosts' | 'zones'>,
+  asked: readonly Site[],
+  spare: readonly S[],
+): readonly S[] {
+  const wanted: S[] = [];
+  for (const site of spare) {
+    const all = [...asked, ...wanted];
+    if (isSpread(require, all)) return wanted;
+    const brings = (what: 'host' | 'zone', count: number) =>
+      distinct(all, what) < count && all.every((other) => other[what] !== site[what]);
+    if (brings('host', require.hosts) || brings('zone', require.zones)) wanted.push(site);
+  }
+  return isSpread(require, [...asked, ...wanted]) ? wanted : [];
+}
+
 /** For people: what is wanted, and what there is. */
 export function spreadText({ hosts, zones }: Pick<Placement, 'hosts' | 'zones'>, sites: readonly Site[]): string {
   return `${hosts} hosts and ${zones} zones are wanted, ${distinct(sites, 'host')} hosts and ${distinct(sites, 'zone')} zones are there`;
