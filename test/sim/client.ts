@@ -6,7 +6,7 @@
  *
  * Owns what a client knows: its tokens. Hands every answer to the checks.
  */
-import type { Durability, Operation, Receipt, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { Durability, Operation, Placement, Receipt, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { neverCancelled } from '../../services/core/cancellation.ts';
 import { createContextCodec } from '../../services/core/codec/context.ts';
 import { encodeDuration } from '../../services/core/codec/duration.ts';
@@ -83,6 +83,8 @@ export interface Client {
 export interface ClientOptions {
   readonly name: string;
   readonly nodes: readonly string[];
+  /** A share of its puts has to be in several zones. */
+  readonly placement: { share(): number; zoneOf(node: string): string; hostOf(node: string): string };
   /** A share of its operations goes to one of these, instead of to nodes. */
   readonly routers: { readonly names: readonly string[]; share(): number };
   /** N. */
@@ -114,6 +116,7 @@ export function createClient(options: ClientOptions): Client {
     name,
     nodes,
     routers,
+    placement,
     replicas,
     scheduler,
     random,
@@ -140,6 +143,7 @@ export function createClient(options: ClientOptions): Client {
   const pool = createSimulatedPool({ wire, forwarded: false, scheduler, oracle, after: scheduler.after });
   const clock = { now: () => scheduler.now() };
   const routing = random.fork('routing');
+  const placing = random.fork('placing');
 
   async function send(
     key: string,
@@ -246,6 +250,7 @@ export function createClient(options: ClientOptions): Client {
     });
     history.note(`${kind}s`, name, `#${attempt.number} ${key} w=${w ?? '-'} durability=${durability}`);
     const common = { ...addressOf(key), context: token.bytes, w, durability };
+    const require = kind === 'put' ? requirement() : undefined;
     let mayBeApplied = false;
     for (let tried = 0; ; tried++) {
       const known = new Set(attempt.dots);
@@ -259,11 +264,14 @@ export function createClient(options: ClientOptions): Client {
                 ...request,
                 value: attempt.value,
                 ttl: ttlMs === 0 ? undefined : encodeDuration(ttlMs),
-                require: undefined,
+                require,
               },
             };
       const answer = await send(key, operation, tried === 0 ? via : random.shuffled(via), timeoutMs);
-      if (!(answer instanceof Failure)) return acknowledged(attempt, token, answer, known, before);
+      if (!(answer instanceof Failure)) {
+        checkPlacement(attempt, require, answer);
+        return acknowledged(attempt, token, answer, known, before);
+      }
       const dot = answer.details.receipt?.dot;
       if (dot !== undefined && dot !== '') oracle.dots.named(dot, attempt, 'the receipt of a failure');
       mayBeApplied ||= answer.outcome === 'UNKNOWN';
@@ -294,6 +302,27 @@ export function createClient(options: ClientOptions): Client {
     history.note('again', name, `#${attempt.number} ${key}`);
     const answer = await send(key, operation, via, timeoutMs);
     return answer instanceof Failure ? undefined : (answer.put ?? answer.delete)?.receipt?.dot;
+  }
+
+  function requirement(): Placement | undefined {
+    const share = placement.share();
+    if (share === 0 || !placing.chance(share)) return undefined;
+    return { durable: placing.below(2), hosts: 1 + placing.below(replicas), zones: 1 + placing.below(replicas) };
+  }
+
+  /** P8: it is not acknowledged where it has not been asked to be. */
+  function checkPlacement(attempt: WriteAttempt, require: Placement | undefined, { put }: Omit<Result, 'id'>): void {
+    if (require === undefined) return;
+    const acks = (put?.receipt?.acks ?? []).filter(({ pending }) => !pending);
+    const distinct = (of: (node: string) => string) => new Set(acks.map(({ nodeId }) => of(nodeId))).size;
+    const zones = distinct(placement.zoneOf);
+    const hosts = distinct(placement.hostOf);
+    const durable = acks.filter((ack) => ack.durable).length;
+    if (zones >= 2 && require.zones >= 2 && acks.some(({ hintedFor }) => hintedFor !== ''))
+      marks.add('a fallback took part in what had to be in several zones');
+    if (durable >= require.durable && hosts >= require.hosts && zones >= require.zones) return;
+    const [wanted, there] = [JSON.stringify(require), JSON.stringify({ durable, hosts, zones })];
+    throw new Violation('P8', `${describe(attempt)} was acknowledged: ${wanted} was wanted, ${there} is there`);
   }
 
   function acknowledged(

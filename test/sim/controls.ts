@@ -408,6 +408,17 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'placement-not-waited-for',
+    fault: 'a put is acknowledged by W replicas, wherever it has to be',
+    edits: [
+      {
+        file: 'services/storage-node/placement.ts',
+        snippet: '  return isMet(require, acks);',
+        replacement: '  return acks.length > 0 || isMet(require, acks);',
+      },
+    ],
+  },
+  {
     name: 'read-shared-after-it-was-sent',
     fault: 'a router answers a read with what one was answered that it had sent before',
     edits: [

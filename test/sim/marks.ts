@@ -22,6 +22,7 @@ export const marks = [
   'a message was lost to a one-way partition',
   'a read was hedged',
   'a read was answered with what another one was',
+  'a fallback took part in what had to be in several zones',
   'a read repaired a replica',
   'a read saw three siblings',
   'a put survived a concurrent delete',

@@ -28,6 +28,10 @@ export interface Profile {
   readonly clients: number;
   /** Through which clients send a share of their operations. */
   readonly routers: number;
+  /** Of the nodes; 0: each is in one of its own. */
+  readonly zones: number;
+  /** Of puts that want to be in several zones. */
+  readonly placedShare: number;
   readonly routedShare: number;
   /** Clients that only read, through a router where there is one. */
   readonly readers: number;
@@ -122,6 +126,7 @@ export function profileOf(seed: number): Profile {
     clockJumpEveryMs: sometimes(0.4, 100, 600),
     restoredNoticeEveryMs: sometimes(oneKey ? 0.8 : 0.15, 0.5, 4),
     ...routersOf(seededRandom(seed, 'routers')),
+    ...placementsOf(seededRandom(seed, 'placements')),
     exchangeEveryMs: exchangesOf(seededRandom(seed, 'exchanges')),
     ...changes.profile,
     repeatedOutageEveryMs: repeatedOutagesOf(seededRandom(seed, 'repeated outages')),
@@ -185,6 +190,11 @@ function doublingsOf(random: SeededRandom, ringChanges: boolean, isAll: boolean)
 
 function repeatedOutagesOf(random: SeededRandom): number {
   return random.chance(0.3) ? random.between(150, 450) : 0;
+}
+
+function placementsOf(random: SeededRandom): Pick<Profile, 'zones' | 'placedShare'> {
+  if (!random.chance(0.25)) return { zones: 0, placedShare: 0 };
+  return { zones: 2 + random.below(2), placedShare: random.between(0.2, 0.8) };
 }
 
 function routersOf(random: SeededRandom): Pick<Profile, 'routers' | 'routedShare' | 'readers'> {

@@ -121,11 +121,17 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       ring: () => claimant.ring,
     });
   }
+  const site = (node: string) => claimant.ring.nodes.find(({ id }) => id === node);
+  const sites = {
+    zoneOf: (node: string) => site(node)?.zone ?? node,
+    hostOf: (node: string) => site(node)?.host ?? node,
+  };
   /** In the end each node is asked for itself. */
   const clientOf = (name: string, share: number) =>
     createClient({
       name,
       nodes: names,
+      placement: { share: () => (healing ? 0 : profile.placedShare), ...sites },
       routers: { names: routerNames, share: () => (healing ? 0 : share) },
       replicas: profile.replicas,
       random: root.fork(name),
@@ -249,10 +255,17 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   };
 }
 
-function ringOf({ nodes: count, replicas, partitions }: Profile): Ring {
+function ringOf({ nodes: count, replicas, partitions, zones }: Profile): Ring {
   const nodes = Array.from({ length: count }, (_, index): RingNode => {
     const id = `node-${index}`;
-    return { index, id, address: `${id}:1`, host: `host-${index}`, zone: `zone-${index}`, status: 'UP' };
+    return {
+      index,
+      id,
+      address: `${id}:1`,
+      host: `host-${index}`,
+      zone: `zone-${zones === 0 ? index : index % zones}`,
+      status: 'UP',
+    };
   });
   const owners = firstClaim({ nodes, partitions, replicas });
   return createRing({ version: { term: 1n, sequence: 1n }, partitions, replicas, nodes, owners, pending: new Map() });
