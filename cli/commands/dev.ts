@@ -334,7 +334,7 @@ function introduction(layout: DevLayout): string {
   const last = more.at(-1) ?? first;
   return [
     `Cartwheel: ${plural(layout.storage.length, 'storage node')} in ${plural(layout.zones, 'zone')}, ` +
-      `${plural(layout.replicas, 'replica')}, ${plural(layout.partitions, 'partition')}`,
+      `${plural(layout.replicas, 'replica')}, ${plural(layout.partitions, 'partition')} at first`,
     `  router         ${addressOf(layout.basePort)}`,
     `  storage nodes  ${addressOf(first)}${last > first ? ` … ${last}` : ''}`,
     `  membership     ${addressOf(layout.basePort + 41)}`,
