@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { credentials, Metadata } from '@grpc/grpc-js';
-import { KeyValueServiceClient } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { KeyValueServiceClient, type SessionResponse } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from '../platform/otlp-receiver.ts';
-import { put } from '../storage-node/requests.ts';
+import { get, put } from '../storage-node/requests.ts';
 import { type Cluster, startCluster } from './cluster.ts';
 import { hangMs, settled, until, withClient } from './support.ts';
 
@@ -101,6 +101,33 @@ test('each operation of a session is traced by its own context', { timeout: hang
   const known = new Set(Array.from({ length: traces }, (_, i) => (i + 1).toString(16).padStart(32, '1')));
   const others = receiver.spans.filter(({ traceId }) => !known.has(traceId) || traceId === no.traceId);
   assert.deepEqual(others, [], 'what nobody traces makes no span');
+});
+
+test('the metadata of a session is the context of operations that have none', { timeout: hangMs }, async () => {
+  const [ofStream, own] = [newTrace(), newTrace()];
+  const client = new KeyValueServiceClient(cluster.router.address, credentials.createInsecure());
+  const metadata = new Metadata();
+  metadata.set('traceparent', ofStream.traceparent);
+  const session = client.session(metadata);
+  const answered = new Promise<void>((resolve, reject) => {
+    let results = 0;
+    session.on('data', (response: SessionResponse) => {
+      results += response.results.length;
+      if (results === 2) resolve();
+    });
+    session.on('error', reject);
+  });
+  const operations = [
+    { id: 1n, timeoutMs: 0, ...get('key') },
+    { id: 2n, timeoutMs: 0, ...get('key'), traceparent: own.traceparent },
+  ];
+  session.write({ hello: undefined, operations, sentAtMs: 0 });
+  await answered;
+  session.end();
+  client.close();
+  for (const { traceId } of [ofStream, own]) {
+    assert.equal(drawn(await traceOf(traceId, 6))[2], '    cartwheel-storage-node: get (SERVER)');
+  }
 });
 
 test('a failure says in the trace where it was, and why', { timeout: hangMs }, async () => {

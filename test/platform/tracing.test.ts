@@ -1,7 +1,9 @@
 /** Which operations are traced, and that their spans reach a collector. */
 
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { neverCancelled } from '../../services/core/cancellation.ts';
 import { Failure } from '../../services/core/failure.ts';
 import type { PartOfOperation } from '../../services/core/ports.ts';
@@ -38,6 +40,22 @@ async function tracing(ratio: number): Promise<OpenTracing> {
 
 test('without an endpoint there is no tracing', async () => {
   assert.equal(await open(1).opened, undefined);
+});
+
+test('nothing loads the SDK but what an endpoint asks for', () => {
+  const root = new URL('../../', import.meta.url);
+  let imports = 0;
+  for (const folder of ['services', 'client', 'cli']) {
+    const files = readdirSync(fileURLToPath(new URL(folder, root)), { recursive: true, encoding: 'utf8' });
+    for (const file of files.filter((name) => name.endsWith('.ts'))) {
+      const text = readFileSync(new URL(`${folder}/${file}`, root), 'utf8');
+      for (const [line] of text.matchAll(/^.*['"]@opentelemetry\/.*$/gm)) {
+        imports++;
+        assert.match(line, /^import type |^ +import\(/, `${folder}/${file}`);
+      }
+    }
+  }
+  assert.ok(imports > 0);
 });
 
 test('the caller decides, whatever the ratio is', async () => {
