@@ -70,6 +70,8 @@ export interface EngineStats {
  * I3 After a failed `write` every later one fails: what a failed sync left on the disk is unknown, so the
  *    owner must stop acknowledging.
  * I4 `getMany` and `scan` see every write whose promise has resolved. They may see one that is under way.
+ * I5 Where the disk gives back other bytes than were written, and the engine can tell, they reject with DamagedData; other
+ *    keys can be read all the same.
  */
 export interface StorageEngine {
   /**
@@ -83,6 +85,13 @@ export interface StorageEngine {
    * missing here, which only its owner can know.
    */
   renewLineage(): void;
+  /**
+   * Its files were damaged, and it went on with what of them could be read: what is absent may have been written. Stays
+   * so, over restarts, until `complete`.
+   */
+  readonly isIncomplete: boolean;
+  /** Its owner has put back what was missing, synced. */
+  complete(): Promise<void>;
   /** The values in the order of the keys; undefined where there is none. */
   getMany(space: Space, keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   /** Resolves when the mutations are written; with `sync`, when they are on disk. */

@@ -23,6 +23,8 @@ export type DiskSchedule = (action: DiskAction, run: () => void) => void;
 export interface MemoryDisk {
   /** Writes that a crash now may or may not leave: unsynced ones, those under way, those that failed. */
   readonly uncertainWrites: number;
+  /** Of the engine that has it open, or the next one. */
+  readonly isIncomplete: boolean;
   /**
    * Power loss. Of the uncertain writes the oldest `survivors` are on the disk. The engine that was open
    * is dead: none of its promises settles any more. The next one gets a new lineage.
@@ -35,6 +37,8 @@ export interface MemoryDisk {
   failWrites(error: Error): void;
   /** As if a file had been changed while no engine was open: the next one gets a new lineage. */
   touch(): void;
+  /** As after damage to its files: these records are gone, and all requests; the engine that is opened next is incomplete. */
+  lose(keys: readonly Uint8Array[]): void;
   /** What it has under the key; undefined too while writes of the key are uncertain. */
   settled(space: Space, key: Uint8Array): Uint8Array | undefined;
   /** A bit of such a value turns: counted from the first, and round from the last. */
@@ -66,6 +70,7 @@ interface DiskState {
   live: SortedSpaces;
   unsynced: (readonly Mutation[])[];
   cleanLineage: bigint | undefined;
+  incomplete: boolean;
   session: Session | undefined;
 }
 
@@ -77,12 +82,16 @@ export function createMemoryDisk(): MemoryDisk {
     live: new SortedSpaces(),
     unsynced: [],
     cleanLineage: undefined,
+    incomplete: false,
     session: undefined,
   };
   const uncertain = () => [...state.unsynced, ...(state.session?.pending.map((write) => write.mutations) ?? [])];
   const disk: MemoryDisk = {
     get uncertainWrites() {
       return uncertain().length;
+    },
+    get isIncomplete() {
+      return state.incomplete;
     },
     crash(survivors = 0) {
       const writes = uncertain();
@@ -106,6 +115,15 @@ export function createMemoryDisk(): MemoryDisk {
     },
     touch() {
       state.cleanLineage = undefined;
+    },
+    lose(keys) {
+      const mutations = keys.map((key): Mutation => ({ space: 'records', key, value: undefined }));
+      for (const spaces of [state.synced, state.live]) {
+        spaces.apply(mutations);
+        spaces.clear('requests');
+      }
+      state.cleanLineage = undefined;
+      state.incomplete = true;
     },
     settled(space, key) {
       const isOfKey = (one: Mutation) => one.space === space && Buffer.compare(one.key, key) === 0;
@@ -178,6 +196,14 @@ export function openMemoryEngine(disk: MemoryDisk, { random, schedule }: MemoryE
 
     renewLineage() {
       lineage = random.u64();
+    },
+
+    get isIncomplete() {
+      return state.incomplete;
+    },
+
+    async complete() {
+      state.incomplete = false;
     },
 
     getMany(space, keys) {
@@ -311,6 +337,11 @@ class SortedSpaces {
       entries: page.map((name) => [keyOf(name), copy(values.get(name) ?? new Uint8Array())] as const),
       next: next === undefined ? undefined : keyOf(next),
     };
+  }
+
+  clear(space: Space): void {
+    this.#values[space].clear();
+    delete this.#names[space];
   }
 
   count(space: Space): number {

@@ -29,6 +29,7 @@ import { type StorageNode, wallMs } from './node.ts';
 import { createRecordRepair } from './record-repair.ts';
 import { type BufferLimits, createRecordStore, type RecordStore } from './record-store.ts';
 import { exposeRedundancy } from './redundancy.ts';
+import { createRefill, type Refill } from './refill.ts';
 import { createRequestTable } from './request-table.ts';
 import { createTransfers, type Transfers } from './transfers.ts';
 import { createVerification, type Verification } from './verification.ts';
@@ -83,6 +84,7 @@ export interface AssembledNode extends StorageNode {
   readonly transfers: Transfers;
   /** This node's own replica, as others reach it. */
   readonly served: Replica;
+  readonly refill: Refill;
   /** To be told of each ring that this node goes over to, before an operation is placed by it. */
   follow(ring: Ring): void;
   /** Takes up what the last run left. Before it resolves nothing may be asked of the node. */
@@ -133,6 +135,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   const replica = createLocalReplica({
     ...{ id, store, records, clock, hints, requests, losers, fences, metrics: coordinatorMetrics },
     ring: () => ports.ring(),
+    isFilling: (key) => refill.isFilling(key),
     exchange: (request) => answerExchange(node, request),
   });
   const node: StorageNode = {
@@ -165,6 +168,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   const handoff = createHandoff(node, metrics);
   const exchanges = createExchanges(node, background, metrics, ports.exchangeEveryMs, handoff);
   const transfers = createTransfers(node, background, metrics);
+  const refill = createRefill(node, metrics);
   const verification = createVerification({
     ...{ digests, store, background, clock, metrics },
     everyMs: ports.verifyEveryMs,
@@ -177,9 +181,11 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     exchanges,
     verification,
     transfers,
+    refill,
     follow(ring) {
       fences.follow(ring);
       hints.follow(ring.partitions);
+      refill.follow(ring);
       transfers.follow(ring);
     },
     async open() {
@@ -191,6 +197,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     async close() {
       exchanges.stop();
       transfers.stop();
+      refill.stop();
       verification.stop();
       repair.stop();
       handoff.stop();

@@ -11,12 +11,14 @@
  *    birth goes with it: the next write of the key here gets a new one (core/versioning/birth.ts).
  * I4 While nothing is owed there is no timer.
  * I5 Where the ring has given the partition to others meanwhile, the hint goes and the record stays: it is handed back to
- *    those that own it now (transfers.ts), or compared with them (exchanges.ts) where this node is one of them.
+ *    those that own it now (transfers.ts), or compared with them (exchanges.ts) where this node is one of them. So it is with
+ *    all that is owed to a node that has left, whether that can still be reached or not: its disk may have been lost.
  * I6 A record that cannot be read here or taken there keeps no other from being delivered. Where nothing of a page can
  *    be, the handoff ends, and begins anew later.
  */
-import { decodeHintNote, hintsOf, parseHintKey } from '../core/codec/hint.ts';
+import { decodeHintNote, hintKey, hintsOf, parseHintKey } from '../core/codec/hint.ts';
 import type { Metrics } from '../core/ports.ts';
+import { nodeById } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
 import type { Admission } from './background.ts';
 import { isServedBy, type Place, placeOf, type StorageNode } from './node.ts';
@@ -70,10 +72,17 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
 
   function begin(nodeId: string): void {
     const paused = (pauses.get(nodeId)?.until ?? 0) > clock.now();
-    if (stopped || paused || courses.has(nodeId) || hints.count(nodeId) === 0 || !peers.reachable(nodeId)) return;
+    if (stopped || paused || courses.has(nodeId) || hints.count(nodeId) === 0) return;
+    if (!peers.reachable(nodeId) && !hasLeft(nodeId)) return;
     const course: Course = { startedAt: clock.now(), delivered: 0 };
     courses.set(nodeId, course);
     void run(nodeId, course);
+  }
+
+  /** Nothing is delivered to it any more, so it need not be there (I5). */
+  function hasLeft(nodeId: string): boolean {
+    const ring = node.ring();
+    return ring !== undefined && nodeById(ring, nodeId)?.status === 'LEFT';
   }
 
   async function run(nodeId: string, course: Course): Promise<void> {
@@ -119,7 +128,10 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
 
   async function deliver(nodeId: string, key: Uint8Array): Promise<void> {
     const { held: sent } = await store.change(key, () => undefined, false);
-    if (sent.bytes === undefined || !sent.owed.includes(nodeId)) return;
+    if (sent.bytes === undefined || !sent.owed.includes(nodeId)) {
+      await forgetOrphan(nodeId, key);
+      return;
+    }
     const place = placeNow(key);
     if (place !== undefined && !isServedBy(place, nodeId)) {
       await store.change(key, (now) => withoutOwed(now, nodeId, place), false);
@@ -129,6 +141,29 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
     await peers.replica(nodeId).write({ key, record: sent.bytes, sync: true, hintedFor: '', deadline });
     await store.change(key, (now) => withoutHint(now, sent, nodeId, key), false);
     metrics.hintsDelivered.add(1);
+  }
+
+  /**
+   * A hint whose record is gone, with what was lost of this node's disk (refill.ts). Mostly there is none: what was read of
+   * the index is older than the record. Nobody else takes a hint of this node away (I1), so the look tells.
+   */
+  async function forgetOrphan(nodeId: string, key: Uint8Array): Promise<void> {
+    await store.flush();
+    const [hint] = await node.engine.getMany('hints', [hintKey(nodeId, key)]);
+    if (hint === undefined) return;
+    let isOrphan = false;
+    const { committed } = await store.change(
+      key,
+      (now) => {
+        isOrphan = !now.owed.includes(nodeId);
+        return isOrphan
+          ? { ...now, also: [{ space: 'hints', key: hintKey(nodeId, key), value: undefined }] }
+          : undefined;
+      },
+      false,
+    );
+    await committed;
+    if (isOrphan) hints.changed(nodeId, -1);
   }
 
   /** I2, I3. */

@@ -4,6 +4,7 @@
  * I1 A record that belongs elsewhere is stored only for a home that it is then owed to, or where one of the key is
  *    kept for a home already: what nobody would ever take away again must not come.
  * I2 What was placed by a ring that is behind the fence of the partition is refused (core/ring/fences.ts).
+ * I3 Of a partition that this node has lost some of nothing is said: absence would be an answer.
  */
 import { type RecordCodec, recordChecksum } from '../core/codec/record.ts';
 import { Failure } from '../core/failure.ts';
@@ -44,6 +45,8 @@ export interface LocalReplicaOptions {
   readonly metrics: Pick<CoordinatorMetrics, 'entriesCut'>;
   readonly fences: Pick<Fences, 'ofKey'>;
   ring(): Ring | undefined;
+  /** Whether what is absent here may be there, see refill.ts. */
+  isFilling(key: Uint8Array): boolean;
   exchange: Replica['exchange'];
 }
 
@@ -66,6 +69,15 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
   /** I2. */
   function checkFence(key: Uint8Array, epoch: number | undefined): void {
     if (epoch !== undefined && epoch < fences.ofKey(key)) throw new RingMoved(id);
+  }
+
+  /** I3. */
+  function checkFilled(key: Uint8Array): void {
+    if (!options.isFilling(key)) return;
+    throw new Failure(
+      'STORAGE_FAILED',
+      `the disk of node ${id} was damaged, and the partition is not pulled again yet`,
+    );
   }
 
   function merged(key: Uint8Array, own: Held, incoming: KeyRecord, bytes: Uint8Array): Next | undefined {
@@ -100,6 +112,7 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
 
     async read({ key, epoch }) {
       checkFence(key, epoch);
+      checkFilled(key);
       return store.read(key);
     },
 
@@ -114,6 +127,7 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
     exchange: options.exchange,
 
     async scan({ start, end, namespace, prefix, limit }) {
+      checkFilled(start);
       const page = await store.scan(start, end, Math.min(limit, scanRecordsMax));
       const keys: ScannedKey[] = [];
       for (const [key, stored] of page.entries) {

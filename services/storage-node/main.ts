@@ -1,5 +1,14 @@
+import { DamagedData } from '../core/damaged-data.ts';
 import { runProcess } from '../platform/process.ts';
 import { readConfig } from './config.ts';
 import { startStorageNode } from './server.ts';
 
-runProcess('storage-node', () => startStorageNode(readConfig(process.argv.slice(2), process.env)));
+runProcess('storage-node', async () => {
+  const config = readConfig(process.argv.slice(2), process.env);
+  try {
+    return await startStorageNode(config);
+  } catch (error) {
+    if (!(error instanceof DamagedData)) throw error;
+    return startStorageNode(config); // on what could be read
+  }
+});

@@ -42,9 +42,15 @@ export interface RecordRepairOptions {
   readonly metrics: Metrics;
 }
 
+interface Damaged {
+  readonly key: Uint8Array;
+  /** It has been written again. */
+  isWhole: boolean;
+}
+
 export function createRecordRepair({ node, verification, log, metrics }: RecordRepairOptions): RecordRepair {
   const { clock, random, store, engine, requests, losers, digests, background } = node;
-  const keys = new Map<string, Uint8Array>();
+  const damaged = new Map<string, Damaged>();
   let timer: (() => void) | undefined;
   let working = false;
   let stopped = false;
@@ -53,20 +59,20 @@ export function createRecordRepair({ node, verification, log, metrics }: RecordR
     'Records made whole from other replicas',
   );
   const lost = metrics.counter('cartwheel_corrupt_records_lost_total', 'Records of which no other node had anything');
-  metrics.gauge('cartwheel_corrupt_records', 'Records known not to be whole, and not repaired yet', () => keys.size);
+  metrics.gauge('cartwheel_corrupt_records', 'Records known not to be whole, and not repaired yet', () => damaged.size);
 
   function later(ms: number): void {
-    if (keys.size > 0 && !stopped && !working) timer ??= clock.after(ms, () => void work());
+    if (damaged.size > 0 && !stopped && !working) timer ??= clock.after(ms, () => void work());
   }
 
   async function work(): Promise<void> {
     timer = undefined;
     working = true;
     const task = background.begin('repair', 'records that are not whole');
-    for (const [name, key] of keys) {
+    for (const [name, one] of damaged) {
       try {
         await task.admit(1, 0);
-        if (await repair(key)) keys.delete(name);
+        if (await repair(one)) damaged.delete(name);
       } catch (error) {
         if (stopped) break;
         node.metrics.replicaFailed(node.id, 'repair', error);
@@ -77,13 +83,15 @@ export function createRecordRepair({ node, verification, log, metrics }: RecordR
     later(againMs / 2 + random.below(againMs));
   }
 
-  /** Whether it is whole, and its digest right. */
-  async function repair(key: Uint8Array): Promise<boolean> {
-    if (!(await isWritten(key))) {
+  /** Whether it is whole, and its digest right: that cannot be told while other records beside it cannot be read. */
+  async function repair(one: Damaged): Promise<boolean> {
+    const { key } = one;
+    if (!one.isWhole && !(await isWritten(key))) {
       const record = await recordOfOthers(key);
       if (record === undefined) return false;
       await replace(key, record);
     }
+    one.isWhole = true;
     return verification.verifyLeaf(leafOf(key, digests.tree.depth));
   }
 
@@ -136,8 +144,8 @@ export function createRecordRepair({ node, verification, log, metrics }: RecordR
 
   return {
     found(key) {
-      if (stopped || keys.size >= keysMax) return;
-      keys.set(nameOf(key), Uint8Array.from(key));
+      if (stopped || damaged.size >= keysMax) return;
+      damaged.set(nameOf(key), { key: Uint8Array.from(key), isWhole: false });
       later(firstMs);
     },
     stop() {

@@ -30,6 +30,7 @@
  */
 import { encodeHintNote, hintKey } from '../core/codec/hint.ts';
 import type { CopyNotes, RecordCodec } from '../core/codec/record.ts';
+import { DamagedData } from '../core/damaged-data.ts';
 import { Failure } from '../core/failure.ts';
 import type { CounterHandle, Metrics, Mutation, ScanPage, StorageEngine } from '../core/ports.ts';
 import { emptyRecord, type KeyRecord } from '../core/versioning/record.ts';
@@ -262,7 +263,9 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       });
     } catch (error) {
       if (batch.length > 1) for (const read of batch) await readAll([read]);
-      else batch[0]?.reject(storageFailure('read', error));
+      else
+        for (const { key, reject } of batch)
+          reject(error instanceof DamagedData ? corrupt(key, error) : storageFailure('read', error));
     }
   }
 
@@ -447,10 +450,14 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     try {
       return decode();
     } catch (error) {
-      metrics.corrupt.add(1);
-      options.onCorrupt?.(key);
-      throw new CorruptRecord(error);
+      throw corrupt(key, error);
     }
+  }
+
+  function corrupt(key: Uint8Array, error: unknown): CorruptRecord {
+    metrics.corrupt.add(1);
+    options.onCorrupt?.(key);
+    return new CorruptRecord(error);
   }
 
   function hold(entry: Entry, found: CachedRecord): void {

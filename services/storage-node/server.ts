@@ -13,7 +13,9 @@ import {
 } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { KeyValueServiceService } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { ReplicaServiceService } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import { DamagedData } from '../core/damaged-data.ts';
 import { findNamespace } from '../core/namespaces/namespace.ts';
+import type { Random, StorageEngine } from '../core/ports.ts';
 import { requestLimits } from '../core/requests/limits.ts';
 import { nodeById, type Ring } from '../core/ring/ring.ts';
 import { type Probes, startAdminServer } from '../platform/admin-http.ts';
@@ -55,14 +57,31 @@ const exitStorageFailed = 74;
 const confirmationPatienceMs = 2_000;
 const gossipMemory = Buffer.from('gossip');
 
+/** Throws DamagedData where damage is met while it starts: started once more it rebuilds its database (rocksdb/scrub.ts). */
 export async function startStorageNode(config: StorageNodeConfig): Promise<Stop> {
   const log = createLog({ service: 'storage-node', level: config['log-level'] });
   const metrics = createMetrics({ service: 'storage-node' });
-  const clock = createClock();
   const random = createRandom();
-  const rings = createRingSource();
   if (config.renew) await renewDirectory(config.data, log);
   const engine = await openRocksEngine({ directory: config.data, random, log, metrics });
+  try {
+    return await startOn(engine, { config, log, metrics, random });
+  } catch (error) {
+    if (error instanceof DamagedData) await engine.close();
+    throw error;
+  }
+}
+
+interface StartOptions {
+  readonly config: StorageNodeConfig;
+  readonly log: ReturnType<typeof createLog>;
+  readonly metrics: ReturnType<typeof createMetrics>;
+  readonly random: Random;
+}
+
+async function startOn(engine: StorageEngine, { config, log, metrics, random }: StartOptions): Promise<Stop> {
+  const clock = createClock();
+  const rings = createRingSource();
   const id = await readIdentity(engine, random);
   let clusterId = '';
   let storageFailed = false;
@@ -120,7 +139,10 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
     },
   });
 
-  await node.open();
+  await node.open().catch(async (error: unknown) => {
+    await node.close();
+    throw error;
+  });
   rings.subscribe((ring) => node.follow(ring));
   const afterLeaving = watchLeaving({
     ...{ id, directory: config.data, clock, log },
@@ -210,6 +232,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
   node.exchanges.start();
   node.verification.start();
   node.transfers.start();
+  node.refill.start();
   const probes: Probes = {
     startup: () => ({ ok: true }),
     live: () => ({ ok: true }),

@@ -57,6 +57,8 @@ export interface SimulatedNode {
   /** Writes that a crash now may lose. */
   readonly uncertainWrites: number;
   readonly diskBroken: boolean;
+  /** Records of its disk may be missing, and it has not pulled them again yet. */
+  readonly isIncomplete: boolean;
   /** Records of which only its memory has the latest state. */
   readonly buffered: number;
   /** How often it has ended otherwise than cleanly: what only its memory had was lost then. */
@@ -68,6 +70,10 @@ export interface SimulatedNode {
   stop(onStopped: () => void): void;
   failDisk(): void;
   touchDirectory(): void;
+  /** While it is down. It knows that some are gone, not which. */
+  loseRecords(keys: readonly string[]): void;
+  /** It crashes, for good: another node has to take its place. */
+  loseDisk(): void;
   /** What its disk has of the key, for certain. */
   onDisk(key: string): KeyRecord | 'damaged' | undefined;
   flipBit(key: string, bit: number): void;
@@ -127,7 +133,8 @@ interface Running {
 
 export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNode {
   const { name, profile, names, scheduler, random, network, oracle, history, marks, metrics } = options;
-  const disk = createMemoryDisk();
+  let disk = createMemoryDisk();
+  let isLost = false;
   /** On its disk. */
   let keptRing = options.ring;
   const diskTimes = createDiskTimes(scheduler, random.fork('disk'), profile.disk);
@@ -140,6 +147,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
 
   function start(): void {
     if (running !== undefined) throw new Error(`${name} runs already`);
+    if (isLost) return;
     const number = lives++;
     const own = random.fork(`life ${number}`);
     const opened = openMemoryEngine(disk, { random: own.fork('lineage'), schedule: diskTimes.schedule });
@@ -281,6 +289,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
         assembled.verification.start();
       } else assembled.losers.stop();
       assembled.transfers.start();
+      assembled.refill.start();
     }
 
     history.note('started', name, `after ${endedBy}, lineage ${engine.lineage.toString(16)}`);
@@ -292,6 +301,9 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       ...engine,
       get lineage() {
         return engine.lineage;
+      },
+      get isIncomplete() {
+        return engine.isIncomplete;
       },
       async getMany(space, keys) {
         const values = await engine.getMany(space, keys);
@@ -391,6 +403,9 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     get diskBroken() {
       return diskBroken;
     },
+    get isIncomplete() {
+      return disk.isIncomplete;
+    },
     get buffered() {
       return running?.assembled.store.pendingRecords ?? 0;
     },
@@ -445,6 +460,20 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       history.note('disk fails', name);
       diskBroken = true;
       disk.failWrites(new Error('EIO'));
+    },
+
+    loseDisk() {
+      end('a crash');
+      // None of the promises of the old one settles any more.
+      disk.crash();
+      disk = createMemoryDisk();
+      isLost = true;
+      oracle.diskLost(name);
+    },
+
+    loseRecords(keys) {
+      disk.lose(keys.map(storageKeyOf));
+      endedBy = 'a crash';
     },
 
     touchDirectory() {

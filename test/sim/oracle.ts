@@ -37,6 +37,8 @@ export interface Oracle {
   readonly records: RecordCodec;
   /** A copy on a disk is not whole any more, see World.damaged. */
   damaged(node: string, key: string, elsewhere: boolean): void;
+  /** All that the node had is gone. */
+  diskLost(node: string): void;
   /** The node says that nobody has anything of this record, which was damaged. */
   lost(node: string, storageKey: Uint8Array): void;
   /** How often what only the node's copy of the key had may have been lost so. */
@@ -83,7 +85,9 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
   const cuts = createCutWatch(now);
   /** By node and key. */
   const losses = new Map<string, number>();
-  const lossesOf = (node: string, key: string) => losses.get(`${node} ${key}`) ?? 0;
+  /** Nodes whose disk is lost. */
+  const lostDisks = new Set<string>();
+  const lossesOf = (node: string, key: string) => (losses.get(`${node} ${key}`) ?? 0) + (lostDisks.has(node) ? 1 : 0);
   const handoffs = createHandoffCheck(cuts.forgotten, (node, key) => lossesOf(node, key) > 0);
   const lastWriter = createLastWriterCheck({ ledger, marks, cut: cuts.forgotten });
   const losers = createLosersCheck({ ledger, marks, crashesOf });
@@ -114,6 +118,7 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
       const name = `${node} ${key}`;
       losses.set(name, (losses.get(name) ?? 0) + 1);
     },
+    diskLost: (node) => void lostDisks.add(node),
     lost(node, storageKey) {
       const key = keyOf(storageKey);
       if (lossesOf(node, key) > 0) return;

@@ -80,6 +80,10 @@ export interface Profile {
     readonly claimantCrashes: number;
   };
   readonly bitFlipEveryMs: number;
+  /** 0: no disk is lost. Else one, once, and another node takes its place. */
+  readonly wipedDiskEveryMs: number;
+  /** Of a node's files some are damaged, so that it starts again without some of its records. */
+  readonly lostBlockEveryMs: number;
   /** 0: replicas are compared only once faults are over. */
   readonly exchangeEveryMs: number;
 }
@@ -133,9 +137,12 @@ export function profileOf(seed: number): Profile {
     latest: latestOf(seededRandom(seed, 'latest')),
     doublings: doublingsOf(seededRandom(seed, 'doublings'), changes.profile.ringChangeEveryMs > 0, changes.isAll),
     bitFlipEveryMs: bitFlipsOf(seededRandom(seed, 'turned bits')),
+    wipedDiskEveryMs: 0,
+    lostBlockEveryMs: 0,
     ...durabilities(seededRandom(seed, 'durability')),
   };
-  const profile = changes.isAll ? withoutOtherFaults(usual, seededRandom(seed, 'ring changes alone')) : usual;
+  const alone = changes.isAll ? withoutOtherFaults(usual, seededRandom(seed, 'ring changes alone')) : usual;
+  const profile = withLostDisk(alone, seededRandom(seed, 'wiped disks'));
   const expires = profile.wallSkewMs <= 50 && seededRandom(seed, 'expiring').chance(0.5);
   return { ...profile, expiring: expires ? 0.3 : 0 };
 }
@@ -186,6 +193,15 @@ function doublingsOf(random: SeededRandom, ringChanges: boolean, isAll: boolean)
     nodeCrashes: !isAll && random.chance(0.5) ? random.between(0.1, 0.5) : 0,
     claimantCrashes: random.chance(0.5) ? random.between(0.1, 0.6) : 0,
   };
+}
+
+/** One damaged disk at a time has to be survived, so nothing else damages one; what was beaten is not kept for ever then. */
+function withLostDisk(profile: Omit<Profile, 'expiring'>, random: SeededRandom): Omit<Profile, 'expiring'> {
+  const dice = random.fraction();
+  const everyMs = random.between(50, 800);
+  const none = { bitFlipEveryMs: 0, latest: 0 };
+  if (dice < 0.15) return { ...profile, ...none, wipedDiskEveryMs: everyMs, spares: profile.spares + 1 };
+  return dice < 0.3 ? { ...profile, ...none, lostBlockEveryMs: everyMs } : profile;
 }
 
 function repeatedOutagesOf(random: SeededRandom): number {

@@ -21,6 +21,7 @@ import { clockJumps } from './faults/clock-jumps.ts';
 import { crashes } from './faults/crashes.ts';
 import { diskFailures } from './faults/disk-failures.ts';
 import { doublings } from './faults/doublings.ts';
+import { lostBlocks } from './faults/lost-blocks.ts';
 import { outages } from './faults/outages.ts';
 import { partitions } from './faults/partitions.ts';
 import { powerLoss } from './faults/power-loss.ts';
@@ -31,6 +32,7 @@ import { ringChanges } from './faults/ring-changes.ts';
 import { slowDisks } from './faults/slow-disks.ts';
 import { slowNodes } from './faults/slow-nodes.ts';
 import { stoppedNodes } from './faults/stopped-nodes.ts';
+import { wipedDisks } from './faults/wiped-disks.ts';
 import { startLater, type World } from './faults/world.ts';
 import { createHistory } from './history.ts';
 import { keysOf, storageKeyOf } from './keys.ts';
@@ -47,7 +49,7 @@ import { createScheduler } from './scheduler.ts';
 import { runReader, runWorkload } from './workload.ts';
 
 const faults = [
-  ...[ringChanges, doublings],
+  ...[ringChanges, doublings, wipedDisks, lostBlocks],
   ...[crashes, outages, powerLoss, cleanStops, diskFailures, partitions],
   ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps, restoredNotices, repeatedOutages, bitFlips],
 ];
@@ -138,7 +140,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       ...{ scheduler, network, oracle, history, marks },
       clocksDifferMs: 2 * profile.wallSkewMs + 2,
       crashesOf,
-      damagesDisks: profile.bitFlipEveryMs > 0,
+      damagesDisks: [profile.bitFlipEveryMs, profile.wipedDiskEveryMs, profile.lostBlockEveryMs].some((ms) => ms > 0),
     });
   const clients = Array.from({ length: profile.clients }, (_, i) => clientOf(`client-${i}`, profile.routedShare));
   const readers = Array.from({ length: profile.readers }, (_, i) => clientOf(`reader-${i}`, 1));
@@ -243,6 +245,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   if (metrics.count('cartwheel_handed_back_records_total') > 0) marks.add('a record was handed back');
   if (metrics.count('cartwheel_handed_over_records_total') > 0) marks.add('a record was handed over without a hint');
   if (metrics.count('cartwheel_corrupt_records_repaired_total') > 0) marks.add('a damaged record was repaired');
+  if (metrics.count('cartwheel_refilled_records_total') > 0) marks.add('a node pulled again what damage had taken');
   if (metrics.count('cartwheel_stand_ins_total') > 0) marks.add('a fallback stood in for a home');
   for (const { dots } of oracle.ledger.all()) if (dots.size > 1) marks.add('a retry met two coordinators');
   const { violation } = oracle;

@@ -8,6 +8,8 @@ import { makeDirectory } from '../make-directory.ts';
  *     FORMAT           the version of this layout and of all that is stored in it
  *     RUN              names the run of a process that has, or last had, the database open   (clean-stop.ts)
  *     CLEAN_STOP.json  only while the database is closed cleanly                             (clean-stop.ts)
+ *     DAMAGED          bytes on the disk were not those that were written: rebuilt at the next start   (scrub.ts)
+ *     INCOMPLETE       it was rebuilt, and what is absent may have been written                        (scrub.ts)
  *     rocksdb/         RocksDB's own
  *
  * Other files of the node may lie beside these.
@@ -22,6 +24,15 @@ export class DataDirectoryError extends Error {
     super(message, options);
     this.name = 'DataDirectoryError';
   }
+}
+
+/** What an operator does about files that are damaged. */
+export function rebuildAdvice(directory: string): string {
+  return (
+    'Its files are damaged; the other replicas still have what was acknowledged. Move ' +
+    `${directory} away, start the node with an empty one, and run \`cartwheel ring replace ADDRESS\` ` +
+    '(in a cluster of `cartwheel dev`, only: `cartwheel dev replace NODE`)'
+  );
 }
 
 export function databaseDirectory(directory: string): string {
@@ -109,7 +120,7 @@ export async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-async function isThere(path: string): Promise<boolean> {
+export async function isThere(path: string): Promise<boolean> {
   try {
     await stat(path);
     return true;

@@ -1,4 +1,5 @@
 import { type Column, RocksLevel } from 'rocksdb';
+import { DamagedData } from '../../core/damaged-data.ts';
 import {
   type Log,
   type Metrics,
@@ -12,27 +13,41 @@ import {
 import { beginRun, inspectLastRun, markCleanStop } from './clean-stop.ts';
 import { COLUMN_OF_SPACE, COLUMNS } from './columns.ts';
 import { startCommitter } from './committer.ts';
-import { DataDirectoryError, databaseDirectory, messageOf, prepareDataDirectory } from './data-directory.ts';
+import {
+  DataDirectoryError,
+  databaseDirectory,
+  messageOf,
+  prepareDataDirectory,
+  rebuildAdvice,
+} from './data-directory.ts';
 import { openDiskSpace } from './disk-space.ts';
 import { exposeEngine } from './engine-metrics.ts';
 import { createReadPlacement } from './read-placement.ts';
+import { createReaders } from './readers.ts';
+import { isDamage, isIncomplete, markComplete, markDamaged, scrubIfDamaged } from './scrub.ts';
 
 /**
  * The StorageEngine on RocksDB (the port's I1 to I4).
  * Owns the database and its data directory. Writes go through the committer thread (committer.ts); the event
- * loop waits for no sync. Reads run on the event loop while the data is in memory, and in the thread pool once
- * the disk was seen to be waited for (read-placement.ts).
+ * loop waits for no sync. Reads run on the event loop while the data is in memory, and in reader threads (readers.ts)
+ * once the disk was seen to be waited for (read-placement.ts).
  *
  * Values are copies: the binding's `unsafe` ones pin cache blocks, and any that the garbage collector has not
  * taken yet aborts the process at close.
  *
- * Known limits of the binding: an iterator positions itself on the event loop (the first block of a scan
- * page may be read there), and a corrupt block met by getMany in the thread pool is an uncaught exception, which
- * stops the process; it is never served.
+ * A block whose checksum is wrong is refused by RocksDB, and a read that needs it is a DamagedData; it is never served.
+ * A compaction that needs it makes every later write fail, and so ends the process; the next start rebuilds the database
+ * from what can be read (scrub.ts).
+ *
+ * A known limit of the binding: an iterator positions itself on the event loop (the first block of a scan page may be
+ * read there).
  */
 
 /** A page ends here even before its `limit`: a page is held in memory as a whole. */
 const MAX_PAGE_BYTES = 4 * 1024 * 1024;
+
+/** An operator looks into it once; what is damaged is met again and again. */
+const TELL_OF_DAMAGE_EVERY_MS = 60_000;
 
 /** Most entries that one visit to the thread pool brings. */
 const ENTRIES_PER_VISIT = 1000;
@@ -48,8 +63,10 @@ export interface RocksEngineOptions {
 /** Throws DataDirectoryError, with a message for the operator, when the directory cannot be used. */
 export async function openRocksEngine({ directory, random, log, metrics }: RocksEngineOptions): Promise<StorageEngine> {
   await prepareDataDirectory(directory);
+  // Before the look at the last run: what was rebuilt begins a new lineage.
+  await scrubIfDamaged(directory, (database) => openDatabase(directory, database), log);
   const last = await inspectLastRun(directory);
-  const database = await openDatabase(directory);
+  const database = await openDatabase(directory, databaseDirectory(directory));
   try {
     return await useDatabase(database);
   } catch (error) {
@@ -64,19 +81,50 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
     const keptLineage = lineage === last.lineage;
     log.info({ directory, keptLineage, finding: last.finding }, 'storage engine opened');
 
-    const committer = await startCommitter(database.handle, metrics, (error) =>
-      log.error({ directory, error: error.message, cause: messageOf(error.cause) }, 'storage engine failed'),
-    );
+    let incomplete = await isIncomplete(directory);
+    const committer = await startCommitter(database.handle, metrics, (error) => {
+      log.error({ directory, error: error.message, cause: messageOf(error.cause) }, 'storage engine failed');
+      if (metDamage(error)) noteDamage(error.message);
+    });
     const columns = Object.fromEntries(
       SPACES.map((space) => [space, { column: columnOf(database, COLUMN_OF_SPACE[space]) }]),
     ) as Record<Space, { readonly column: Column }>;
     const readMs = metrics.histogram('cartwheel_engine_read_seconds', 'One getMany of the storage engine.');
     const inlineReads = metrics.counter('cartwheel_engine_inline_reads_total', 'getMany that ran on the event loop.');
     const placement = createReadPlacement();
+    const readers = createReaders(database.handle);
+    const damagedReads = metrics.counter(
+      'cartwheel_engine_damaged_reads_total',
+      'Reads that met bytes on the disk that are not the ones that were written',
+    );
+    let toldOfDamageAt = Number.NEGATIVE_INFINITY;
+    let damageNoted: Promise<void> | undefined;
+
+    /** So that the next start rebuilds the database (scrub.ts). */
+    function noteDamage(what: string): void {
+      damageNoted ??= markDamaged(directory, what).catch((error: unknown) => {
+        damageNoted = undefined; // whoever meets it next tries again
+        log.error({ directory, error: messageOf(error) }, 'that files are damaged could not be noted');
+      });
+    }
     let closing: Promise<void> | undefined;
 
     function property(name: string): number {
       return closing === undefined ? Number(database.getProperty(`rocksdb.${name}`)) || 0 : 0;
+    }
+
+    /** What RocksDB says of a read, as the port has it: damage is told apart from all else. */
+    function readFailure(error: unknown): unknown {
+      if (!isDamage(error)) return error;
+      damagedReads.add(1);
+      noteDamage(error.message);
+      const now = performance.now();
+      if (now - toldOfDamageAt > TELL_OF_DAMAGE_EVERY_MS) {
+        toldOfDamageAt = now;
+        const advice = 'restart this process, and it is rebuilt, from the other replicas where it cannot be read';
+        log.error({ directory, error: error.message }, `files of the database are damaged; ${advice}`);
+      }
+      return new DamagedData(error.message, { cause: error });
     }
 
     async function getManyInline(
@@ -100,37 +148,45 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
         return lineage;
       },
 
+      get isIncomplete() {
+        return incomplete;
+      },
+
+      async complete() {
+        await markComplete(directory);
+        incomplete = false;
+      },
+
       renewLineage() {
         lineage = random.u64();
       },
 
-      getMany(space, keys) {
+      async getMany(space, keys) {
         if (closing !== undefined) {
-          return Promise.reject(new Error('the storage engine is closed'));
+          throw new Error('the storage engine is closed');
         }
         if (keys.length === 0) {
-          return Promise.resolve([]);
+          return [];
         }
         const startedAt = performance.now();
-        if (placement.inline(keys.length, startedAt)) {
-          return getManyInline(keys, columns[space], startedAt);
+        try {
+          if (placement.inline(keys.length, startedAt)) {
+            return await getManyInline(keys, columns[space], startedAt);
+          }
+          const values = await readers.getMany(space, keys);
+          readMs.observe(performance.now() - startedAt);
+          return values;
+        } catch (error) {
+          throw readFailure(error);
         }
-        return new Promise((resolve, reject) => {
-          database._getManyAsync(keys, columns[space], (error, values) => {
-            readMs.observe(performance.now() - startedAt);
-            if (error !== null) {
-              reject(error);
-            } else if (values.includes(null)) {
-              reject(gaveUp(values));
-            } else {
-              resolve(values as (Uint8Array | undefined)[]);
-            }
-          });
-        });
       },
 
-      write(mutations: readonly Mutation[], sync: boolean) {
-        return committer.write(mutations, sync);
+      async write(mutations: readonly Mutation[], sync: boolean) {
+        try {
+          await committer.write(mutations, sync);
+        } catch (error) {
+          throw metDamage(error) ? new DamagedData(error.message, { cause: error }) : error;
+        }
       },
 
       async scan(space, start, end, limit): Promise<ScanPage> {
@@ -167,6 +223,8 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
             return { entries: entries.slice(0, limit), next: entries[limit]?.[0] };
           }
           return { entries, next: successor(entries) };
+        } catch (error) {
+          throw readFailure(error);
         } finally {
           await iterator.close();
         }
@@ -189,6 +247,8 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
       // keeps to itself whether that worked.)
       let failure = await failureOf(committer.write([], true));
       await committer.stop();
+      await readers.stop();
+      await damageNoted;
       // RocksDB closes in any case, but after a failed sync it says so once more.
       const closeFailure = await failureOf(database.close());
       failure ??= closeFailure;
@@ -227,9 +287,9 @@ function successor(entries: readonly (readonly [Uint8Array, Uint8Array])[]): Uin
   return next;
 }
 
-async function openDatabase(directory: string): Promise<RocksLevel> {
+async function openDatabase(directory: string, location: string): Promise<RocksLevel> {
   // The log is not compressed: 1 KB records gain little, and the committer thread pays for it before each sync.
-  const database = new RocksLevel(databaseDirectory(directory), { columns: COLUMNS, walCompression: false });
+  const database = new RocksLevel(location, { columns: COLUMNS, walCompression: false });
   try {
     await database.open();
     return database;
@@ -238,8 +298,21 @@ async function openDatabase(directory: string): Promise<RocksLevel> {
     if (cause instanceof Error && 'code' in cause && cause.code === 'LEVEL_LOCKED') {
       throw new DataDirectoryError(`data directory ${directory} is in use by another process`, { cause });
     }
-    throw new DataDirectoryError(`data directory ${directory} cannot be opened: ${messageOf(cause)}`, { cause });
+    const remedy = doesNotOpen(cause) ? `. ${rebuildAdvice(directory)}` : '';
+    throw new DataDirectoryError(`data directory ${directory} cannot be opened: ${messageOf(cause)}${remedy}`, {
+      cause,
+    });
   }
+}
+
+/** Of the committer thread, which passes on the words alone: a compaction has met a block that is damaged. */
+function metDamage(error: unknown): error is Error {
+  return error instanceof Error && error.message.includes('Corruption:');
+}
+
+/** RocksDB's own files are not as it left them: changed, or gone. */
+function doesNotOpen(cause: unknown): boolean {
+  return isDamage(cause) || (cause instanceof Error && cause.message.includes('No such file'));
 }
 
 function columnOf(database: RocksLevel, name: string): Column {

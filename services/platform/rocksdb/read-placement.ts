@@ -1,13 +1,13 @@
 /**
- * Where the next read of the engine runs: on the event loop or in the thread pool.
+ * Where the next read of the engine runs: on the event loop or in a reader thread (readers.ts).
  *
  * While the data is in memory (memtables, block cache, page cache) a read costs less than waking a thread for
  * it, and on a busy machine the wake-ups are what operations wait for. But a read that has to wait for the disk
  * holds up every other operation of the node. So what slow reads on the event loop have taken is a debt, paid off
- * at `stallShare` of the time that passes; while it is above `debtMsMax` the pool reads. A single slow one may be the
+ * at `stallShare` of the time that passes; while it is above `debtMsMax` the threads read. A single slow one may be the
  * scheduler's doing, and costs nothing; a disk that is waited for again and again takes `stallShare` of the time.
  *
- * I1 A read of more than `inlineKeysMax` keys goes to the pool: there the wake-up is shared by many.
+ * I1 A read of more than `inlineKeysMax` keys goes to a thread: there the wake-up is shared by many.
  */
 
 /** In memory 16 keys of 1 KB take about 100 µs on a busy machine of 2 cores. */

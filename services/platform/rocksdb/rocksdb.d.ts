@@ -72,15 +72,10 @@ declare module 'rocksdb' {
     readonly handle: bigint;
     readonly columns: Readonly<Record<string, Column>>;
     /**
-     * One job in the thread pool. A value is undefined where there is none, null where RocksDB gave up.
-     * A corrupt block is an uncaught exception of the process, not an error of the callback.
+     * On the calling thread, which waits for the disk where it must. A value is undefined where there is none, null where
+     * RocksDB gave up. Throws on a corrupt block, which the door to the thread pool makes an uncaught exception of the
+     * process.
      */
-    _getManyAsync(
-      keys: readonly Uint8Array[],
-      options: ColumnChoice,
-      callback: (error: Error | null, values: (Uint8Array | undefined | null)[]) => void,
-    ): void;
-    /** The same on the calling thread, which waits for the disk where it must. Throws on a corrupt block. */
     _getManySync(keys: readonly Uint8Array[], options: ColumnChoice): (Uint8Array | undefined | null)[];
     _chainedBatch(): ChainedBatch;
     /** Positions itself on the calling thread; only `nextv` is asynchronous. */

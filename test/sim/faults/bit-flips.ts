@@ -34,7 +34,7 @@ export const bitFlips: Fault = (world) => {
   });
 };
 
-function copiesOf({ nodes }: World, key: string, homes: readonly string[]): readonly Copy[] {
+export function copiesOf({ nodes }: World, key: string, homes: readonly string[]): readonly Copy[] {
   const all = nodes.map((node) => ({ node, atHome: homes.includes(node.name), held: node.onDisk(key) }));
   return all.flatMap(({ node, atHome, held }) => {
     if (held === undefined || held === 'damaged') return [];
