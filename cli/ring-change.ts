@@ -4,6 +4,7 @@ import type { CartwheelClient } from '../client/index.ts';
 import type {
   ChangeStatus,
   ClaimantStatus,
+  PlanChangeRequest,
   PlanChangeResponse,
   PlannedNode,
 } from '../proto/gen/cartwheel/admin/v1/admin.ts';
@@ -159,4 +160,47 @@ export async function changeDone(
     }
     await new Promise((resolve) => setTimeout(resolve, lookEveryMs));
   }
+}
+
+const knownEveryMs = 250;
+
+/** The plan, once the nodes in it are known: until then the claimant says that it knows no such node, or that it is silent. */
+export async function plannedOnceKnown(
+  client: CartwheelClient,
+  request: Partial<PlanChangeRequest>,
+  withinMs: number,
+): Promise<PlanChangeResponse> {
+  const giveUpAt = performance.now() + withinMs;
+  for (;;) {
+    try {
+      return await client.changes.plan(request);
+    } catch (error) {
+      const mayPass = isOperationFailed(error) && error.reason === 'CHANGE_IMPOSSIBLE';
+      if (!mayPass || performance.now() > giveUpAt) throw error;
+    }
+    await new Promise((done) => setTimeout(done, knownEveryMs));
+  }
+}
+
+/**
+ * Plans that what runs at `joins` takes the place of a node whose disk is lost, and commits it. Throws a Problem where
+ * nobody else has some of its partitions, unless that is accepted.
+ */
+export async function replaceLost(
+  client: CartwheelClient,
+  { leaves, joins }: { readonly leaves: string; readonly joins: string },
+  acceptsLoss: boolean,
+  withinMs: number,
+): Promise<string> {
+  const planned = await plannedOnceKnown(client, { down: [leaves], replace: [{ leaves, joins }] }, withinMs);
+  const { planId, partitionsWithoutSource: lost } = planned;
+  if (lost.length > 0 && !acceptsLoss) {
+    throw new Problem(
+      `all owners of ${plural(lost.length, 'partition')} are down, and what only they have would be lost: ${lost.join(', ')}`,
+      'bring one of them back first, or add --accept-loss',
+    );
+  }
+  note(`moving ${planSummary(planned)}`);
+  await client.changes.commit(planId);
+  return planId;
 }

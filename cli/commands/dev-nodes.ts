@@ -2,21 +2,21 @@
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { CartwheelClient } from '../../client/index.ts';
-import type { GetStatusResponse, PlanChangeRequest } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
-import { isOperationFailed, withClient } from '../connection.ts';
+import type { GetStatusResponse } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { withClient } from '../connection.ts';
 import { askRunning, type ControlAnswer, type ControlRequest } from '../dev/control.ts';
 import { storedLayout } from '../dev/directory.ts';
 import { addressOf, claimantBeside, type DevLayout, processesOf, storageName, storageNodesMax } from '../dev/layout.ts';
 import { note, write } from '../output.ts';
 import { Problem } from '../problem.ts';
-import { changeDone, planSummary } from '../ring-change.ts';
+import { changeDone, plannedOnceKnown, planSummary, replaceLost } from '../ring-change.ts';
 import { type Settings, settingsOf } from '../settings.ts';
 import { integerBetween } from '../values.ts';
 
 /** A node has to start, and the claimant to hear of it. */
 const knownWithinMs = 60_000;
-const lookEveryMs = 250;
 /** NodeStatus of kv.proto. */
+const joining = 1;
 const left = 4;
 
 export function addDevNodes(dev: Command): void {
@@ -40,7 +40,7 @@ Examples:
       note(`started ${started.join(', ')}`);
       const join = started.map((name) => running.addressOfNode(name));
       await withClient(running.settings, async (client) => {
-        await carriedOut(client, () => plannedOnceKnown(client, { join }));
+        await carriedOut(client, () => plannedOnceKnown(client, { join }, knownWithinMs));
       });
       await write(`added ${started.join(', ')}\n`);
     });
@@ -70,6 +70,43 @@ Examples:
       await running.ask({ command: 'remove', name });
       await write(`removed ${name}\n`);
     });
+
+  dev
+    .command('replace')
+    .description('build a storage node anew from the others: its disk is lost, damaged, or does not open')
+    .argument('<node>', 'its name, such as storage-2', nodeName)
+    .option('--accept-loss', 'also where all owners of a partition are down')
+    .addHelpText(
+      'after',
+      `
+Ends its process if it runs, puts its directory aside, and starts it with an empty one: it is then another node, with
+no memory of what it wrote as the old one. Returns when it owns what the old one owned; what was read and written goes on
+meanwhile. Asked again after an interruption it goes on where it was. The old directory is removed at the end.
+
+Examples:
+  cartwheel dev replace storage-2`,
+    )
+    .action(async (name: string, { acceptLoss = false }: { acceptLoss?: boolean }, command: Command) => {
+      const running = await runningDev(command);
+      const address = running.addressOfNode(name);
+      await withClient(running.settings, async (client) => {
+        if (!(await isEmptyNode(client, address))) await running.ask({ command: 'wipe', name });
+        note(`${name} runs with an empty directory; the old one is ${name}.replaced until this is done`);
+        const planId = await replaceLost(client, { leaves: address, joins: address }, acceptLoss, knownWithinMs);
+        await changeDone(client, planId);
+      });
+      await running.ask({ command: 'tidy', name });
+      await write(`replaced ${name}\n`);
+    });
+}
+
+/** What runs there has another identity than the ring's node of that address: an earlier replace was interrupted. */
+async function isEmptyNode(client: CartwheelClient, address: string): Promise<boolean> {
+  const { members } = await client.changes.status();
+  const { id } = await client.status(address).catch(() => ({ id: undefined }));
+  if (id === undefined) return false;
+  const status = members.find((member) => member.id === id)?.status;
+  return status === undefined || status === joining;
 }
 
 interface RunningDev {
@@ -117,20 +154,6 @@ async function carriedOut(
   note(`moving ${planSummary(planned)}`);
   await client.changes.commit(planned.planId);
   await changeDone(client, planned.planId);
-}
-
-/** Until then the claimant says that it knows no such node, or that it does not answer. */
-async function plannedOnceKnown(client: CartwheelClient, request: Partial<PlanChangeRequest>) {
-  const giveUpAt = performance.now() + knownWithinMs;
-  for (;;) {
-    try {
-      return await client.changes.plan(request);
-    } catch (error) {
-      const mayPass = isOperationFailed(error) && error.reason === 'CHANGE_IMPOSSIBLE';
-      if (!mayPass || performance.now() > giveUpAt) throw error;
-    }
-    await new Promise((done) => setTimeout(done, lookEveryMs));
-  }
 }
 
 function isMember({ members }: GetStatusResponse, address: string): boolean {

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { CartwheelClient } from '../../client/index.ts';
@@ -74,7 +74,8 @@ Examples:
   cartwheel dev --nodes 5 --zones 3 --data /tmp/five --base-port 8400
   cartwheel dev --restart          in another terminal: starts what has died
   cartwheel dev add 2              in another terminal: two storage nodes more
-  cartwheel dev remove storage-4`,
+  cartwheel dev remove storage-4
+  cartwheel dev replace storage-2  in another terminal: its disk is lost or damaged`,
     )
     .action(async (options: DevOptions) => {
       const directory = resolve(options.data);
@@ -139,6 +140,15 @@ async function runDev(directory: string, options: DevOptions): Promise<void> {
         change(layout.storage.filter((number) => storageName(number) !== request.name));
         rmSync(join(directory, request.name), { recursive: true, force: true });
       }
+      if (request.command === 'wipe') {
+        const [data, aside] = [join(directory, request.name), asideOf(directory, request.name)];
+        await supervisor.restartedAfter(request.name, () => {
+          // What an earlier attempt has put aside is the data; what is here then is not.
+          if (existsSync(aside)) rmSync(data, { recursive: true, force: true });
+          else if (existsSync(data)) renameSync(data, aside);
+        });
+      }
+      if (request.command === 'tidy') rmSync(asideOf(directory, request.name), { recursive: true, force: true });
       return answer;
     } catch (error) {
       return { ...answer, problem: messageOf(error) };
@@ -159,6 +169,11 @@ async function runDev(directory: string, options: DevOptions): Promise<void> {
     );
   }
   await write('stopped\n');
+}
+
+/** Where the directory of a node is while it is replaced. */
+function asideOf(directory: string, name: string): string {
+  return join(directory, `${name}.replaced`);
 }
 
 /** All numbers afterwards, and the processes that come. */

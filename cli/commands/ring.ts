@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { json, write } from '../output.ts';
 import { usageProblem } from '../problem.ts';
-import { changeDone, changeLine, planText, withClaimant } from '../ring-change.ts';
+import { changeDone, changeLine, planText, replaceLost, withClaimant } from '../ring-change.ts';
 
 interface PlanOptions {
   join?: string[];
@@ -9,6 +9,14 @@ interface PlanOptions {
   replace?: { leaves: string; joins: string }[];
   down?: string[];
 }
+
+interface ReplaceOptions {
+  acceptLoss?: boolean;
+  wait: boolean;
+}
+
+/** For a node that has just been started. */
+const replacementKnownWithinMs = 15_000;
 
 const about = `
 The ring is changed by the claimant, one of the membership processes: name it with --endpoint. In a cluster of
@@ -18,7 +26,8 @@ restarts of any process. NODE is a node's id or its address.
 Examples:
   cartwheel ring plan --join all
   cartwheel ring plan --replace 127.0.0.1:7412=127.0.0.1:7416
-  cartwheel ring plan --down 127.0.0.1:7413 --leave 127.0.0.1:7413      its disk is lost
+  cartwheel ring replace 127.0.0.1:7413                                 its disk was lost; it runs with an empty one
+  cartwheel ring plan --down 127.0.0.1:7413 --leave 127.0.0.1:7413      it does not come back
   cartwheel ring plan                                                   even what nodes own
   cartwheel ring commit 8c4f0a9d2b6e1357 --wait
   cartwheel ring status
@@ -61,6 +70,40 @@ export function addRing(program: Command): void {
         const done = options.wait === true;
         if (settings.output === 'json') await write(json({ planId: plan, done }));
         else await write(done ? 'done\n' : 'committed: `cartwheel ring status` shows how far it is\n');
+      });
+    });
+
+  ring
+    .command('replace')
+    .description('build a node whose disk was lost, or does not open, anew from the other replicas')
+    .argument('<old>', 'the node that is lost: its address, or its id')
+    .argument(
+      '[new]',
+      'the node that takes its place, running and empty; the one at the same address where it is not given',
+    )
+    .option('--accept-loss', 'also where all owners of a partition are down')
+    .option('--no-wait', 'end once it is committed')
+    .addHelpText(
+      'after',
+      `
+First start a node with an empty data directory, at the old address or elsewhere: it comes up as another node, outside
+the ring. It then takes the place of the old one, which nobody waits for any more: what it held is pulled from the other
+replicas, and reads and writes go on meanwhile by those. Interrupted, it goes on: \`cartwheel ring status\` shows it.
+
+Examples:
+  cartwheel ring replace 127.0.0.1:7413
+  cartwheel ring replace 127.0.0.1:7413 127.0.0.1:7416`,
+    )
+    .action(async (leaves: string, joins: string | undefined, options: ReplaceOptions, command: Command) => {
+      await withClaimant(command, async (client, settings) => {
+        const pair = { leaves, joins: joins ?? leaves };
+        const planId = await replaceLost(client, pair, options.acceptLoss === true, replacementKnownWithinMs);
+        if (options.wait) await changeDone(client, planId);
+        if (settings.output === 'json') await write(json({ planId, done: options.wait }));
+        else
+          await write(
+            options.wait ? `replaced ${leaves}\n` : 'committed: `cartwheel ring status` shows how far it is\n',
+          );
       });
     });
 

@@ -14,7 +14,9 @@ export type ControlRequest =
   /** Start as many storage nodes more. */
   | { readonly command: 'add'; readonly count: number }
   /** End a storage node, and remove its directory. */
-  | { readonly command: 'remove'; readonly name: string };
+  | { readonly command: 'remove'; readonly name: string }
+  /** Start a storage node with an empty directory, its own put aside; and remove that. */
+  | { readonly command: 'wipe' | 'tidy'; readonly name: string };
 
 export interface ControlAnswer {
   readonly pid: number;
@@ -92,7 +94,8 @@ function parseRequest(line: string): ControlRequest | undefined {
     const { command, count, name } = JSON.parse(line) as { command?: unknown; count?: unknown; name?: unknown };
     if (command === 'who' || command === 'restart') return { command };
     if (command === 'add' && Number.isSafeInteger(count)) return { command, count: count as number };
-    return command === 'remove' && typeof name === 'string' ? { command, name } : undefined;
+    const isNamed = command === 'remove' || command === 'wipe' || command === 'tidy';
+    return isNamed && typeof name === 'string' ? { command, name } : undefined;
   } catch {
     return undefined;
   }

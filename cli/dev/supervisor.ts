@@ -27,6 +27,8 @@ export class Supervisor {
   private readonly own: Child[];
   private readonly options: SupervisorOptions;
   private stopping = false;
+  /** Not to be started now, whoever asks. */
+  private readonly held = new Set<Child>();
   private readonly timers = new Set<NodeJS.Timeout>();
 
   constructor(plans: readonly ProcessPlan[], options: SupervisorOptions) {
@@ -48,7 +50,7 @@ export class Supervisor {
   /** Starts every dead child now, and says which. */
   restartDead(): string[] {
     if (this.stopping) return [];
-    const dead = this.children.filter((child) => child.isDead);
+    const dead = this.children.filter((child) => child.isDead && !this.held.has(child));
     for (const child of dead) child.start();
     return dead.map((child) => child.plan.name);
   }
@@ -70,7 +72,24 @@ export class Supervisor {
   async remove(name: string): Promise<void> {
     const at = this.own.findIndex((child) => child.plan.name === name);
     const [child] = at === -1 ? [] : this.own.splice(at, 1);
-    if (child === undefined) return; // and from now on nothing is told of it
+    if (child !== undefined) await this.end(child); // and from now on nothing is told of it
+  }
+
+  /** Ends a child like that if it runs, does `meanwhile`, and starts it again. */
+  async restartedAfter(name: string, meanwhile: () => void): Promise<void> {
+    const child = this.own.find(({ plan }) => plan.name === name);
+    if (child === undefined || this.stopping) throw new Error(`there is no ${name}, or everything is stopping`);
+    this.held.add(child);
+    try {
+      await this.end(child);
+      meanwhile();
+    } finally {
+      this.held.delete(child);
+      child.start();
+    }
+  }
+
+  private async end(child: Child): Promise<void> {
     child.signal('SIGTERM');
     const deadline = Date.now() + gracefulStopMs;
     while (child.pid !== undefined) {
@@ -104,7 +123,9 @@ export class Supervisor {
   private changed(child: Child): void {
     if (!this.own.includes(child)) return;
     if (!this.stopping && this.options.restart && child.isDead) {
-      this.later(child.nextRestartDelayMs(), () => child.start());
+      this.later(child.nextRestartDelayMs(), () => {
+        if (!this.held.has(child)) child.start();
+      });
     }
     this.options.onChange(child);
   }

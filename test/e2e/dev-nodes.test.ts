@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type CartwheelClient, connect } from '../../client/index.ts';
+import { type Load, startLoad } from './load.ts';
 import { cartwheel, hangMs, isAlive, removeDirectory, temporaryDirectory, until } from './support.ts';
 import { type Dev, endDev, freeBasePort, startDev } from './support-dev.ts';
 
@@ -26,41 +27,6 @@ after(async () => {
   if (dev !== undefined) await endDev(dev);
   await removeDirectory(directory);
 });
-
-interface Load {
-  /** Keys whose put was acknowledged. */
-  readonly written: readonly string[];
-  readonly failures: readonly string[];
-  stop(): Promise<void>;
-}
-
-/** Puts one new key after the other, each read at once. */
-function startLoad(on: CartwheelClient): Load {
-  const written: string[] = [];
-  const failures: string[] = [];
-  let isStopped = false;
-  const running = (async () => {
-    for (let i = 0; !isStopped; i++) {
-      const key = `moving-${i}`;
-      try {
-        await on.put(key, key);
-        written.push(key);
-        const { siblings } = await on.get(key);
-        if (siblings.length !== 1) failures.push(`${key} has ${siblings.length} values`);
-      } catch (error) {
-        failures.push(`${key}: ${error}`);
-      }
-    }
-  })();
-  return {
-    written,
-    failures,
-    async stop() {
-      isStopped = true;
-      await running;
-    },
-  };
-}
 
 async function allIsThere(): Promise<void> {
   for (let i = 0; i < settledKeys; i++) assert.equal(await only(`settled-${i}`), `value ${i}`);
