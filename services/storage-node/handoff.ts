@@ -134,7 +134,7 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
     }
     const place = placeNow(key);
     if (place !== undefined && !isServedBy(place, nodeId)) {
-      await store.change(key, (now) => withoutOwed(now, nodeId, place), false);
+      await store.change(key, (now) => withoutOwed(now, nodeId, key), false);
       return;
     }
     const deadline = clock.now() + writeTimeoutMs;
@@ -175,9 +175,11 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
   }
 
   /** I5. */
-  function withoutOwed(now: Held, nodeId: string, place: Place): Next | undefined {
+  function withoutOwed(now: Held, nodeId: string, key: Uint8Array): Next | undefined {
     if (!now.owed.includes(nodeId)) return undefined;
-    if (!isServedBy(place, node.id)) node.leftovers.add(place.partition);
+    // As the ring numbers it now, not as it did when the record was read.
+    const place = placeNow(key);
+    if (place !== undefined && !isServedBy(place, node.id)) node.leftovers.add(place.partition);
     return { ...now, owed: now.owed.filter((id) => id !== nodeId) };
   }
 

@@ -482,7 +482,7 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/handoff.ts',
-        snippet: 'await store.change(key, (now) => withoutOwed(now, nodeId, place), false);',
+        snippet: 'await store.change(key, (now) => withoutOwed(now, nodeId, key), false);',
         replacement: 'await store.change(key, () => nothingHeld, false);',
       },
     ],
