@@ -107,14 +107,14 @@ function readReplicas(node: StorageNode, place: Place, get: ValidGet, asked: Ask
   return readFrom(node, place, readers, get, asked, atOnce, saysEnough);
 }
 
-/** The same of homes only. */
+/** The same of homes only. Throws RingMoved too. */
 export function readHomes(
   node: StorageNode,
   place: Place,
   get: Pick<ValidGet, 'storageKey' | 'r'>,
   asked: Asked,
 ): Promise<Quorum<ReplicaCopy>> {
-  return readFrom(node, place, readersOf(node, place, true), get, asked, get.r, undefined, undefined);
+  return readFrom(node, place, readersOf(node, place, true), get, asked, get.r);
 }
 
 async function readFrom(
@@ -127,8 +127,6 @@ async function readFrom(
   atOnce = r,
   /** Whether R answers say enough; where they do not, all that can be asked are, for a while. */
   saysEnough?: (answers: readonly ReadAnswer[]) => boolean,
-  /** Undefined: whatever rings they know. */
-  epoch: number | undefined = epochOf(place.ring.version),
 ): Promise<Quorum<ReplicaCopy>> {
   if (cancellation.cancelled) throw new Cancelled('NOT_APPLIED');
   if (readers.length < r) throw notEnoughReplicas(place, r, readers.length);
@@ -137,7 +135,8 @@ async function readFrom(
     const more = askInstead();
     if (more !== undefined) quorum.ask(...more);
   };
-  const message = { key: storageKey, deadline, onSilent, traceparent, ...(epoch !== undefined && { epoch }) };
+  const epoch = epochOf(place.ring.version);
+  const message = { key: storageKey, deadline, onSilent, traceparent, epoch };
   const read = async ({ id }: RingNode) => decode(await replicaOn(node, id).read(message));
   const ask = (reader: RingNode) => [reader.id, read(reader)] as const;
   let asked = atOnce;

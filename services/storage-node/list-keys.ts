@@ -13,7 +13,13 @@ import { neverCancelled } from '../core/cancellation.ts';
 import { Malformed } from '../core/codec/bytes.ts';
 import { decodePageToken, encodePageToken } from '../core/codec/page-token.ts';
 import { Failure } from '../core/failure.ts';
-import type { Replica, ReplicaScanMessage, ScannedKey, ScannedPage } from '../core/quorum/peers.ts';
+import {
+  type Replica,
+  type ReplicaScanMessage,
+  RingMoved,
+  type ScannedKey,
+  type ScannedPage,
+} from '../core/quorum/peers.ts';
 import { majority } from '../core/quorum/tally.ts';
 import { namespaceOf } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
@@ -22,7 +28,16 @@ import type { Ring } from '../core/ring/ring.ts';
 import { parseStorageKey } from '../core/ring/storage-key.ts';
 import { merge, visibleSiblings } from '../core/versioning/record.ts';
 import { readHomes } from './coordinate-get.ts';
-import { notEnoughReplicas, type Place, placeOf, reachableOf, replicaOn, type StorageNode, wallMs } from './node.ts';
+import {
+  learnNewerRing,
+  notEnoughReplicas,
+  type Place,
+  placeOf,
+  reachableOf,
+  replicaOn,
+  type StorageNode,
+  wallMs,
+} from './node.ts';
 
 export const pageKeysDefault = 1_000;
 export const pageKeysMax = 10_000;
@@ -116,16 +131,22 @@ async function* liveKeysOf(node: StorageNode, ring: Ring, range: ReplicaScanMess
 }
 
 async function isLive(node: StorageNode, place: Place, storageKey: Uint8Array, r: number): Promise<boolean> {
-  const { answers } = await readHomes(
-    node,
-    place,
-    { storageKey, r },
-    {
-      deadline: node.clock.now() + readTimeoutMs,
-      cancellation: neverCancelled,
-    },
-  );
+  const { answers } = await readByNewestRing(node, place, { storageKey, r });
   return visibleSiblings(answers.map(({ value }) => value.record).reduce(merge), wallMs(node.clock)).length > 0;
+}
+
+async function readByNewestRing(node: StorageNode, place: Place, get: { storageKey: Uint8Array; r: number }) {
+  const asked = { deadline: node.clock.now() + readTimeoutMs, cancellation: neverCancelled };
+  for (let at = place; ; at = placeOf(currentRing(node), get.storageKey)) {
+    try {
+      return await readHomes(node, at, get, asked);
+    } catch (error) {
+      if (!(error instanceof RingMoved)) throw error;
+      if (node.clock.now() >= asked.deadline)
+        throw new Failure('DEADLINE', 'the ring changed until the deadline passed');
+      await learnNewerRing(node, at, error);
+    }
+  }
 }
 
 /** One home's keys, a page at a time. */

@@ -5,6 +5,7 @@ import type { PutRequest, PutResponse, Result } from '../../proto/gen/cartwheel/
 import { RingMoved } from '../../services/core/quorum/peers.ts';
 import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
 import { createRing, epochOf, type Ring } from '../../services/core/ring/ring.ts';
+import { listKeys } from '../../services/storage-node/list-keys.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 
 const key = 'cart';
@@ -135,6 +136,24 @@ test('a read by an older ring is done again by the newer one', async () => {
   const get = { namespace: '', key: Buffer.from(key), r: 3, sessionContext: Buffer.alloc(0), maxBytes: 0, dots: [] };
   const answer = await cluster.run(leaving, { get }, { forwarded: true });
   assert.deepEqual(answer.get?.certificate?.ring, move.flipped.version);
+});
+
+test('a listing by an older ring reads by the newer one a key of which homes hold different things', async () => {
+  const move = createMove();
+  const { leaving, staying, entering, cluster } = move;
+  const [behind] = staying as [TestNode, TestNode];
+  cluster.goOver(cluster.nodes, move.staged);
+  await stored(cluster.run(leaving, put({ w: 3 })));
+  behind.answers = 'no';
+  await stored(cluster.run(leaving, put({ value: Buffer.from('other') })));
+  behind.answers = 'yes';
+  cluster.goOver([...staying, entering], move.flipped);
+  const listed: string[] = [];
+  const all = { namespace: '', prefix: Buffer.alloc(0), pageToken: Buffer.alloc(0), pageSize: 0 };
+  for await (const { entries } of listKeys(leaving.node, all))
+    listed.push(...entries.map((each) => each.key.toString()));
+  assert.deepEqual(listed, [key]);
+  assert.equal(leaving.ring, move.flipped);
 });
 
 test('a pending owner pulls from every owner what any of them has, tombstones too, and not by an older ring', async () => {
