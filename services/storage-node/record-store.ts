@@ -290,7 +290,8 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     batch.buffered = true;
     // At half, so that there is room while it is written.
     if (batch.entries.length * 2 >= buffer.recordsMax || batch.bytes * 2 >= buffer.bytesMax) {
-      options.admitFlush?.(batch.entries.length, batch.bytes, 0);
+      // Once a batch: it may wait for the one before, and goes on growing.
+      if (!batch.due) options.admitFlush?.(batch.entries.length, batch.bytes, 0);
       makeDue(batch);
     } else syncSoon();
     return true;

@@ -33,9 +33,10 @@ interface Setup {
   readonly cacheBytesMax?: number;
   readonly buffer?: Partial<BufferLimits>;
   wrap?(engine: StorageEngine): StorageEngine;
+  admitFlush?(records: number, bytes: number, withinMs: number): number;
 }
 
-function setup({ manual = false, cacheBytesMax = 0, buffer = {}, wrap = (engine) => engine }: Setup = {}) {
+function setup({ manual = false, cacheBytesMax = 0, buffer = {}, wrap = (engine) => engine, admitFlush }: Setup = {}) {
   const clock = createManualClock();
   const disk = createMemoryDisk();
   const waiting: { action: DiskAction; run: () => void }[] = [];
@@ -66,6 +67,7 @@ function setup({ manual = false, cacheBytesMax = 0, buffer = {}, wrap = (engine)
     metrics,
     cacheBytesMax,
     buffer: { ...bufferLimits, ...buffer },
+    ...(admitFlush && { admitFlush }),
     now: () => clock.now(),
     after: (ms, run) => clock.after(ms, run),
     endOfTurn: (run) => setImmediate(run),
@@ -824,4 +826,32 @@ test('what comes beside a record that stays as it is is written without it, and 
   const [found] = await memory.getMany('meta', [note.key]);
   assert.equal(Buffer.from(found ?? []).toString(), '1');
   assert.deepEqual(valuesOf(await store.read(k)), ['a']);
+});
+
+test('a buffer that fills while a batch is written is taken from the budget once, and not put off', async () => {
+  const asked: (readonly [number, number])[] = [];
+  const { add, addBuffered, releaseAll, waiting } = setup({
+    manual: true,
+    buffer: { recordsMax: 10 },
+    admitFlush(records, _, withinMs) {
+      asked.push([records, withinMs]);
+      return withinMs;
+    },
+  });
+  const readNow = async () => {
+    await nextTurn();
+    const read = waiting.findIndex(({ action }) => action === 'read');
+    if (read >= 0) waiting.splice(read, 1)[0]?.run();
+    await nextTurn();
+  };
+  const all = [add(Buffer.from('12345678:first'), 'v')];
+  await readNow();
+  for (let i = 0; i < 9; i++) {
+    all.push(addBuffered(Buffer.from(`12345678:${i}`), 'v'));
+    await readNow();
+  }
+  assert.deepEqual(asked, [[5, 0]]);
+  const changes = Promise.all(all);
+  await releaseAll();
+  await Promise.all((await changes).map(({ committed }) => committed));
 });
