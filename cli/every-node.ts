@@ -7,12 +7,16 @@ export interface NodeAnswer<T> {
   readonly answer: T;
 }
 
+/** NodeStatus of kv.proto: it owns nothing any more, and its address may be another one's by now. */
+const left = 4;
+
 /** In the order of their addresses; with why each of the others could not be asked. */
 export async function everyNode<T>(
   client: CartwheelClient,
   ask: (address: string) => Promise<T>,
 ): Promise<{ answers: NodeAnswer<T>[]; unreachable: string[] }> {
-  const { nodes } = await client.ring();
+  const ring = await client.ring();
+  const nodes = ring.nodes.filter(({ status }) => status !== left);
   const answers: NodeAnswer<T>[] = [];
   const unreachable: string[] = [];
   await Promise.all(

@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { everyNode } from '../../cli/every-node.ts';
+import type { CartwheelClient } from '../../client/index.ts';
+
+test('every node of the ring is asked once, and none that has left, whose address another one may have', async () => {
+  const nodes = [
+    { address: 'b:1', status: 4 },
+    { address: 'b:1', status: 2 },
+    { address: 'c:1', status: 4 },
+    { address: 'a:1', status: 5 },
+  ];
+  const client = { ring: async () => ({ nodes }) } as unknown as CartwheelClient;
+  const asked: string[] = [];
+  const { answers, unreachable } = await everyNode(client, async (address) => {
+    asked.push(address);
+    if (address === 'a:1') throw new Error('no answer from a:1');
+    return 'fine';
+  });
+  assert.deepEqual(asked.sort(), ['a:1', 'b:1']);
+  assert.deepEqual(answers, [{ address: 'b:1', answer: 'fine' }]);
+  assert.deepEqual(unreachable, ['a:1 (no answer)']);
+});
