@@ -26,8 +26,8 @@ export function addTasks(program: Command): void {
     .addHelpText(
       'after',
       `
-Exchanges, hand-overs, handoff of hints, transfers, hand-backs, verification, repair and the flush of the write buffer go
-on as fast as the governor of their node lets them: less while the node's own clients wait longer than
+Exchanges, hand-overs, handoff of hints, transfers, hand-backs, verification, repair, collection and the flush of the write
+buffer go on as fast as the governor of their node lets them: less while the node's own clients wait longer than
 --background-target or its disk stalls, never more than --background-mib, and never less than a twentieth of that. DONE
 and TO GO are by what a task has come through so far; - where it cannot know.
 

@@ -16,6 +16,8 @@ import type { Ring } from '../core/ring/ring.ts';
 import { createHotKeys } from '../platform/hot-keys.ts';
 import { tracedPeers, tracedReplica } from '../platform/tracing/traced.ts';
 import { type Background, backgroundLimits, createBackground } from './background.ts';
+import { createBarriers, keepingEra } from './barriers.ts';
+import { type Collection, createCollection } from './collection.ts';
 import { createCoordinatorMetrics } from './coordinator-metrics.ts';
 import { createDigests } from './digests.ts';
 import { answerExchange } from './exchange.ts';
@@ -64,6 +66,8 @@ export interface StorageNodePorts {
   readonly exchangeEveryMs: number;
   /** The digests are compared with all records about so often; 0: never. */
   readonly verifyEveryMs: number;
+  /** What may be let go has to be seen twice, about so far apart, before it is (collection.ts); 0: nothing is. */
+  readonly collectAfterMs: number;
   /** How many request ids are remembered, see request-table.ts. */
   readonly requestsMax: number;
   /** For what is acknowledged from memory; the usual ones where it is not given. */
@@ -81,6 +85,7 @@ export interface AssembledNode extends StorageNode {
   readonly handoff: Handoff;
   readonly exchanges: Exchanges;
   readonly verification: Verification;
+  readonly collection: Collection;
   readonly transfers: Transfers;
   /** This node's own replica, as others reach it. */
   readonly served: Replica;
@@ -121,7 +126,10 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     admitFlush: (records, bytes, withinMs) =>
       background.takeWithin(withinMs, 'flush', 'the write buffer', records, bytes),
     onCorrupt: (key) => repair.found(key),
-    onChanged: (key, before, after) => digests.changed(key, before, after),
+    onChanged(key, before, after) {
+      digests.changed(key, before, after);
+      barriers.changed(key);
+    },
     onOwed: (nodeId, by) => hints.changed(nodeId, by),
   });
   const background: Background = createBackground(
@@ -131,9 +139,11 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     () => store.writingMs,
   );
   const fences = createFences();
+  const barriers = createBarriers({ id, engine, metrics, ring: () => ports.ring(), store: () => store });
+  const peers = keepingEra(ports.peers, id, barriers);
   const coordinatorMetrics = createCoordinatorMetrics(metrics, log);
   const replica = createLocalReplica({
-    ...{ id, store, records, clock, hints, requests, losers, fences, metrics: coordinatorMetrics },
+    ...{ id, store, records, clock, hints, requests, losers, fences, barriers, metrics: coordinatorMetrics },
     ring: () => ports.ring(),
     isFilling: (key) => refill.isFilling(key),
     exchange: (request) => answerExchange(node, request),
@@ -145,6 +155,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     learnRing: (nodeId) => ports.learnRing(nodeId),
     fences,
     leftovers: createLeftovers(),
+    barriers,
     engine,
     store,
     hints,
@@ -153,7 +164,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     digests,
     background,
     replica: tracing === undefined ? replica : tracedReplica(replica, tracing, 'INTERNAL'),
-    peers: tracing === undefined ? ports.peers : tracedPeers(ports.peers, tracing),
+    peers: tracing === undefined ? peers : tracedPeers(peers, tracing),
     records,
     validation: { limits: requestLimits, contexts: createContextCodec(hash), hash, namespace: ports.namespace },
     clock,
@@ -173,6 +184,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     ...{ digests, store, background, clock, metrics },
     everyMs: ports.verifyEveryMs,
   });
+  const collection = createCollection(node, metrics, ports.collectAfterMs);
   const repair = createRecordRepair({ node, verification, log, metrics });
   return {
     ...node,
@@ -180,6 +192,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     handoff,
     exchanges,
     verification,
+    collection,
     transfers,
     refill,
     follow(ring) {
@@ -189,6 +202,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
       transfers.follow(ring);
     },
     async open() {
+      await barriers.open();
       await requests.open();
       await losers.open();
       await digests.open();
@@ -199,6 +213,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
       transfers.stop();
       refill.stop();
       verification.stop();
+      collection.stop();
       repair.stop();
       handoff.stop();
       losers.stop();

@@ -59,6 +59,11 @@ const schema = {
       about: 'all records are read and compared with what the node knows of them about so often; 0s: never',
       default: '24h',
     }),
+    // A look reads all records, as verification does.
+    'collect-after': duration({
+      about: 'tombstones, expired values and what clocks do not need are let go about so much later; 0s: never',
+      default: '24h',
+    }),
     'background-target': duration({
       about: "background work backs off while the 99.9th percentile of clients' operations here is above this",
       default: '100ms',

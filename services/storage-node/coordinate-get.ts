@@ -44,6 +44,7 @@ export async function coordinateGet(
 ): Promise<GetResponse> {
   const { clock, metrics } = node;
   const beganAt = clock.now();
+  const { era } = node.barriers;
   const quorum = await readReplicas(node, place, get, asked);
   const readAt = clock.now();
   metrics.stage.read_quorum.observe(readAt - beganAt);
@@ -51,7 +52,7 @@ export async function coordinateGet(
   const answers = quorum.answers.slice();
   const record = mergedOf(answers);
   // Later, with the answers of those that were slower.
-  void quorum.over.then(() => mend(node, place, get.storageKey, quorum.answers));
+  void quorum.over.then(() => mend(node, place, get.storageKey, quorum.answers, era));
   const wallNowMs = wallMs(clock);
   const siblings = visibleSiblings(record, wallNowMs);
   metrics.siblings.observe(siblings.length);
@@ -83,10 +84,10 @@ function staleOf(place: Place, answers: readonly ReadAnswer[], merged: KeyRecord
   return answers.filter(({ nodeId, value }) => isStale(value, merged, isHome(place, nodeId)));
 }
 
-function mend(node: StorageNode, place: Place, key: Uint8Array, answers: readonly ReadAnswer[]): void {
+function mend(node: StorageNode, place: Place, key: Uint8Array, answers: readonly ReadAnswer[], era: number): void {
   const record = mergedOf(answers);
   const stale = staleOf(place, answers, record);
-  if (stale.length > 0) void repairReplicas(node, key, record, stale);
+  if (stale.length > 0) void repairReplicas(node, key, record, stale, era);
 }
 
 /**

@@ -18,12 +18,12 @@
 import type { DeleteResponse, PutResponse, Receipt } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Cancelled, type Until } from '../core/cancellation.ts';
 import { Failure } from '../core/failure.ts';
-import { RingMoved } from '../core/quorum/peers.ts';
+import { EraMoved, RingMoved } from '../core/quorum/peers.ts';
 import type { RequestLimits } from '../core/requests/limits.ts';
 import type { ValidPut, ValidWrite } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
 import { epochOf } from '../core/ring/ring.ts';
-import { type Dot, join, printDot, withDot } from '../core/versioning/causal-context.ts';
+import { contains, type Dot, join, printDot, withDot } from '../core/versioning/causal-context.ts';
 import { answerContext, visibleSiblings } from '../core/versioning/record.ts';
 import {
   applyDelete,
@@ -46,7 +46,7 @@ import {
 import { writeToPending } from './pending-owners.ts';
 import { checkPlacement, isPlaced, unmet, wantedFor, whoSyncs } from './placement.ts';
 import { gatherQuorum, type Quorum } from './quorum.ts';
-import { recall } from './recall.ts';
+import { type Known, recall } from './recall.ts';
 import type { Changed, Held, Next } from './record-store.ts';
 import { createStandIns, type StandIns } from './stand-ins.ts';
 
@@ -84,7 +84,8 @@ async function write(
   let isMinted = false;
   for (let at = place; ; at = placeOf(currentRing(node), request.storageKey)) {
     try {
-      return await writeAt(node, at, request, asked, applyTo, known, (made) => {
+      const knownHere = (own: Held) => knownStill(node, own, known, isMinted);
+      return await writeAt(node, at, request, asked, applyTo, known, knownHere, (made) => {
         known = made;
         isMinted = true;
       });
@@ -102,11 +103,11 @@ async function writeAt(
   request: ValidWrite,
   asked: Asked,
   applyTo: (copy: Copy, known: KnownWrite | undefined) => Written,
-  known: KnownWrite | undefined,
-  onMade: (made: KnownWrite) => void,
+  known: Known | undefined,
+  knownHere: (own: Held) => KnownWrite | undefined,
+  onMade: (made: Known) => void,
 ): Promise<PutResponse> {
   const { deadline, traceparent } = asked;
-  const apply = (copy: Copy) => applyTo(copy, known);
   const others = known?.others ?? [];
   const selection = selectWriters(node, place, request);
   const { chosen, spare } = selection;
@@ -120,9 +121,11 @@ async function writeAt(
   const { storageKey, requestId } = request;
   let written: Written | undefined;
   const epoch = epochOf(place.ring.version);
+  let era = 0;
   const change = (own: Held): Next | undefined => {
     if (epoch < node.fences.ofKey(storageKey)) throw new RingMoved(node.id);
-    written = apply(own);
+    era = node.barriers.era;
+    written = applyTo(own, knownHere(own));
     if (!written.fresh) return completing(written.dot, own, owing(node, storageKey, own, standIns.homeOf(node.id)));
     const { birth, record } = written.copy;
     const bytes = node.records.encode(record);
@@ -142,7 +145,7 @@ async function writeAt(
   const beganAt = node.clock.now();
   const { held, committed } = await changeInTime(node, storageKey, asked, change, isSynced(node.id));
   const { dot, entriesCut } = written as unknown as Written;
-  onMade({ dot, others, record: held.record });
+  onMade({ dot, others, record: held.record, era });
   const changedAt = node.clock.now();
   node.metrics.stage.own.observe(changedAt - beganAt);
   if (traceparent !== undefined) traceOwnWrite(node, traceparent, beganAt, committed);
@@ -154,6 +157,7 @@ async function writeAt(
   const message = {
     key: storageKey,
     record: held.bytes as Uint8Array,
+    era,
     request: remembered,
     deadline,
     epoch,
@@ -212,7 +216,7 @@ async function writeAt(
   });
   askForPlacement();
   void Promise.all([quorum.over, pending.over]).then(() => {
-    return owe(node, storageKey, held, [...standIns.unmet(), ...pending.missed()]);
+    return owe(node, storageKey, held, era, [...standIns.unmet(), ...pending.missed()]);
   });
 
   const outcome = await quorum.outcome;
@@ -243,6 +247,19 @@ function traceOwnWrite({ tracing }: StorageNode, parent: string, startedAt: numb
   if (span !== undefined) void committed.then(() => span.end(), span.end);
 }
 
+/**
+ * What of a write that is known counts still: in a later era its record may be covered, and that forgotten everywhere
+ * (core/stability). Then it counts only if this copy has it.
+ */
+function knownStill(node: StorageNode, own: Held, known: Known | undefined, isMinted: boolean): KnownWrite | undefined {
+  if (known === undefined || known.era >= node.barriers.era) return known;
+  if (contains(own.record.clock, known.dot)) return { ...known, record: own.record };
+  // To ask the replicas anew.
+  if (!isMinted) throw new EraMoved(node.id, node.barriers.era);
+  const message = 'what was written here has been handed on, and cannot be sent to more replicas';
+  throw new Failure('NOT_ENOUGH_REPLICAS', message, { outcome: 'UNKNOWN' });
+}
+
 /** What a change leaves, where it is one. */
 function changedOnly(before: Held, after: Next): Next | undefined {
   return after === before ? undefined : after;
@@ -254,9 +271,17 @@ function owing(node: StorageNode, key: Uint8Array, copy: Next, home: string | un
 }
 
 /** I3: what nobody else keeps for these homes, this node does. Unsynced: nothing that was answered rests on it. */
-async function owe(node: StorageNode, key: Uint8Array, written: Held, homes: readonly string[]): Promise<void> {
+async function owe(
+  node: StorageNode,
+  key: Uint8Array,
+  written: Held,
+  era: number,
+  homes: readonly string[],
+): Promise<void> {
   if (homes.length === 0) return;
   const owed = (own: Held): Next | undefined => {
+    // It may be covered by now, and forgotten (core/stability): whoever has got it tells the others.
+    if (own.bytes === undefined && era < node.barriers.era) return undefined;
     // Handed over to another home since, and gone: it is kept once more, for these.
     const copy = own.bytes === undefined ? { ...written, birth: undefined, owed: own.owed } : own;
     return changedOnly(

@@ -1,6 +1,6 @@
 import type { CounterHandle, HistogramHandle, Log, Metrics } from '../core/ports.ts';
 
-export type ReplicaWork = 'read' | 'write' | 'repair' | 'handoff' | 'exchange' | 'transfer';
+export type ReplicaWork = 'read' | 'write' | 'repair' | 'handoff' | 'exchange' | 'transfer' | 'collection';
 
 export interface CoordinatorMetrics {
   readonly entriesCut: CounterHandle;
@@ -19,6 +19,7 @@ export interface CoordinatorMetrics {
   readonly hintsDelivered: CounterHandle;
   readonly standIns: CounterHandle;
   readonly recalled: CounterHandle;
+  readonly collected: CounterHandle;
   readonly coordinatedByFallback: CounterHandle;
   replicaFailed(nodeId: string, what: ReplicaWork, error: unknown): undefined;
 }
@@ -33,6 +34,7 @@ export function createCoordinatorMetrics(metrics: Metrics, log: Log): Coordinato
     handoff: failed('handoff'),
     exchange: failed('exchange'),
     transfer: failed('transfer'),
+    collection: failed('collection'),
   };
   const operation = (name: string) =>
     metrics.histogram('cartwheel_coordination_seconds', 'Operations run here, whoever sent them, until their answer', {
@@ -58,6 +60,10 @@ export function createCoordinatorMetrics(metrics: Metrics, log: Log): Coordinato
     ),
     standIns: metrics.counter('cartwheel_stand_ins_total', 'Writes that a fallback took for a home'),
     recalled: metrics.counter('cartwheel_recalled_writes_total', 'Second attempts whose write a replica remembered'),
+    collected: metrics.counter(
+      'cartwheel_collected_records_total',
+      'Records let go, or clocks of records shortened, because all that they covered is gone everywhere',
+    ),
     coordinatedByFallback: metrics.counter(
       'cartwheel_coordinated_by_fallback_total',
       'Writes coordinated here though this node is no home of their key: no home could be reached',

@@ -20,9 +20,13 @@ import { Failure } from '../core/failure.ts';
 import { leafOf, rangeOfLeaf } from '../core/merkle/digest-tree.ts';
 import { createWalk, differing, isAscending, nodesMax } from '../core/merkle/walk.ts';
 import type { Replica } from '../core/quorum/peers.ts';
+import { epochOfParts, PARTITIONS_MAX } from '../core/ring/ring.ts';
 import { isStorageKey, STORAGE_KEY_BYTES } from '../core/ring/storage-key.ts';
+import type { Armed } from '../core/stability/barrier.ts';
+import { eraOf } from '../core/stability/era.ts';
 import { type Admission, writeDeadline } from './background.ts';
 import { listLosses as listLossesOf, listRequests as listRequestsOf } from './beside-records.ts';
+import { agreeOn, letGo } from './let-go.ts';
 import type { StorageNode } from './node.ts';
 import { checkRecords, listRecords } from './record-lists.ts';
 import { CorruptRecord } from './record-store.ts';
@@ -112,6 +116,7 @@ export async function exchange(
   }
 
   async function mend(keys: readonly Unequal[]): Promise<void> {
+    const written = { era: node.barriers.era, sync: true, hintedFor: '' };
     for await (const records of fetchRecords(
       peer,
       keys.map(({ key }) => key),
@@ -120,8 +125,7 @@ export async function exchange(
         records.length,
         records.reduce((sum, { record }) => sum + record.length, 0),
       );
-      const take = (one: Fetched) =>
-        node.replica.write({ ...one, sync: true, hintedFor: '', deadline: writeDeadline(node) });
+      const take = (one: Fetched) => node.replica.write({ ...written, ...one, deadline: writeDeadline(node) });
       const mended = (one: Fetched) => take(one).then(() => void done.pulled++);
       await Promise.all(records.map((one) => attempt(() => mended(one))));
     }
@@ -131,7 +135,7 @@ export async function exchange(
           const record = await node.store.read(key);
           if (record === undefined || node.digests.of(key, node.records.decode(record)) === theirs) return;
           await admit(1, record.length);
-          await peer.write({ key, record, sync: true, hintedFor: '', deadline: writeDeadline(node) });
+          await peer.write({ ...written, key, record, deadline: writeDeadline(node) });
           done.pushed++;
         }),
       ),
@@ -159,7 +163,7 @@ export async function exchange(
 
 /** Answers one step. Throws Failure OPERATION_INVALID for what makes no sense. */
 export async function answerExchange(
-  node: Pick<StorageNode, 'digests' | 'engine' | 'id' | 'losers' | 'requests' | 'ring' | 'store' | 'validation'>,
+  node: Omit<StorageNode, 'replica' | 'peers'>,
   asked: ExchangeRequest,
 ): Promise<ExchangeResponse> {
   const {
@@ -170,6 +174,10 @@ export async function answerExchange(
     checkRecords: check,
     listRequests,
     listLosses,
+    agree,
+    arm,
+    cross,
+    collect,
   } = asked;
   const { min, max } = STORAGE_KEY_BYTES;
   const areKeys = (keys: readonly Uint8Array[]) =>
@@ -191,6 +199,24 @@ export async function answerExchange(
   if (check !== undefined) {
     if (!areKeys(check.keys)) throw invalid('check_records');
     return { ...nothing, kept: await checkRecords(node, check) };
+  }
+  if (agree !== undefined) {
+    if (!areKeys(agree.keys.map(({ key }) => key))) throw invalid('agree');
+    return { ...nothing, agreed: await agreeOn(node, agree) };
+  }
+  if (collect !== undefined) {
+    if (!areKeys(collect.keys.map(({ key }) => key))) throw invalid('collect');
+    return { ...nothing, agreed: await letGo(node, collect) };
+  }
+  if (arm !== undefined) {
+    if (arm.partitions.length > PARTITIONS_MAX) throw invalid('arm');
+    const epoch = epochOfParts(arm.ringTerm, arm.ringSequence) ?? 0;
+    return armedAnswer(await node.barriers.arm(arm.barrier, epoch, arm.partitions));
+  }
+  if (cross !== undefined) {
+    const era = eraOf(cross.era);
+    if (era === undefined) throw invalid('cross');
+    return armedAnswer(await node.barriers.cross(cross.barrier, era));
   }
   if (fetch !== undefined) {
     if (!areKeys(fetch.keys)) throw invalid('fetch');
@@ -246,12 +272,20 @@ const nothing: ExchangeResponse = {
   partitionBytes: 0n,
   requests: [],
   losses: [],
+  agreed: [],
+  partitions: [],
+  era: 0n,
 };
+
+function armedAnswer({ era, partitions }: Armed): ExchangeResponse {
+  return { ...nothing, era: BigInt(era), partitions: [...partitions] };
+}
 
 export function requestOf(part: Partial<ExchangeRequest>): ExchangeRequest {
   const none = { compare: undefined, list: undefined, fetch: undefined };
   const besides = { listRecords: undefined, checkRecords: undefined, listRequests: undefined, listLosses: undefined };
-  return { ...none, ...besides, ...part };
+  const collecting = { agree: undefined, arm: undefined, cross: undefined, collect: undefined };
+  return { ...none, ...besides, ...collecting, ...part };
 }
 
 function isPartition({ partition, partitions }: { readonly partition: number; readonly partitions: number }): boolean {

@@ -39,6 +39,7 @@ export async function handBack(
   const done = { given: 0, dropped: 0, left: 0 };
   await node.store.flush();
   for (let from: Uint8Array | undefined = start; from !== undefined; ) {
+    const { era } = node.barriers;
     const page = await node.store.scan(from, end, pageRecords);
     const kept = page.entries.flatMap(([key, stored]): Kept[] => {
       const record = node.store.open(key, stored);
@@ -49,7 +50,7 @@ export async function handBack(
     if (kept.length > 0) {
       for (const owner of owners) {
         const records = kept.filter(({ owed }) => !owed.includes(owner));
-        if (records.length > 0) await give(owner, records);
+        if (records.length > 0) await give(owner, records, era);
       }
       await Promise.all(kept.map(drop));
     }
@@ -59,7 +60,7 @@ export async function handBack(
   return done;
 
   /** The owner has them all synced then. */
-  async function give(owner: string, records: readonly Kept[]): Promise<void> {
+  async function give(owner: string, records: readonly Kept[], era: number): Promise<void> {
     if (!node.peers.reachable(owner)) throw new Failure('NOT_ENOUGH_REPLICAS', `node ${owner} cannot be reached`);
     await admit(records.length, 0);
     const keys = records.map(({ key }) => Buffer.from(key));
@@ -75,7 +76,7 @@ export async function handBack(
     const deadline = writeDeadline(node);
     await Promise.all(
       lacking.map(({ key, bytes }) =>
-        node.peers.replica(owner).write({ key, record: bytes, sync: true, hintedFor: '', deadline }),
+        node.peers.replica(owner).write({ key, record: bytes, era, sync: true, hintedFor: '', deadline }),
       ),
     );
     done.given += lacking.length;

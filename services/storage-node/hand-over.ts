@@ -37,6 +37,7 @@ export async function handOver(
   let left = 0;
   await node.store.flush();
   for (let from: Uint8Array | undefined = start; from !== undefined; ) {
+    const { era } = node.barriers;
     const page = await node.store.scan(from, end, pageRecords);
     await admit(
       page.entries.length,
@@ -50,7 +51,7 @@ export async function handOver(
           return;
         }
         const deadline = writeDeadline(node);
-        await node.peers.replica(home).write({ key, record: bytes, sync: true, hintedFor: '', deadline });
+        await node.peers.replica(home).write({ key, record: bytes, era, sync: true, hintedFor: '', deadline });
         given++;
         if (belongsHere || keptForOthers(key)) return;
         const unlessChanged = (now: Held) =>

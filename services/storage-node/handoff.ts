@@ -127,7 +127,12 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
   }
 
   async function deliver(nodeId: string, key: Uint8Array): Promise<void> {
-    const { held: sent } = await store.change(key, () => undefined, false);
+    let era = 0;
+    const look = () => {
+      era = node.barriers.era;
+      return undefined;
+    };
+    const { held: sent } = await store.change(key, look, false);
     if (sent.bytes === undefined || !sent.owed.includes(nodeId)) {
       await forgetOrphan(nodeId, key);
       return;
@@ -138,7 +143,7 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
       return;
     }
     const deadline = clock.now() + writeTimeoutMs;
-    await peers.replica(nodeId).write({ key, record: sent.bytes, sync: true, hintedFor: '', deadline });
+    await peers.replica(nodeId).write({ key, record: sent.bytes, era, sync: true, hintedFor: '', deadline });
     await store.change(key, (now) => withoutHint(now, sent, nodeId, key), false);
     metrics.hintsDelivered.add(1);
   }

@@ -5,15 +5,18 @@
  *    kept for a home already: what nobody would ever take away again must not come.
  * I2 What was placed by a ring that is behind the fence of the partition is refused (core/ring/fences.ts).
  * I3 Of a partition that this node has lost some of nothing is said: absence would be an answer.
+ * I4 A record that was known in an era before this node's is refused (core/stability/era.ts), by whomever it is sent.
+ * I5 A request whose write has been covered and let go by all homes is known still: the copy then tells that it is covered.
  */
 import { type RecordCodec, recordChecksum } from '../core/codec/record.ts';
 import { Failure } from '../core/failure.ts';
 import type { Clock } from '../core/ports.ts';
-import { type RememberedRequest, type Replica, RingMoved, type ScannedKey } from '../core/quorum/peers.ts';
+import { EraMoved, type RememberedRequest, type Replica, RingMoved, type ScannedKey } from '../core/quorum/peers.ts';
 import type { Fences } from '../core/ring/fences.ts';
 import { partitionOfStorageKey } from '../core/ring/partition.ts';
 import { nodeById, type Ring, serves } from '../core/ring/ring.ts';
 import { parseStorageKey } from '../core/ring/storage-key.ts';
+import { contains, type Dot, withDot } from '../core/versioning/causal-context.ts';
 import {
   cut,
   emptyRecord,
@@ -23,6 +26,7 @@ import {
   sameBytes,
   visibleSiblings,
 } from '../core/versioning/record.ts';
+import type { Barriers } from './barriers.ts';
 import type { CoordinatorMetrics } from './coordinator-metrics.ts';
 import type { HintBook } from './hints.ts';
 import type { LoserLedger } from './losers.ts';
@@ -44,6 +48,7 @@ export interface LocalReplicaOptions {
   readonly losers: LoserLedger;
   readonly metrics: Pick<CoordinatorMetrics, 'entriesCut'>;
   readonly fences: Pick<Fences, 'ofKey'>;
+  readonly barriers: Pick<Barriers, 'era'>;
   ring(): Ring | undefined;
   /** Whether what is absent here may be there, see refill.ts. */
   isFilling(key: Uint8Array): boolean;
@@ -51,7 +56,7 @@ export interface LocalReplicaOptions {
 }
 
 export function createLocalReplica(options: LocalReplicaOptions): Replica {
-  const { id, store, records, clock, hints, requests, losers, metrics, fences, ring } = options;
+  const { id, store, records, clock, hints, requests, losers, metrics, fences, barriers, ring } = options;
   /** I1. */
   function checkOwnership(key: Uint8Array, hintedFor: string, own: Held): void {
     const known = ring();
@@ -80,6 +85,11 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
     );
   }
 
+  /** I4. */
+  function checkEra(era: number): void {
+    if (era < barriers.era) throw new EraMoved(id, barriers.era);
+  }
+
   function merged(key: Uint8Array, own: Held, incoming: KeyRecord, bytes: Uint8Array): Next | undefined {
     if (own.bytes !== undefined && sameBytes(own.bytes, bytes)) return undefined;
     const joined = own.record === emptyRecord ? incoming : merge(own.record, incoming);
@@ -91,13 +101,14 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
   }
 
   return {
-    async write({ key, record: bytes, sync, buffered, hintedFor, request, deadline, epoch }) {
+    async write({ key, record: bytes, era, sync, buffered, hintedFor, request, deadline, epoch }) {
       if (clock.now() >= deadline) throw new Failure('DEADLINE', 'the deadline had passed when the record arrived');
       const incoming = records.decode(bytes);
       const { committed } = await store.change(
         key,
         (own) => {
           checkFence(key, epoch);
+          checkEra(era);
           checkOwnership(key, hintedFor, own);
           const next = remembering(own, merged(key, own, incoming, bytes), key, request);
           if (hintedFor === '' || hintedFor === id) return next;
@@ -121,7 +132,9 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
       const { held, committed } = await store.change(key, () => undefined, requestId !== undefined);
       if (requestId === undefined) return { record: held.bytes, owed: held.owed };
       await committed;
-      return { record: held.bytes, owed: held.owed, knownDot: await requests.find(key, requestId) };
+      const { dot: knownDot, isSettled = false } = (await requests.find(key, requestId)) ?? {};
+      const record = isSettled && knownDot !== undefined ? covering(held, knownDot) : held.bytes;
+      return { record, owed: held.owed, knownDot };
     },
 
     exchange: options.exchange,
@@ -141,6 +154,12 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
       return { keys, next: page.next };
     },
   };
+
+  /** I5. */
+  function covering({ record, bytes }: Held, dot: Dot): Uint8Array | undefined {
+    if (contains(record.clock, dot)) return bytes;
+    return records.encode({ ...record, clock: withDot(record.clock, dot) });
+  }
 
   /** What brings nothing new may be the first to bring the request. */
   function remembering(

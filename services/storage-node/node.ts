@@ -6,7 +6,7 @@ import type { Deadlines } from '../core/deadlines.ts';
 import { Failure } from '../core/failure.ts';
 import type { Clock, Random, StorageEngine, Tracing } from '../core/ports.ts';
 import type { ExtraBudget } from '../core/quorum/extra-budget.ts';
-import type { Peers, Replica, RingMoved } from '../core/quorum/peers.ts';
+import { EraMoved, type Peers, type Replica, type RingMoved } from '../core/quorum/peers.ts';
 import { type Selection, selectReplicas } from '../core/quorum/sloppy.ts';
 import type { Validation, ValidWrite } from '../core/requests/validate.ts';
 import type { Fences } from '../core/ring/fences.ts';
@@ -15,6 +15,7 @@ import { preferenceList } from '../core/ring/preference-list.ts';
 import type { Ring, RingNode } from '../core/ring/ring.ts';
 import type { HotKeys } from '../platform/hot-keys.ts';
 import type { Background } from './background.ts';
+import type { Barriers } from './barriers.ts';
 import type { CoordinatorMetrics } from './coordinator-metrics.ts';
 import type { Digests } from './digests.ts';
 import type { HintBook } from './hints.ts';
@@ -34,6 +35,7 @@ export interface StorageNode {
   learnRing(nodeId: string): Promise<void>;
   readonly fences: Fences;
   readonly leftovers: Leftovers;
+  readonly barriers: Barriers;
   readonly engine: StorageEngine;
   readonly store: RecordStore;
   readonly hints: HintBook;
@@ -89,8 +91,9 @@ export function isServedBy({ homes, pending }: Place, nodeId: string): boolean {
   return homes.some(({ id }) => id === nodeId) || pending.some(({ id }) => id === nodeId);
 }
 
-/** After `error` said that the place is out of date: resolves when there is a newer one, or none came. */
+/** After `error` said that the place, or the era, is out of date: resolves when there is a newer one, or none came. */
 export async function learnNewerRing(node: StorageNode, { ring }: Place, error: RingMoved): Promise<void> {
+  if (error instanceof EraMoved) return; // followed already (barriers.ts)
   if (node.ring() !== ring) return;
   await node.learnRing(error.nodeId);
   if (node.ring() !== ring) return;

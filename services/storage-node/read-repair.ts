@@ -16,6 +16,8 @@ export async function repairReplicas(
   key: Uint8Array,
   merged: KeyRecord,
   stale: readonly ReadAnswer[],
+  /** In which the replicas were asked. */
+  era: number,
 ): Promise<void> {
   if (node.metrics.repairsUnderWay >= repairsMax) {
     node.metrics.repairsSkipped.add(1);
@@ -23,7 +25,7 @@ export async function repairReplicas(
   }
   node.metrics.repairsUnderWay++;
   const record = node.records.encode(merged);
-  const message = { key, record, sync: false, hintedFor: '', deadline: node.clock.now() + repairTimeoutMs };
+  const message = { key, record, era, sync: false, hintedFor: '', deadline: node.clock.now() + repairTimeoutMs };
   await Promise.all(stale.map(({ nodeId }) => repair(node, nodeId, message)));
   node.metrics.repairsUnderWay--;
 }

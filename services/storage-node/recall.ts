@@ -17,13 +17,19 @@ import { type Place, readersOf, replicaOn, type StorageNode } from './node.ts';
 /** As long as a silent node is trusted (core/quorum/peer-health.ts). */
 const patienceMs = 1_000;
 
+export interface Known extends KnownWrite {
+  /** In which this node came to know it (core/stability/era.ts). */
+  readonly era: number;
+}
+
 /** Undefined where nobody remembers it. */
 export async function recall(
   node: StorageNode,
   place: Place,
   { storageKey: key, requestId }: Pick<ValidWrite, 'storageKey' | 'requestId'>,
   deadline: number,
-): Promise<KnownWrite | undefined> {
+): Promise<Known | undefined> {
+  const { era } = node.barriers;
   const asked = readersOf(node, place, false).slice(0, 2 * place.ring.replicas);
   const reports: ReplicaCopyReport[] = [];
   const inspect = async (id: string) => {
@@ -43,7 +49,7 @@ export async function recall(
     requestId,
   );
   if (known !== undefined) node.metrics.recalled.add(1);
-  return known;
+  return known && { ...known, era };
 }
 
 interface Copy {

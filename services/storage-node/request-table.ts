@@ -11,10 +11,11 @@
  *    the oldest generation is not removed yet.
  */
 import {
-  decodeDot,
-  encodeDot,
+  decodeRemembered,
+  encodeRemembered,
   generationOf,
   parseRequestKey,
+  type Remembered,
   requestKey,
   requestsOfKey,
   startOfGeneration,
@@ -22,7 +23,7 @@ import {
 import type { Metrics, Mutation, ScanPage, StorageEngine } from '../core/ports.ts';
 import type { RememberedRequest } from '../core/quorum/peers.ts';
 import type { StorageRange } from '../core/ring/partition.ts';
-import type { Dot } from '../core/versioning/causal-context.ts';
+import { type CausalContext, contains, type Dot } from '../core/versioning/causal-context.ts';
 
 const pageRequests = 1_024;
 const noBytes = new Uint8Array(0);
@@ -34,8 +35,10 @@ export interface RequestTable {
   remember(key: Uint8Array, request: RememberedRequest): Mutation;
   /** Forgets the requests of the key with such dots: to be written with what comes into the place of its record. */
   forget(key: Uint8Array, isGone: (dot: Dot) => boolean): Promise<readonly Mutation[]>;
+  /** Remembers of these dots that they are settled: to be written when the record of the key is let go (let-go.ts). */
+  settle(key: Uint8Array, dots: CausalContext): Promise<readonly Mutation[]>;
   /** Sees what is committed. */
-  find(key: Uint8Array, requestId: Uint8Array): Promise<Dot | undefined>;
+  find(key: Uint8Array, requestId: Uint8Array): Promise<Remembered | undefined>;
   /** A page of those of keys in the range, the older ones first, from the `next` of the page before. Sees what is committed. */
   list(range: StorageRange, from: Uint8Array | undefined): Promise<RequestPage>;
 }
@@ -80,6 +83,17 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
     removing = false;
   }
 
+  async function* rememberedOf(key: Uint8Array): AsyncGenerator<readonly [at: Uint8Array, remembered: Remembered]> {
+    for (const each of [generation, generation - 1]) {
+      const { start, end } = requestsOfKey(each, key);
+      for (let from: Uint8Array | undefined = start; from !== undefined; ) {
+        const page: ScanPage = await engine.scan('requests', from, end, pageRequests);
+        for (const [at, value] of page.entries) yield [at, decodeRemembered(value)];
+        from = page.next;
+      }
+    }
+  }
+
   return {
     async open() {
       for (;;) {
@@ -103,22 +117,28 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
         void removeOldest();
       }
       inGeneration++;
-      return { space: 'requests', key: requestKey(generation, key, id), value: encodeDot(dot) };
+      return {
+        space: 'requests',
+        key: requestKey(generation, key, id),
+        value: encodeRemembered({ dot, isSettled: false }),
+      };
     },
 
     async forget(key, isGone) {
       const removals: Mutation[] = [];
-      for (const each of [generation, generation - 1]) {
-        const { start, end } = requestsOfKey(each, key);
-        for (let from: Uint8Array | undefined = start; from !== undefined; ) {
-          const page: ScanPage = await engine.scan('requests', from, end, pageRequests);
-          for (const [at, dot] of page.entries) {
-            if (isGone(decodeDot(dot))) removals.push({ space: 'requests', key: at, value: undefined });
-          }
-          from = page.next;
-        }
+      for await (const [at, { dot }] of rememberedOf(key)) {
+        if (isGone(dot)) removals.push({ space: 'requests', key: at, value: undefined });
       }
       return removals;
+    },
+
+    async settle(key, dots) {
+      const settled: Mutation[] = [];
+      for await (const [at, { dot, isSettled }] of rememberedOf(key)) {
+        if (isSettled || !contains(dots, dot)) continue;
+        settled.push({ space: 'requests', key: at, value: encodeRemembered({ dot, isSettled: true }) });
+      }
+      return settled;
     },
 
     async list({ start, end }, from) {
@@ -129,7 +149,9 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
         const at = from === undefined || Buffer.compare(from, first) < 0 ? first : from;
         const page = await engine.scan('requests', at, last, pageRequests);
         if (page.entries.length === 0 && page.next === undefined) continue;
-        const requests = page.entries.map(([key, dot]) => ({ ...parseRequestKey(key), dot: decodeDot(dot) }));
+        const requests = page.entries.map(([key, value]) => {
+          return { ...parseRequestKey(key), dot: decodeRemembered(value).dot };
+        });
         return { requests, next: page.next ?? (each < generation ? last : undefined) };
       }
       return { requests: [], next: undefined };
@@ -142,7 +164,7 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
         generations.map((of) => requestKey(of, key, requestId)),
       );
       const known = found.find((value) => value !== undefined);
-      return known && decodeDot(known);
+      return known && decodeRemembered(known);
     },
   };
 }

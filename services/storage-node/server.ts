@@ -120,6 +120,7 @@ async function startOn(engine: StorageEngine, { config, log, metrics, random }: 
     requestsMax: config['requests-max'],
     exchangeEveryMs: config['exchange-every'],
     verifyEveryMs: config['verify-every'],
+    collectAfterMs: config['collect-after'],
     background: {
       ...backgroundLimits,
       targetMs: config['background-target'],
@@ -231,6 +232,7 @@ async function startOn(engine: StorageEngine, { config, log, metrics, random }: 
   server.setServing(true);
   node.exchanges.start();
   node.verification.start();
+  node.collection.start();
   node.transfers.start();
   node.refill.start();
   const probes: Probes = {

@@ -72,11 +72,12 @@ async function pullRecords(node: StorageNode, pull: Pull, { admit, reached }: Ad
       if (bytesDigest(await node.store.read(key), node.validation.hash) !== digest) lacking.push(key);
     }
     for (let i = 0; i < lacking.length; i += keysAtOnce) {
+      const written = { era: node.barriers.era, sync: true, hintedFor: '' };
       for await (const records of fetchRecords(owner, lacking.slice(i, i + keysAtOnce))) {
         const bytes = records.reduce((sum, { record }) => sum + record.length, 0);
         await admit(records.length, bytes);
         const deadline = writeDeadline(node);
-        await Promise.all(records.map((one) => node.replica.write({ ...one, sync: true, hintedFor: '', deadline })));
+        await Promise.all(records.map((one) => node.replica.write({ ...written, ...one, deadline })));
         pull.records += records.length;
         pull.bytes += bytes;
       }

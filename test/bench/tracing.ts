@@ -33,7 +33,7 @@ const execute: Execute = async ({ put: request, traceparent }: Operation) => {
       {
         ...{ id: 1, key: request?.key as Buffer, record: request?.value as Buffer, sync: true, buffered: false },
         ...{ timeoutMs: 1_000, more: false, hintedFor: '', requestId, dotActor: 1n, dotCounter: 1n },
-        ...{ ringTerm: 1, ringSequence: 1, traceparent },
+        ...{ ringTerm: 1, ringSequence: 1, traceparent, era: 0n },
       },
     ],
     reads: [],

@@ -209,11 +209,12 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/coordinate-put.ts',
-        snippet: '    written = apply(own);',
+        snippet: '    written = applyTo(own, knownHere(own));',
         replacement:
           '    const births = ((globalThis as { births?: Map<string, Copy["birth"]> }).births ??= new Map());\n' +
           '    const name = [node.id, node.lineage(), Buffer.from(storageKey).toString("hex")].join();\n' +
-          '    written = apply(own.birth === undefined && births.has(name) ? { ...own, birth: births.get(name) } : own);\n' +
+          '    const copy = own.birth === undefined && births.has(name) ? { ...own, birth: births.get(name) } : own;\n' +
+          '    written = applyTo(copy, knownHere(own));\n' +
           '    births.set(name, written.copy.birth);',
       },
       { file: 'services/core/versioning/birth.ts', snippet: 'last > 0 && last', replacement: 'last' },
@@ -308,13 +309,13 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/exchange.ts',
-        snippet: "        await peer.write({ key, record, sync: true, hintedFor: '', deadline: writeDeadline(node) });",
+        snippet: '          await peer.write({ ...written, key, record, deadline: writeDeadline(node) });',
         replacement: '        void writeDeadline;',
       },
       {
         file: 'services/storage-node/exchange.ts',
-        snippet: 'keys.map(({ key }) => key)',
-        replacement: 'keys.filter(({ theirs }) => theirs !== absent).map(({ key }) => key)',
+        snippet: '      peer,\n      keys.map(({ key }) => key)',
+        replacement: '      peer,\n      keys.filter(({ theirs }) => theirs !== absent).map(({ key }) => key)',
       },
     ],
   },
@@ -324,7 +325,7 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/exchange.ts',
-        snippet: "node.replica.write({ ...one, sync: true, hintedFor: '', deadline: writeDeadline(node) });",
+        snippet: 'node.replica.write({ ...written, ...one, deadline: writeDeadline(node) });',
         replacement:
           '(void writeDeadline, node.store.change(one.key, (own) => {\n' +
           '        return { ...own, record: node.records.decode(one.record), bytes: one.record };\n' +
@@ -471,7 +472,7 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/hand-back.ts',
-        snippet: 'if (records.length > 0) await give(owner, records);',
+        snippet: 'if (records.length > 0) await give(owner, records, era);',
         replacement: '',
       },
     ],
@@ -529,6 +530,71 @@ export const controls: readonly Control[] = [
         file: 'services/storage-node/local-replica.ts',
         snippet: 'if (!options.isFilling(key)) return;',
         replacement: 'if (options !== undefined) return;',
+      },
+    ],
+  },
+  {
+    name: 'late-message-after-collection',
+    fault: 'a home takes a record that was known before the barrier',
+    edits: [
+      {
+        file: 'services/storage-node/local-replica.ts',
+        snippet: 'if (era < barriers.era) throw new EraMoved(id, barriers.era);',
+        replacement: '',
+      },
+    ],
+  },
+  {
+    name: 'collected-with-a-hint-outstanding',
+    fault: 'a node that keeps records for a home says that it keeps none',
+    edits: [
+      {
+        file: 'services/storage-node/barriers.ts',
+        snippet: 'if (entries.length > 0) clean.delete(partition);',
+        replacement: 'void entries;',
+      },
+    ],
+  },
+  {
+    name: 'collected-with-a-home-away',
+    fault: 'who does not answer agrees',
+    edits: [
+      {
+        file: 'services/storage-node/collection.ts',
+        snippet: "waitsFor = objection(ring) ?? away.map(({ address }) => address).join(', ');",
+        replacement: "waitsFor = objection(ring) ?? (void away, '');",
+      },
+      {
+        file: 'services/storage-node/collection.ts',
+        snippet: '?.agreed ?? []);',
+        replacement: '?.agreed ?? covered.map((_, i) => i));',
+      },
+      {
+        file: 'services/core/stability/barrier.ts',
+        snippet: '    if (nodes.some((id) => !answers.has(id))) return new Set();',
+        replacement: '',
+      },
+    ],
+  },
+  {
+    name: 'collected-without-a-barrier',
+    fault: 'what all homes cover is let go, whatever is under way',
+    edits: [
+      {
+        file: 'services/storage-node/collection.ts',
+        snippet: 'const going = agreed.filter(({ key }) => stable.has(partitionOfStorageKey(key, ring.partitions)));',
+        replacement: 'const going = (void stable, agreed);',
+      },
+    ],
+  },
+  {
+    name: 'clocks-that-grow',
+    fault: 'clocks keep the entries of nodes that are long gone',
+    edits: [
+      {
+        file: 'services/core/stability/settled.ts',
+        snippet: '  return clock.length === record.clock.length ? undefined : { ...record, clock };',
+        replacement: '  return void clock;',
       },
     ],
   },

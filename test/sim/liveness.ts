@@ -1,9 +1,10 @@
 /**
- * What must come about once faults are over (P3, P6, P8, P9): all hints are delivered, exchanges alone make all homes
+ * What must come about once faults are over (P3, P6, P8, P9, P14): all hints are delivered, exchanges alone make all homes
  * hold the same, no fallback keeps what it stood in for, every key can be read from every home and shows all that was
- * acknowledged, reads find nothing left to mend, and every key can be written again.
+ * acknowledged, reads find nothing left to mend, every key can be written again, and what nobody needs goes (P14).
  */
 import type { RecordCodec } from '../../services/core/codec/record.ts';
+import { spareEntriesMax } from '../../services/core/stability/settled.ts';
 import { contains, type Dot, parseDot, printDot } from '../../services/core/versioning/causal-context.ts';
 import { emptyRecord, type KeyRecord } from '../../services/core/versioning/record.ts';
 import { checkCart } from '../oracle/checks/carts.ts';
@@ -22,6 +23,7 @@ import type { SeededRandom } from './random.ts';
 /** One finds out, one mends, the rest is for what the first two met on their way. */
 const exchangeRoundsMax = 4;
 const repairRoundsMax = 5;
+const collectRounds = 5;
 const timeoutMs = 5_000;
 const triedAgainMax = 16;
 
@@ -65,6 +67,8 @@ export async function converge(options: LivenessOptions): Promise<void> {
   await compareReplicas(options);
   await checkLosers(options);
   await options.runUntilDone(tryAgain(options));
+  await collectAll(options);
+  await compareReplicas(options);
   await options.runUntilDone(writeAgain(options));
 }
 
@@ -113,12 +117,13 @@ async function exchangeAll({ cluster, runUntilDone, settle }: LivenessOptions): 
 async function checkHandedOver({ cluster, oracle, runUntilDone }: LivenessOptions): Promise<void> {
   const { keys, nodes, records, homesOf } = cluster;
   for (const { write, dot, home, isLost } of oracle.owed) {
-    if (isLost() || oracle.cuts.forgotten(write.key, parseDot(dot) as Dot)) continue;
+    const named = parseDot(dot) as Dot;
+    if (isLost() || oracle.cuts.forgotten(write.key, named) || oracle.cuts.letGo(write.key, named)) continue;
     // Owed to those that own it now.
     if (!homesOf(write.key).includes(home)) continue;
     const check = async () => {
       const bytes = await nodes.find(({ name }) => name === home)?.held(storageKeyOf(write.key));
-      if (bytes !== undefined && contains(records.decode(bytes).clock, parseDot(dot) as Dot)) return;
+      if (bytes !== undefined && contains(records.decode(bytes).clock, named)) return;
       throw new Violation('P6', `${home} has never got ${describe(write)}, which its receipt said was owed to it`);
     };
     await runUntilDone(check());
@@ -204,6 +209,30 @@ async function checkLosers({ cluster, oracle, runUntilDone }: LivenessOptions): 
   };
   await runUntilDone(Promise.all(cluster.nodes.map(look)));
   for (const key of cluster.keys.filter(lastWriterWins)) oracle.lastWriter.ended(key, left);
+}
+
+/**
+ * P14: with every node there, what nobody needs goes: no home keeps a tombstone, and clocks have few entries besides those
+ * of what lives. It takes two looks to find it, and one more where homes had first to be made the same.
+ */
+async function collectAll({ cluster, runUntilDone, settle }: LivenessOptions): Promise<void> {
+  for (let round = 0; round < collectRounds; round++) {
+    for (const node of cluster.nodes) await runUntilDone(node.collectAll());
+    await settle();
+  }
+  for (const key of cluster.keys) {
+    for (const node of cluster.nodes.filter(({ name }) => cluster.homesOf(key).includes(name))) {
+      const check = async () => {
+        const { clock, siblings } = await heldBy(cluster, node, key);
+        const spare = clock.filter(({ actor }) => !siblings.some(({ dot }) => dot.actor === actor));
+        const isTombstone = clock.length > 0 && siblings.length === 0;
+        if (!isTombstone && spare.length <= spareEntriesMax) return;
+        const entries = `${clock.length} entries, ${siblings.length} siblings`;
+        throw new Violation('P14', `${node.name} still keeps what nobody needs of ${key}: ${entries}`);
+      };
+      await runUntilDone(check());
+    }
+  }
 }
 
 async function heldBy({ records }: Cluster, node: SimulatedNode, key: string): Promise<KeyRecord> {

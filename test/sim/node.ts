@@ -83,6 +83,8 @@ export interface SimulatedNode {
   pauseBackground(): void;
   /** Compares all that it can, once; how many records moved. */
   compareAll(): Promise<number>;
+  /** One look for what may be let go; resolves with how many records were. */
+  collectAll(): Promise<number>;
   /** Compares its digests with its records; how many leaves are wrong. */
   verifyDigests(): Promise<number>;
   /** As a node that learns that it was restored. */
@@ -185,6 +187,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       digestDepth: 8,
       exchangeEveryMs: profile.exchangeEveryMs,
       verifyEveryMs: profile.exchangeEveryMs,
+      collectAfterMs: profile.collectAfterMs,
       losersBytesMax: 1024 * 1024,
       requestsMax: profile.requestsMax,
       buffer: { ...bufferLimits, recordsMax: profile.bufferRecordsMax },
@@ -287,6 +290,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       if (options.inBackground()) {
         if (profile.exchangeEveryMs > 0) assembled.exchanges.start();
         assembled.verification.start();
+        assembled.collection.start();
       } else assembled.losers.stop();
       assembled.transfers.start();
       assembled.refill.start();
@@ -499,10 +503,13 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     pauseBackground() {
       running?.assembled.exchanges.pause();
       running?.assembled.verification.pause();
+      running?.assembled.collection.pause();
       running?.assembled.losers.stop();
     },
 
     verifyDigests: async () => running?.assembled.verification.verifyAll() ?? 0,
+
+    collectAll: async () => running?.assembled.collection.collectAll() ?? 0,
 
     compareAll: async () => running?.assembled.exchanges.compareAll() ?? 0,
 

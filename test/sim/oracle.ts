@@ -4,6 +4,7 @@ import { Malformed } from '../../services/core/codec/bytes.ts';
 import type { RecordCodec } from '../../services/core/codec/record.ts';
 import { parseStorageKey } from '../../services/core/ring/storage-key.ts';
 import type { Birth } from '../../services/core/versioning/birth.ts';
+import type { CausalContext } from '../../services/core/versioning/causal-context.ts';
 import { emptyRecord, type KeyRecord } from '../../services/core/versioning/record.ts';
 import { createDotCheck, type DotCheck } from '../oracle/checks/dots-name-one-write.ts';
 import { createReadCheck, type ReadCheck } from '../oracle/checks/reads.ts';
@@ -82,14 +83,18 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
   const births: BirthWatch = createBirthWatch(marks);
   const requests = createRequestCheck();
   const inTime = createInTimeCheck();
-  const cuts = createCutWatch(now);
+  const cuts = createCutWatch(now, marks);
   /** By node and key. */
   const losses = new Map<string, number>();
   /** Nodes whose disk is lost. */
   const lostDisks = new Set<string>();
+  const tombstones = new Map<string, CausalContext>();
   const lossesOf = (node: string, key: string) => (losses.get(`${node} ${key}`) ?? 0) + (lostDisks.has(node) ? 1 : 0);
-  const handoffs = createHandoffCheck(cuts.forgotten, (node, key) => lossesOf(node, key) > 0);
-  const lastWriter = createLastWriterCheck({ ledger, marks, cut: cuts.forgotten });
+  const handoffs = createHandoffCheck(
+    (key, dot) => cuts.forgotten(key, dot) || cuts.letGo(key, dot),
+    (node, key) => lossesOf(node, key) > 0,
+  );
+  const lastWriter = createLastWriterCheck({ ledger, marks, now, cut: cuts.forgotten });
   const losers = createLosersCheck({ ledger, marks, crashesOf });
   let violation: Violation | undefined;
 
@@ -136,7 +141,9 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
         const record = open(encoded, where);
         const key = keyOf(storageKey);
         dots.record(key, record, where);
-        cuts.holds(life, key, record.clock);
+        if (record.siblings.length === 0) tombstones.set(`${life.node} ${key}`, record.clock);
+        else tombstones.delete(`${life.node} ${key}`);
+        cuts.holds(life, key, record);
         requests.stored(life, key, birth, record);
         handoffs.stored(life, key, owed, record);
         if (lastWriterWins(key)) losers.held(life.node, key, record);
@@ -144,13 +151,18 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
       });
     },
     dropped(life, storageKey) {
+      const tombstone = tombstones.get(`${life.node} ${keyOf(storageKey)}`);
+      if (tombstone !== undefined) {
+        lastWriter.letGo(keyOf(storageKey), tombstone);
+        cuts.wentWith(keyOf(storageKey), tombstone);
+      }
       requests.dropped(life, keyOf(storageKey));
       oracle.attempt(() => handoffs.dropped(life, keyOf(storageKey)));
       cuts.dropped(life, keyOf(storageKey));
     },
     changed(life, storageKey, before, after) {
       const key = keyOf(storageKey);
-      for (const { clock } of [before, after.record]) cuts.holds(life, key, clock);
+      for (const record of [before, after.record]) cuts.holds(life, key, record);
       oracle.attempt(() => inTime.changed(life, after.birth, before, after.record, now()));
       if (!lastWriterWins(key)) return;
       losers.held(life.node, key, before);

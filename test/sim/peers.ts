@@ -13,6 +13,7 @@ import { Failure } from '../../services/core/failure.ts';
 import type { Clock } from '../../services/core/ports.ts';
 import { createPeerHealth, lookEveryMs, type PeerHealth } from '../../services/core/quorum/peer-health.ts';
 import {
+  EraMoved,
   type Peers,
   type Replica,
   type ReplicaCopyReport,
@@ -131,6 +132,10 @@ export function createSimulatedPeers(
       marks.add('a replica knew a newer ring');
       throw new RingMoved(to);
     }
+    if (result?.status === ReplicaStatus.ERA_MOVED) {
+      marks.add('a replica was in a later era');
+      throw new EraMoved(to, Number(result.era));
+    }
     throw new Failure('STORAGE_FAILED', `node ${to}: ${result?.message}`, { outcome: 'UNKNOWN' });
   }
 
@@ -144,7 +149,7 @@ export function createSimulatedPeers(
       return ask(to, { reads: [asked] }, false, onSilent);
     };
     return {
-      async write({ key, record, sync, buffered = false, hintedFor, request, deadline, onSilent, epoch }) {
+      async write({ key, record, era, sync, buffered = false, hintedFor, request, deadline, onSilent, epoch }) {
         const write = {
           ...{ id, key: Buffer.from(key), record: Buffer.from(record), sync, buffered, hintedFor },
           timeoutMs: leftOf(deadline),
@@ -153,6 +158,7 @@ export function createSimulatedPeers(
           dotActor: request?.dot.actor ?? 0n,
           dotCounter: BigInt(request?.dot.counter ?? 0),
           ...partsOfEpoch(epoch),
+          era: BigInt(era),
         };
         await ask(to, { writes: [write] }, true, onSilent);
       },
@@ -197,11 +203,13 @@ export async function serveReplica(
   let copy: ReplicaCopyReport = { record: undefined, owed: [] };
   let status: ReplicaStatus = ReplicaStatus.OK;
   let message = '';
+  let era = 0;
   try {
     if (write !== undefined) {
       const request = requestOf(write.requestId, write.dotActor, write.dotCounter);
       const placed = placedBy(write.ringTerm, write.ringSequence);
-      await replica.write({ ...write, ...placed, request, deadline: clock.now() + write.timeoutMs });
+      const era = Number(write.era);
+      await replica.write({ ...write, ...placed, era, request, deadline: clock.now() + write.timeoutMs });
     } else if (read?.inspect) {
       const { key, requestId } = read;
       const deadline = clock.now() + read.timeoutMs;
@@ -212,15 +220,21 @@ export async function serveReplica(
       copy = { record, owed: [] };
     }
   } catch (error) {
-    status = error instanceof RingMoved ? ReplicaStatus.RING_MOVED : ReplicaStatus.FAILED;
+    if (error instanceof EraMoved) era = error.era;
+    status = statusOf(error);
     message = error instanceof Error ? error.message : String(error);
   }
   const { record = noBytes, owed, knownDot } = copy;
   const result = { id, status, record: Buffer.from(record), message, more: false, owed: [...owed] };
   const known = knownDot === undefined ? '' : printDot(knownDot);
   return ReplicateResponse.encode(
-    ReplicateResponse.fromPartial({ results: [{ ...result, knownDot: known }] }),
+    ReplicateResponse.fromPartial({ results: [{ ...result, knownDot: known, era: BigInt(era) }] }),
   ).finish();
+}
+
+function statusOf(error: unknown): ReplicaStatus {
+  if (error instanceof EraMoved) return ReplicaStatus.ERA_MOVED;
+  return error instanceof RingMoved ? ReplicaStatus.RING_MOVED : ReplicaStatus.FAILED;
 }
 
 /** The other end of one step of an exchange: nothing where it failed, else a byte and the answer. */

@@ -84,6 +84,10 @@ export interface Profile {
   readonly wipedDiskEveryMs: number;
   /** Of a node's files some are damaged, so that it starts again without some of its records. */
   readonly lostBlockEveryMs: number;
+  /** What may go is let go after two looks about so far apart; 0: nothing is, until faults are over. */
+  readonly collectAfterMs: number;
+  /** Of operations on registers: deletes of what has just been read. */
+  readonly deleting: number;
   /** 0: replicas are compared only once faults are over. */
   readonly exchangeEveryMs: number;
 }
@@ -139,6 +143,7 @@ export function profileOf(seed: number): Profile {
     bitFlipEveryMs: bitFlipsOf(seededRandom(seed, 'turned bits')),
     wipedDiskEveryMs: 0,
     lostBlockEveryMs: 0,
+    ...collectionOf(seededRandom(seed, 'collection')),
     ...durabilities(seededRandom(seed, 'durability')),
   };
   const alone = changes.isAll ? withoutOtherFaults(usual, seededRandom(seed, 'ring changes alone')) : usual;
@@ -220,6 +225,12 @@ function routersOf(random: SeededRandom): Pick<Profile, 'routers' | 'routedShare
 
 function exchangesOf(random: SeededRandom): number {
   return random.chance(0.3) ? random.between(300, 3_000) : 0;
+}
+
+/** Often, and of keys that are deleted often: in half of those seeds. */
+function collectionOf(random: SeededRandom): Pick<Profile, 'collectAfterMs' | 'deleting'> {
+  if (!random.chance(0.4)) return { collectAfterMs: 0, deleting: 0 };
+  return { collectAfterMs: random.between(20, 150), deleting: random.chance(0.6) ? random.between(0.2, 0.5) : 0 };
 }
 
 function latestOf(random: SeededRandom): number {

@@ -246,6 +246,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
   if (metrics.count('cartwheel_handed_over_records_total') > 0) marks.add('a record was handed over without a hint');
   if (metrics.count('cartwheel_corrupt_records_repaired_total') > 0) marks.add('a damaged record was repaired');
   if (metrics.count('cartwheel_refilled_records_total') > 0) marks.add('a node pulled again what damage had taken');
+  if (metrics.count('cartwheel_collected_records_total') > 0) marks.add('a record was let go');
   if (metrics.count('cartwheel_stand_ins_total') > 0) marks.add('a fallback stood in for a home');
   for (const { dots } of oracle.ledger.all()) if (dots.size > 1) marks.add('a retry met two coordinators');
   const { violation } = oracle;

@@ -70,7 +70,16 @@ export async function runWorkload({
 
   const ttlMs = () => (random.chance(profile.expiring) ? Math.ceil(random.between(200, 3_000)) : 0);
 
+  const deletes = random.fork('deletes');
+
+  async function deleteAll(key: string): Promise<void> {
+    const read = await client.get(key, { via: via(key), timeoutMs: timeoutMs() });
+    if (read === undefined || read.token.bytes.length === 0) return;
+    remember(key, await client.delete(key, { ...writing(key), token: read.token }));
+  }
+
   async function useRegister(key: string): Promise<void> {
+    if (profile.deleting > 0 && deletes.chance(profile.deleting)) return deleteAll(key);
     const dice = random.fraction();
     const known = token(key);
     if (dice < 0.3) {

@@ -87,11 +87,11 @@ test('what one owner alone remembers moves too, and is pulled once', async () =>
       [0, 1, 2].map((i) => node.requests.find(cluster.storageKey('cart'), Buffer.from(`request ${i}`))),
     );
     assert.deepEqual(
-      found.map((dot) => dot?.counter),
+      found.map((one) => one?.dot.counter),
       [1, 2, 3],
     );
     assert.equal(
-      found.every((dot) => dot !== undefined && printDot(dot).length > 0),
+      found.every((one) => one !== undefined && printDot(one.dot).length > 0),
       true,
     );
   }

@@ -146,6 +146,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       digestDepth: 12,
       exchangeEveryMs: options.exchangeEveryMs ?? 60_000,
       verifyEveryMs: 60_000,
+      collectAfterMs: 60_000,
       losersBytesMax: options.losersBytesMax ?? 1_000_000,
       requestsMax: 1_000,
       ring: () => self.ring,

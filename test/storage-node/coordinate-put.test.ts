@@ -197,6 +197,7 @@ test('P4: a replica message that arrives after the delete does not bring the val
     key: cluster.storageKey('cart'),
     record: late as Uint8Array,
     sync: true,
+    era: 0,
     hintedFor: '',
     deadline: 10_000,
   };

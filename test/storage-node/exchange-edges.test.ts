@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { ExchangeResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { leafOf } from '../../services/core/merkle/digest-tree.ts';
 import { emptyContext } from '../../services/core/versioning/causal-context.ts';
-import { answerExchange, type Exchanged, exchange } from '../../services/storage-node/exchange.ts';
+import { answerExchange, type Exchanged, exchange, requestOf } from '../../services/storage-node/exchange.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored } from './requests.ts';
 
@@ -84,15 +84,7 @@ test('a record that cannot be read keeps no other from being mended, and the exc
 test('a question that would cost more than one look at the whole tree is refused', async () => {
   const cluster = await setup();
   const { node } = cluster.nodes[0] as TestNode;
-  const none = {
-    compare: undefined,
-    list: undefined,
-    fetch: undefined,
-    listRecords: undefined,
-    checkRecords: undefined,
-    listRequests: undefined,
-    listLosses: undefined,
-  };
+  const none = requestOf({});
   for (const request of [
     { ...none, compare: { level: 0, nodes: Array.from({ length: 256 }, () => ({ index: 0, digest: 1n })) } },
     { ...none, compare: { level: 2, nodes: [1, 0].map((index) => ({ index, digest: 1n })) } },

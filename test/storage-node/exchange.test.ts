@@ -1,7 +1,7 @@
 /** P6 on assembled nodes: replicas that missed writes become equal by comparing digests, without a read and without hints. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { answerExchange } from '../../services/storage-node/exchange.ts';
+import { answerExchange, requestOf } from '../../services/storage-node/exchange.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored } from './requests.ts';
 
@@ -131,7 +131,7 @@ async function keepForTwo() {
   for (const home of [one, another]) cluster.setReachable(home, false);
   const keep = async (name: string, home: TestNode) => {
     const record = (await coordinator.node.store.read(cluster.storageKey('cart'))) as Uint8Array;
-    const write = { key: cluster.storageKey(name), record, sync: true, hintedFor: home.id, deadline: 1e9 };
+    const write = { key: cluster.storageKey(name), record, era: 0, sync: true, hintedFor: home.id, deadline: 1e9 };
     await keeper.node.replica.write(write);
   };
   await keep(fillsBook, one);
@@ -223,15 +223,7 @@ test('a partition known to differ is told with its age, until it is mended', asy
 test('nonsense is refused', async () => {
   const cluster = await setup();
   const { node } = cluster.nodes[0] as TestNode;
-  const none = {
-    compare: undefined,
-    list: undefined,
-    fetch: undefined,
-    listRecords: undefined,
-    checkRecords: undefined,
-    listRequests: undefined,
-    listLosses: undefined,
-  };
+  const none = requestOf({});
   const page = { ringTerm: 1, ringSequence: 1, partitions: 8, from: Buffer.alloc(0) };
   const tooMany = Array.from({ length: 257 }, (_, i) => i);
   for (const request of [

@@ -49,7 +49,14 @@ test('a hint that its home refuses does not keep their other keys from being com
   const other = cluster.storageKey('other');
   const record = await coordinator.node.store.read(cluster.storageKey('cart'));
   await coordinator.node.replica.write({
-    ...{ key: other, record: record as Uint8Array, sync: true, hintedFor: '', deadline: Number.POSITIVE_INFINITY },
+    ...{
+      key: other,
+      record: record as Uint8Array,
+      era: 0,
+      sync: true,
+      hintedFor: '',
+      deadline: Number.POSITIVE_INFINITY,
+    },
   });
   coordinator.node.exchanges.start();
   await pass(cluster, 15_000);

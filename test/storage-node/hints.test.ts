@@ -236,7 +236,7 @@ test('a record that belongs elsewhere is refused where it is owed to nobody', as
   await stored(cluster.run(homes[0], put('cart', 'v', { w: 3 })));
   const key = cluster.storageKey('cart');
   const record = (await homes[0].node.replica.read({ key, deadline: 1e9 })) as Uint8Array;
-  const write = { key, record, sync: true, deadline: 1e9 };
+  const write = { key, record, era: 0, sync: true, deadline: 1e9 };
   const [other] = others as [TestNode];
   for (const hintedFor of ['', 'nobody', other.id, (others[1] as TestNode).id]) {
     assert.equal((await failureOf(other.node.replica.write({ ...write, hintedFor }))).reason, 'NOT_ENOUGH_REPLICAS');

@@ -20,7 +20,7 @@ test('records of a history, in any order and as often as they come, leave what t
       const sent = picks.map((i) => states[i % states.length] ?? emptyRecord);
       await Promise.all(
         sent.map((record) =>
-          node.replica.write({ key, record: node.records.encode(record), sync: true, hintedFor: '', deadline }),
+          node.replica.write({ key, record: node.records.encode(record), era: 0, sync: true, hintedFor: '', deadline }),
         ),
       );
       const bytes = await node.replica.read({ key, deadline });
@@ -38,7 +38,7 @@ test('a record that brings nothing new is acknowledged and not written again', a
   await stored(cluster.run(cluster.node(0), put('cart', 'v', { w: 3 })));
   const record = (await node.replica.read({ key, deadline })) as Uint8Array;
   const before = metrics.valueOf('cartwheel_commit_records_total');
-  await node.replica.write({ key, record: Uint8Array.from(record), sync: true, hintedFor: '', deadline });
+  await node.replica.write({ key, record: Uint8Array.from(record), era: 0, sync: true, hintedFor: '', deadline });
   assert.equal(metrics.valueOf('cartwheel_commit_records_total'), before);
 });
 
@@ -55,7 +55,14 @@ test('a replica keeps its own birth when it takes the records of others', async 
 test('a record that comes after its deadline is refused, and not merged', async () => {
   const { node } = createCluster().node(0);
   const failure = await failureOf(
-    node.replica.write({ key, record: node.records.encode(emptyRecord), sync: true, hintedFor: '', deadline: 0 }),
+    node.replica.write({
+      key,
+      record: node.records.encode(emptyRecord),
+      era: 0,
+      sync: true,
+      hintedFor: '',
+      deadline: 0,
+    }),
   );
   assert.equal(failure.reason, 'DEADLINE');
 });
@@ -71,7 +78,10 @@ test('P12: a record of a peer that is damaged or cut short is refused, and what 
     Buffer.alloc(0),
     Buffer.concat([record, record]),
   ]) {
-    await assert.rejects(node.replica.write({ key, record: damaged, sync: true, hintedFor: '', deadline }), Malformed);
+    await assert.rejects(
+      node.replica.write({ key, record: damaged, era: 0, sync: true, hintedFor: '', deadline }),
+      Malformed,
+    );
   }
   assert.deepEqual(Buffer.from((await node.replica.read({ key, deadline })) as Uint8Array), record);
 });

@@ -9,11 +9,13 @@
  *
  *   u64     actor
  *   varint  counter
+ *   u8      1 where its write is settled; else nothing
  */
 import type { Dot } from '../versioning/causal-context.ts';
 import { ByteReader, ByteWriter, varintSize } from './bytes.ts';
 
 const hashBytes = 8;
+const SETTLED = 1;
 
 export function requestKey(generation: number, storageKey: Uint8Array, requestId: Uint8Array): Uint8Array {
   const writer = new ByteWriter(new Uint8Array(4 + hashBytes + requestId.length));
@@ -50,16 +52,24 @@ export function startOfGeneration(generation: number): Uint8Array {
   return writer.bytes;
 }
 
-export function encodeDot({ actor, counter }: Dot): Uint8Array {
-  const writer = new ByteWriter(new Uint8Array(8 + varintSize(counter)));
+export interface Remembered {
+  readonly dot: Dot;
+  /** Its record was let go here: what it wrote is covered, and gone everywhere. */
+  readonly isSettled: boolean;
+}
+
+export function encodeRemembered({ dot: { actor, counter }, isSettled }: Remembered): Uint8Array {
+  const writer = new ByteWriter(new Uint8Array(8 + varintSize(counter) + (isSettled ? 1 : 0)));
   writer.u64(actor);
   writer.varint(counter);
+  if (isSettled) writer.u8(SETTLED);
   return writer.bytes;
 }
 
-export function decodeDot(bytes: Uint8Array): Dot {
+export function decodeRemembered(bytes: Uint8Array): Remembered {
   const reader = new ByteReader(bytes);
   const dot = { actor: reader.u64(), counter: reader.varint() };
+  const isSettled = reader.position < bytes.length && reader.u8() === SETTLED;
   reader.finish();
-  return dot;
+  return { dot, isSettled };
 }

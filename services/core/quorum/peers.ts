@@ -14,10 +14,24 @@ export class RingMoved extends Error {
   }
 }
 
+/** The node is in a later era than the one in which the record was known (core/stability/era.ts), and has done nothing. */
+export class EraMoved extends RingMoved {
+  readonly era: number;
+
+  constructor(nodeId: string, era: number) {
+    super(nodeId);
+    this.message = `node ${nodeId} is in era ${era}, which is later than that of the record`;
+    this.name = 'EraMoved';
+    this.era = era;
+  }
+}
+
 export interface ReplicaWriteMessage extends Awaited, Placed, Traced {
   readonly key: Uint8Array;
   /** The record's encoding. */
   readonly record: Uint8Array;
+  /** In which the sender came to know the record, or the oldest part of it (core/stability/era.ts). */
+  readonly era: number;
   /** Acknowledge only what is on disk. */
   readonly sync: boolean;
   /** Without sync: acknowledge from memory, as far as the write buffer has room. */

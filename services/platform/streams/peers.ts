@@ -23,6 +23,7 @@ import { Failure } from '../../core/failure.ts';
 import type { Clock, CounterHandle, HistogramHandle, Log, Metrics, Random } from '../../core/ports.ts';
 import { createPeerHealth, lookEveryMs, silenceMs } from '../../core/quorum/peer-health.ts';
 import {
+  EraMoved,
   type Peers,
   type Replica,
   type ReplicaCopyReport,
@@ -31,6 +32,7 @@ import {
   type ScannedPage,
 } from '../../core/quorum/peers.ts';
 import { partsOfEpoch, type Ring } from '../../core/ring/ring.ts';
+import { eraOf, firstEra } from '../../core/stability/era.ts';
 import { parseDot } from '../../core/versioning/causal-context.ts';
 import { fromServiceError } from '../errors.ts';
 import type { RingSource } from '../ring-source.ts';
@@ -320,14 +322,16 @@ function connectPeer(
   }
 
   const replica: Replica = {
-    async write({ key, record, sync, buffered = false, hintedFor, request, deadline, onSilent, epoch, traceparent }) {
+    async write(message) {
+      const { key, record, era, sync, buffered = false, hintedFor, request, deadline, onSilent, epoch } = message;
       const common = {
         ...{ key: key as Buffer, sync, buffered, hintedFor, timeoutMs: leftOf(deadline, clock) },
         requestId: (request?.id ?? noBytes) as Buffer,
         dotActor: request?.dot.actor ?? 0n,
         dotCounter: BigInt(request?.dot.counter ?? 0),
         ...partsOfEpoch(epoch),
-        traceparent,
+        traceparent: message.traceparent,
+        era: BigInt(era),
       };
       const itemsOf = function* (id: number) {
         for (const { piece, more } of piecesOf(record)) {
@@ -458,7 +462,7 @@ function unreachable(nodeId: string, why: string): Failure {
   return new Failure('NOT_ENOUGH_REPLICAS', `no answer from node ${nodeId}: ${why}`, { outcome: 'UNKNOWN' });
 }
 
-function refused(nodeId: string, { status, message }: ReplicaResult): Failure | RingMoved {
+function refused(nodeId: string, { status, message, era }: ReplicaResult): Failure | RingMoved {
   const text = `node ${nodeId}: ${message}`;
   switch (status) {
     case ReplicaStatus.OVERLOADED:
@@ -469,6 +473,8 @@ function refused(nodeId: string, { status, message }: ReplicaResult): Failure | 
       return new Failure('NOT_ENOUGH_REPLICAS', text);
     case ReplicaStatus.RING_MOVED:
       return new RingMoved(nodeId);
+    case ReplicaStatus.ERA_MOVED:
+      return new EraMoved(nodeId, eraOf(era) ?? firstEra);
     default:
       return new Failure('STORAGE_FAILED', text, { outcome: 'UNKNOWN' });
   }

@@ -23,6 +23,7 @@ import { Malformed } from '../../core/codec/bytes.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, Log } from '../../core/ports.ts';
 import {
+  EraMoved,
   type Placed,
   type RememberedRequest,
   type Replica,
@@ -32,6 +33,7 @@ import {
 import { requestLimits } from '../../core/requests/limits.ts';
 import { epochOfParts } from '../../core/ring/ring.ts';
 import { isStorageKey } from '../../core/ring/storage-key.ts';
+import { eraOf, firstEra } from '../../core/stability/era.ts';
 import { counterMax, printDot } from '../../core/versioning/causal-context.ts';
 import { bidi, unary } from '../grpc-server.ts';
 import { xxh64 } from '../hash.ts';
@@ -188,11 +190,12 @@ function serveStream(
         const known = knownDot === undefined ? '' : printDot(knownDot);
         answer({
           ...{ id, status: ReplicaStatus.OK, record: piece as Buffer, message: '', more },
-          ...{ owed: [...owed], knownDot: known },
+          ...{ owed: [...owed], knownDot: known, era: 0n },
         });
       }
     } catch (error) {
-      answer(refusal(id, statusOf(error), error instanceof Error ? error.message : String(error)));
+      const era = error instanceof EraMoved ? BigInt(error.era) : 0n;
+      answer({ ...refusal(id, statusOf(error), error instanceof Error ? error.message : String(error)), era });
       if (!(error instanceof Failure || error instanceof RingMoved)) {
         strangers.warn({ err: error, peer: stream.getPeer() }, 'a replica operation failed');
       }
@@ -221,7 +224,7 @@ function serveStream(
     if (ended || (!greeted && !greet(request))) return;
     for (const write of request.writes) {
       const { key, sync, buffered, hintedFor, requestId, dotActor, dotCounter, ringTerm, ringSequence } = write;
-      const { traceparent } = write;
+      const { traceparent, era } = write;
       const record = joiner.add(write.id, write.record, write.more);
       if (record === undefined) continue;
       enter(write, record.length, {
@@ -237,6 +240,7 @@ function serveStream(
             deadline,
             traceparent,
             ...placedBy(ringTerm, ringSequence),
+            era: eraOf(era) ?? firstEra,
           });
           return nothing;
         },
@@ -295,10 +299,11 @@ function overloaded(id: number): ReplicaResult {
 }
 
 function refusal(id: number, status: ReplicaResult['status'], message: string): ReplicaResult {
-  return { id, status, record: empty, message, more: false, owed: [], knownDot: '' };
+  return { id, status, record: empty, message, more: false, owed: [], knownDot: '', era: 0n };
 }
 
 function statusOf(error: unknown): ReplicaResult['status'] {
+  if (error instanceof EraMoved) return ReplicaStatus.ERA_MOVED;
   if (error instanceof RingMoved) return ReplicaStatus.RING_MOVED;
   if (error instanceof Malformed) return ReplicaStatus.FAILED;
   if (!(error instanceof Failure)) return ReplicaStatus.FAILED;

@@ -13,6 +13,7 @@ import {
   compareDots,
   contains,
   type Dot,
+  join,
   printDot,
   sameDot,
 } from '../../../services/core/versioning/causal-context.ts';
@@ -26,6 +27,8 @@ export interface LastWriterCheck {
   /** A coordinator that mints under `birth` has made `after` of its record `before`. */
   changed(key: string, birth: Birth | undefined, before: KeyRecord, after: KeyRecord): void;
   answered(read: LatestRead): void;
+  /** A home has let go of what these dots were: to whoever writes afterwards they are as good as covered. */
+  letGo(key: string, clock: CausalContext): void;
   /** Once faults are over: `left` are the dots of all that the key has, and of all that the ledgers of losers have. */
   ended(key: string, left: ReadonlySet<string>): void;
 }
@@ -33,6 +36,7 @@ export interface LastWriterCheck {
 export interface LastWriterOptions {
   readonly ledger: Ledger;
   readonly marks: Marks;
+  now(): number;
   /** Whether any node may have cut the dot from its clock since then: a sibling that was covered may show again. */
   cut(key: string, dot: Dot, since: number): boolean;
 }
@@ -49,13 +53,14 @@ interface Made extends Timed {
   readonly write: WriteAttempt | undefined;
 }
 
-export function createLastWriterCheck({ ledger, marks, cut }: LastWriterOptions): LastWriterCheck {
+export function createLastWriterCheck({ ledger, marks, now, cut }: LastWriterOptions): LastWriterCheck {
   const madeOf = new Map<string, Map<string, Made>>();
+  const gone = new Map<string, CausalContext>();
 
   /** Undefined: this may be the latest of what such a read knows. */
   function objectionTo(winner: Made, { key, known, where }: LatestRead): Violation | undefined {
     const made = madeOf.get(key) as ReadonlyMap<string, Made>;
-    const accounted = accountedFor(winner, [...made.values()]);
+    const accounted = accountedFor(winner, [...made.values()], gone.get(key) ?? []);
     const shown = printDot(winner.dot);
     for (const write of known) {
       const attempts = [...write.dots].map((dot) => made.get(dot) as Made);
@@ -102,10 +107,13 @@ export function createLastWriterCheck({ ledger, marks, cut }: LastWriterOptions)
       }
     },
 
+    letGo: (key, clock) => void gone.set(key, join(gone.get(key) ?? [], clock)),
+
     ended(key, left) {
       const made = madeOf.get(key) ?? new Map<string, Made>();
       for (const write of ledger.writesOf(key)) {
         if (write.kind === 'delete' || write.outcome !== 'acknowledged' || !isKept(write)) continue;
+        if (mayBeHidden(write, now())) continue;
         if ([...write.dots].some((dot) => left.has(dot) || isReplaced(made.get(dot) as Made, made.values()))) continue;
         throw new Violation('P3', `${describe(write)} is gone, in no ledger of losers, and nobody replaced it`, 'lost');
       }
@@ -114,8 +122,8 @@ export function createLastWriterCheck({ ledger, marks, cut }: LastWriterOptions)
 }
 
 /** What a read of which this is the latest need not show: what is no later, and what any of that has replaced. */
-function accountedFor(winner: Made, made: readonly Made[]): ReadonlySet<Made> {
-  const found = new Set(made.filter((one) => !isLater(one, winner)));
+function accountedFor(winner: Made, made: readonly Made[], gone: CausalContext): ReadonlySet<Made> {
+  const found = new Set(made.filter((one) => !isLater(one, winner) || contains(gone, one.dot)));
   // A set goes on to what is added meanwhile.
   for (const other of found) for (const one of made) if (covers(other, one)) found.add(one);
   return found;
