@@ -6,10 +6,12 @@ import type { GetOptions, OperationOptions, PutOptions } from './types.ts';
 const uint32Max = 2 ** 32 - 1;
 /** What a timer can be set to. */
 const timeoutMsMax = 2 ** 31 - 1;
+/** What servers take; one of today's version has 55. */
+const traceparentCharactersMax = 128;
 
 /** Throws Failure that names the option. Whether a number makes sense to the cluster its nodes say. */
 export function checkOptions(options: OperationOptions & GetOptions & PutOptions): void {
-  const { r, w, maxBytes, attempt, timeoutMs, ttlMs, durability, require } = options;
+  const { r, w, maxBytes, attempt, timeoutMs, ttlMs, durability, require, traceparent } = options;
   integer('QUORUM_INVALID', 'r', r);
   integer('QUORUM_INVALID', 'w', w);
   integer('OPERATION_INVALID', 'maxBytes', maxBytes);
@@ -17,6 +19,13 @@ export function checkOptions(options: OperationOptions & GetOptions & PutOptions
   for (const [field, count] of Object.entries(require ?? {})) integer('OPERATION_INVALID', `require.${field}`, count);
   if (timeoutMs !== undefined && !(timeoutMs > 0 && timeoutMs <= timeoutMsMax))
     throw wrong('OPERATION_INVALID', 'timeoutMs', timeoutMs, `more than 0 and at most ${timeoutMsMax} milliseconds`);
+  if (traceparent !== undefined && !(typeof traceparent === 'string' && traceparent.length <= traceparentCharactersMax))
+    throw wrong(
+      'OPERATION_INVALID',
+      'traceparent',
+      traceparent,
+      `text of at most ${traceparentCharactersMax} characters`,
+    );
   if (ttlMs !== undefined && !(ttlMs >= 0 && ttlMs <= Number.MAX_SAFE_INTEGER))
     throw wrong('TTL_INVALID', 'ttlMs', ttlMs, 'milliseconds, 0 or more');
   if (durability !== undefined && durabilityNumber(durability) === undefined)

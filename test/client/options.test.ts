@@ -27,6 +27,8 @@ const bad: readonly [string, string, (client: CartwheelClient) => Promise<unknow
   ['OPERATION_INVALID', 'timeoutMs', (client) => client.explain('k', { timeoutMs: Number.NaN })],
   ['OPERATION_INVALID', 'attempt', (client) => client.put('k', 'v', { attempt: 0.5 })],
   ['OPERATION_INVALID', 'require.zones', (client) => client.put('k', 'v', { require: { zones: -2 } })],
+  ['OPERATION_INVALID', 'traceparent', (client) => client.get('k', { traceparent: 7 as unknown as string })],
+  ['OPERATION_INVALID', 'traceparent', (client) => client.get('k', { traceparent: '0'.repeat(129) })],
   ['TTL_INVALID', 'ttlMs', (client) => client.put('k', 'v', { ttlMs: Number.NaN })],
   ['DURABILITY_INVALID', 'durability', (client) => client.put('k', 'v', { durability: 'FOO' as 'DURABLE' })],
 ];

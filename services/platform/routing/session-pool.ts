@@ -154,8 +154,13 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
 }
 
 /** Roughly: it decides when a frame is full, and what is in flight. */
-function sizeOf({ get, put, delete: remove }: OperationBody): number {
+function sizeOf({ get, put, delete: remove, traceparent }: OperationBody): number {
   const request = put ?? get ?? remove;
-  const context = put?.context ?? remove?.context ?? get?.sessionContext;
-  return 64 + (request?.key.length ?? 0) + (context?.length ?? 0) + (put?.value.length ?? 0);
+  const write = put ?? remove;
+  const context = write?.context ?? get?.sessionContext;
+  let bytes = 64 + (request?.key.length ?? 0) + (context?.length ?? 0) + (put?.value.length ?? 0);
+  // Short, of clients that mean well.
+  bytes += (request?.namespace.length ?? 0) + (write?.requestId.length ?? 0) + (traceparent?.length ?? 0);
+  if (get !== undefined) for (const dot of get.dots) bytes += Buffer.byteLength(dot) + 8;
+  return bytes;
 }

@@ -28,6 +28,7 @@ import {
 } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../core/failure.ts';
 import { createRemoteClock } from '../../core/remote-clock.ts';
+import { requestLimits } from '../../core/requests/limits.ts';
 import { channelOptions } from '../channel-options.ts';
 import { servesNoKeys } from '../errors.ts';
 import { createFrameGate, type FrameGate } from './frame-gate.ts';
@@ -285,6 +286,11 @@ function tooLarge({ put, get, delete: remove }: OperationBody, address: string, 
   const value = put?.value.length ?? 0;
   const context = (put?.context ?? remove?.context ?? get?.sessionContext)?.length ?? 0;
   const taken = `a message to ${address} has at most ${most} bytes`;
+  const requestId = (put ?? remove)?.requestId.length ?? 0;
+  if (requestId > requestLimits.requestIdBytesMax) {
+    const message = `the request id has ${requestId} bytes, the limit is ${requestLimits.requestIdBytesMax}`;
+    return new Failure('REQUEST_ID_TOO_LONG', message, { field: 'request_id' });
+  }
   if (value >= key && value >= context) {
     return new Failure('VALUE_TOO_LARGE', `the value has ${value} bytes, and ${taken}`, { field: 'value' });
   }

@@ -51,6 +51,8 @@ const laneLimits = { laneBytes: 16 * 1024 * 1024, totalBytes: 256 * 1024 * 1024,
 /** After its client was told to go: for what was on its way by then. */
 const lastOperationsMs = 1_000;
 const idBytes = 12;
+/** One of today's version has 55. */
+const traceparentCharactersMax = 128;
 /** Of an operation beside its value and context. */
 const operationBytes = 256;
 
@@ -439,6 +441,10 @@ function openSession(
   }
 
   function receive(operation: Operation, ageMs: number): void {
+    // It is none, and is not to be carried from process to process.
+    if (operation.traceparent !== undefined && operation.traceparent.length > traceparentCharactersMax) {
+      operation.traceparent = undefined;
+    }
     const { id, cancel } = operation;
     if (cancel !== undefined) {
       const cancelling = inFlight.get(cancel.targetId);
@@ -534,9 +540,8 @@ function waitedTooLong(): Failure {
   return new Failure('DEADLINE', 'the deadline passed while the operation waited for others of its client');
 }
 
-function carriedBytes({ put, traceparent }: Operation): number {
-  const named = traceparent === undefined ? 0 : traceparent.length;
-  return operationBytes + named + (put === undefined ? 0 : put.value.length);
+function carriedBytes({ put }: Operation): number {
+  return operationBytes + (put === undefined ? 0 : put.value.length);
 }
 
 /** Roughly: it decides when a frame is full, and how many reads run at a time. */
