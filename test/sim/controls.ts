@@ -282,17 +282,6 @@ export const controls: readonly Control[] = [
     ],
   },
   {
-    name: 'begun-again-unnoticed',
-    fault: 'a ring says that a partition which was given up and is taken over again has been pending all the time',
-    edits: [
-      {
-        file: 'services/core/ring/change.ts',
-        snippet: 'isAsBefore ? before.pendingSince.get(partition) : epochOf(version)',
-        replacement: '(void isAsBefore, before.pendingSince.get(partition) ?? 1)',
-      },
-    ],
-  },
-  {
     name: 'requests-left-behind',
     fault: 'who takes a partition over gets its records, and not the requests that its owners remember',
     edits: [
