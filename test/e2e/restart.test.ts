@@ -16,10 +16,15 @@ before(async () => {
 });
 beforeEach(async () => {
   await settled(cluster);
-  client = connect({ endpoints: [cluster.router.address] });
+  client = connect({ endpoints: [coordinator()] });
 });
 afterEach(() => client.close());
 after(() => cluster?.stop());
+
+/** One node, a home of every key: a router would choose among them, and each has births of its own. */
+function coordinator(): string {
+  return (cluster.nodes[0] as Cluster['nodes'][number]).address;
+}
 
 async function stopAll(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
   await client.close();
@@ -29,7 +34,7 @@ async function stopAll(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
 async function startAll(): Promise<void> {
   await Promise.all(cluster.processes.map((each) => each.start()));
   await settled(cluster);
-  client = connect({ endpoints: [cluster.router.address] });
+  client = connect({ endpoints: [coordinator()] });
 }
 
 /** Replaces the value of each key; the actors of the new dots, by key. */
