@@ -294,7 +294,10 @@ test('the command line plans a change, carries it out and says what is under way
   const ring = (...args: string[]) => cartwheel(['ring', ...args, '--endpoint', world.seed]);
   const planned = await ring('plan', '--join', 'all');
   assert.match(planned.stdout, /^moves {4}\d+ replicas of \d+ partitions, about .* B$/m);
-  assert.match(planned.stdout, new RegExp(`^e +${e.address} +zone-e +e +1 +up +0 +\\d+ +~\\d+(\\.\\d)? K?i?B +-$`, 'm'));
+  assert.match(
+    planned.stdout,
+    new RegExp(`^e +${e.address} +zone-e +e +1 +up +0 +\\d+ +~\\d+(\\.\\d)? K?i?B +-$`, 'm'),
+  );
   assert.match(planned.stdout, /^time {5}about \d.* s, as fast as the background is now$/m);
   const [, commit = ''] = /^carry it out: cartwheel (.*)$/m.exec(planned.stdout) ?? [];
   assert.equal((await ring('status')).stdout, 'ring     1.1\nchange   none is under way\n');
