@@ -1,0 +1,54 @@
+/**
+ * What grows with a cluster, and what must not: the ring's size and look-ups with many nodes and partitions, the cost of
+ * an operation with the number of nodes, memory and start of a node with many keys. Prints Markdown; docs/benchmarks.md
+ * says what came of it.
+ */
+import { Command, CommanderError, Option } from 'commander';
+import { messageOf, Problem } from '../../cli/problem.ts';
+import { integerBetween } from '../../cli/values.ts';
+import { studyKeys } from './growth/keys.ts';
+import { studyNodes } from './growth/nodes.ts';
+import { studyRing } from './growth/ring.ts';
+import { commitText, machineText } from './machine.ts';
+
+export interface GrowthOptions {
+  readonly nodes: number;
+  readonly partitions: number;
+  readonly keys: number;
+  readonly only?: string;
+}
+
+type Study = (options: GrowthOptions, signal: AbortSignal) => Promise<string> | string;
+const studies: Readonly<Record<string, Study>> = { ring: studyRing, nodes: studyNodes, keys: studyKeys };
+
+function readOptions(argv: readonly string[]): GrowthOptions {
+  return new Command('npm run bench:growth --')
+    .description('The ring of a large cluster, operations from 3 to 30 nodes, a node with a million keys.')
+    .option('--nodes <n>', 'of the ring', integerBetween(3, 1000), 300)
+    .option('--partitions <n>', 'of the ring, a power of two', integerBetween(1, 65_536), 4096)
+    .option('--keys <n>', 'on one node', integerBetween(1, 1e8), 1_000_000)
+    .addOption(new Option('--only <study>', 'this one only').choices(Object.keys(studies)))
+    .exitOverride()
+    .parse(argv, { from: 'user' })
+    .opts<GrowthOptions>();
+}
+
+const interrupted = new AbortController();
+const interrupt = () => interrupted.abort(new Problem('interrupted', undefined, 130));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
+
+try {
+  const options = readOptions(process.argv.slice(2));
+  console.log(`> ${new Date().toISOString().slice(0, 10)}, commit ${commitText()}; ${machineText()}`);
+  for (const [name, study] of Object.entries(studies)) {
+    if (options.only === undefined || options.only === name) console.log(await study(options, interrupted.signal));
+  }
+} catch (error) {
+  const problem = interrupted.signal.aborted ? (interrupted.signal.reason as unknown) : error;
+  if (problem instanceof CommanderError) process.exitCode = problem.exitCode === 0 ? 0 : 2;
+  else if (!(problem instanceof Problem)) throw problem;
+  else {
+    process.stderr.write(`growth: ${[messageOf(problem), problem.hint].filter(Boolean).join('; ')}\n`);
+    process.exitCode = problem.exitCode;
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * One node with many keys: what it has in memory, and how soon it is ready again after a clean stop and after kill -9.
+ * A cluster of `cartwheel dev` with one storage node, N=1; that node alone is ended and started again, as it was.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { processorSeconds } from '../../../cli/bench/processor-time.ts';
+import { keyName } from '../../../cli/bench/workload.ts';
+import { Problem } from '../../../cli/problem.ts';
+import { type CartwheelClient, connect } from '../../../client/index.ts';
+import { startCartwheel } from '../clusters/cartwheel.ts';
+import type { GrowthOptions } from '../growth.ts';
+import { markdown } from '../tables.ts';
+
+const valueBytes = 1024;
+const workers = 256;
+const startMs = 120_000;
+const pollMs = 10;
+const readKeys = 100_000;
+const directory = fileURLToPath(new URL(`../results/growth-${process.pid}`, import.meta.url));
+
+export async function studyKeys({ keys }: GrowthOptions, signal: AbortSignal): Promise<string> {
+  let node: ChildProcess | undefined;
+  const cluster = await startCartwheel(directory, signal, { storageNodes: 1 });
+  const client = connect({ endpoints: [...cluster.endpoints], direct: true });
+  try {
+    const first = cluster.pids['storage-1'] as number;
+    const flags = flagsOf(first);
+    const rows: string[][] = [];
+    const began = performance.now();
+    await load(client, keys, signal);
+    const perSecond = (keys / (performance.now() - began)) * 1000;
+    const loaded = `${keys.toLocaleString('en')} keys of 1 KiB loaded, ${Math.round(perSecond).toLocaleString('en')}/s`;
+    rows.push([loaded, '', '', residentText(first)]);
+
+    await ended(first, 'SIGTERM', signal);
+    const clean = await start(flags, signal);
+    node = clean.child;
+    rows.push(startedRow('ready after a clean stop', clean));
+
+    // So that there is something in the log to be replayed.
+    await load(client, Math.min(keys, readKeys), signal);
+    await ended(pidOf(node), 'SIGKILL', signal);
+    const killed = await start(flags, signal);
+    node = killed.child;
+    rows.push(startedRow('ready after kill -9', killed));
+    await inParallel(Math.min(keys, readKeys), signal, (key) => client.get(keyName((key * 7919) % keys)));
+    rows.push([`${readKeys.toLocaleString('en')} reads later`, '', '', residentText(pidOf(node))]);
+    return ['### A node with many keys', '', markdown(['', 'seconds', 'CPU-seconds', 'resident'], rows)].join('\n');
+  } finally {
+    await client.close();
+    node?.kill('SIGTERM');
+    await cluster.stop();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function load(client: CartwheelClient, keys: number, signal: AbortSignal): Promise<void> {
+  const values = Array.from({ length: 64 }, () => randomBytes(valueBytes));
+  await inParallel(keys, signal, (key) => client.put(keyName(key), values[key % values.length] as Buffer));
+}
+
+async function inParallel(count: number, signal: AbortSignal, run: (i: number) => Promise<unknown>): Promise<void> {
+  let next = 0;
+  await Promise.all(
+    Array.from({ length: workers }, async () => {
+      while (next < count) {
+        signal.throwIfAborted();
+        await run(next++);
+      }
+    }),
+  );
+}
+
+/** As it was started: the script and what follows it. */
+function flagsOf(pid: number): string[] {
+  return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(1, -1);
+}
+
+async function ended(pid: number, how: NodeJS.Signals, signal: AbortSignal): Promise<void> {
+  process.kill(pid, how);
+  while (isRunning(pid)) await sleep(pollMs, undefined, { signal });
+}
+
+/** False for one that has ended and whose parent has not yet looked. */
+function isRunning(pid: number): boolean {
+  if (!existsSync(`/proc/${pid}/stat`)) return false;
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z';
+}
+
+interface Started {
+  readonly child: ChildProcess;
+  /** From its start until it says that it is ready. */
+  readonly seconds: number;
+  /** What it had used by then: on a busy machine this says more. */
+  readonly cpuSeconds: number;
+}
+
+function startedRow(what: string, { child, seconds, cpuSeconds }: Started): string[] {
+  return [what, seconds.toFixed(2), cpuSeconds.toFixed(2), residentText(pidOf(child))];
+}
+
+async function start(flags: readonly string[], signal: AbortSignal): Promise<Started> {
+  const admin = flags[flags.indexOf('--admin') + 1] as string;
+  const began = performance.now();
+  // With the channel it ends when this process is gone, however it went.
+  const child = spawn(process.execPath, flags, { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+  child.channel?.unref();
+  while (!(await isReady(admin))) {
+    if (performance.now() - began > startMs) throw new Problem(`the node was not ready after ${startMs / 1000} s`);
+    await sleep(pollMs, undefined, { signal });
+  }
+  const seconds = (performance.now() - began) / 1000;
+  return { child, seconds, cpuSeconds: processorSeconds([pidOf(child)]) ?? Number.NaN };
+}
+
+async function isReady(admin: string): Promise<boolean> {
+  try {
+    return (await fetch(`http://${admin}/readyz`)).ok;
+  } catch {
+    return false; // not yet
+  }
+}
+
+function pidOf(child: ChildProcess): number {
+  return child.pid as number;
+}
+
+function residentText(pid: number): string {
+  const kibibytes = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+  return `${Math.round(kibibytes / 1024).toLocaleString('en')} MiB`;
+}
