@@ -44,15 +44,27 @@ export interface ClusterProcess {
 
 export interface Cluster {
   readonly router: ClusterProcess;
+  /** Those of the ring; another array after each `enter` and `exit`. */
   readonly nodes: readonly ClusterProcess[];
+  /** Storage nodes that nobody has started. */
+  readonly spares: readonly ClusterProcess[];
   readonly membership: ClusterProcess;
+  /** All but the spares. */
   readonly processes: readonly ClusterProcess[];
+  /** A spare has come into the ring. */
+  enter(spare: ClusterProcess): void;
+  /** A node has left it. */
+  exit(node: ClusterProcess): void;
+  /** It runs no more and its directory is empty: it can come in again, as another node. */
+  giveBack(node: ClusterProcess): void;
   /** Ends all processes, and removes the directory unless it was given. */
   stop(): Promise<void>;
 }
 
 export interface ClusterOptions {
   readonly nodes?: number;
+  /** Storage nodes beside them, which can come later. */
+  readonly spares?: number;
   readonly partitions?: number;
   /** Where the data goes; made, and kept at the end. Without it a temporary directory. */
   readonly data?: string;
@@ -97,9 +109,9 @@ async function reachesOthers({ admin }: ClusterProcess, others: number): Promise
 
 /** The same, with nothing started yet. */
 export async function planCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const { nodes: count = 3, partitions = 16, flags = {} } = options;
+  const { nodes: count = 3, spares: spareCount = 0, partitions = 16, flags = {} } = options;
   const data = options.data ?? mkdtempSync(join(tmpdir(), 'cartwheel-cluster-'));
-  const ports = await freePorts(2 * (count + 2));
+  const ports = await freePorts(2 * (count + spareCount + 2));
   const take = () => `${host}:${ports.pop()}`;
   const seed = take();
 
@@ -107,9 +119,10 @@ export async function planCluster(options: ClusterOptions = {}): Promise<Cluster
     ...['--data', join(data, 'membership', 'data'), '--expected-nodes', String(count)],
     ...['--partitions', String(partitions), '--replicas', String(Math.min(3, count))],
   ]);
-  const nodes: ClusterProcess[] = [];
+  let nodes: readonly ClusterProcess[] = [];
+  let spares: readonly ClusterProcess[] = [];
   const seeds = [seed];
-  for (let i = 1; i <= count; i++) {
+  for (let i = 1; i <= count + spareCount; i++) {
     const name = `node-${i}`;
     const listen = take();
     const own = join(data, name, 'data');
@@ -121,22 +134,43 @@ export async function planCluster(options: ClusterOptions = {}): Promise<Cluster
       ...(flags.node ?? []),
       ...(settings.flags ?? []),
     ];
-    seeds.push(advertise);
-    nodes.push(clusterProcess('storage-node', name, join(data, name), listen, take(), nodeFlags, environment));
+    const process = clusterProcess('storage-node', name, join(data, name), listen, take(), nodeFlags, environment);
+    if (i <= count) {
+      seeds.push(advertise);
+      nodes = [...nodes, process];
+    } else spares = [...spares, process];
   }
   const router = clusterProcess('router', 'router', join(data, 'router'), take(), take(), [
     ...['--seeds', seeds.join(',')],
     ...(flags.router ?? []),
   ]);
 
-  const processes = [membership, ...nodes, router];
+  const all = [membership, ...nodes, ...spares, router];
+  const without = (list: readonly ClusterProcess[], one: ClusterProcess) => list.filter((other) => other !== one);
   return {
     router,
-    nodes,
     membership,
-    processes,
+    get nodes() {
+      return nodes;
+    },
+    get spares() {
+      return spares;
+    },
+    get processes() {
+      return [membership, ...nodes, router];
+    },
+    enter(spare) {
+      spares = without(spares, spare);
+      nodes = [...nodes, spare];
+    },
+    exit(node) {
+      nodes = without(nodes, node);
+    },
+    giveBack(node) {
+      spares = [...spares, node];
+    },
     async stop() {
-      await Promise.all(processes.map(endOf));
+      await Promise.all(all.map(endOf));
       if (options.data === undefined) rmSync(data, { recursive: true, force: true });
     },
   };

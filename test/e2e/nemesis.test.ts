@@ -18,7 +18,7 @@ const hangMs = 240_000;
 
 function optionsFor(t: TestContext, own: Pick<RunOptions, 'faultsMs' | 'faults' | 'data'> & Partial<RunOptions>) {
   const options: RunOptions = {
-    ...{ seed: 1, nodes: 4, clients: 2, workers: 24, keep: false, control: undefined },
+    ...{ seed: 1, nodes: 4, clients: 2, workers: 24, keep: false, membershipDead: false, control: undefined },
     view: { note: (what) => t.diagnostic(what), status: () => {} },
     stop: AbortSignal.any([]),
     ...own,

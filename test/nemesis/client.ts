@@ -6,7 +6,7 @@
  */
 import { type CartwheelClient, OperationFailed, type PutAnswer } from '../../client/index.ts';
 import { checkContext } from '../oracle/checks/contexts.ts';
-import { describe, type WriteAttempt } from '../oracle/ledger.ts';
+import { type Copy, describe, type WriteAttempt } from '../oracle/ledger.ts';
 import { Violation } from '../oracle/violation.ts';
 import { lastWriterWins, namespaceOf } from '../sim/keys.ts';
 import { type Counts, countOne } from './counts.ts';
@@ -56,6 +56,8 @@ export interface ObservedClientOptions {
   readonly history: History;
   readonly counts: Counts;
   readonly violations: Violations;
+  /** Ids of nodes whose disks are gone; undefined: none will be. */
+  readonly lostDisks: ReadonlySet<string> | undefined;
   now(): number;
   newRequestId(): Buffer;
 }
@@ -63,7 +65,7 @@ export interface ObservedClientOptions {
 export const emptyToken: Token = { bytes: Buffer.alloc(0), seen: new Set() };
 
 export function observe(options: ObservedClientOptions): ObservedClient {
-  const { name, client, replicas, oracle, history, counts, violations, now, newRequestId } = options;
+  const { name, client, replicas, oracle, history, counts, violations, lostDisks, now, newRequestId } = options;
   const { ledger } = oracle;
   const majority = Math.floor(replicas / 2) + 1;
 
@@ -121,7 +123,7 @@ export function observe(options: ObservedClientOptions): ObservedClient {
     const where = `the answer to ${kind} #${attempt.number} of ${name}`;
     const homed = acks.filter(({ durable, hintedFor, pending }) => durable && hintedFor === '' && !pending).length;
     const homes = homed - pendingMissed.length;
-    ledger.end(attempt, 'acknowledged', now(), homes);
+    ledger.end(attempt, 'acknowledged', now(), homes, lostDisks && copiesOf(receipt, lostDisks));
     counts.acknowledged++;
     history.note(name, `${kind} done #${attempt.number}`, key, `${dot} on ${homes} homes of ${acks.length} replicas`);
     const seen = new Set([...sent.seen, attempt]);
@@ -167,6 +169,17 @@ export function observe(options: ObservedClientOptions): ObservedClient {
     put: (key, put) => write('put', key, put),
     delete: (key, remove) => write('delete', key, remove),
   };
+}
+
+function copiesOf({ acks, pendingMissed }: PutAnswer['receipt'], lostDisks: ReadonlySet<string>): readonly Copy[] {
+  const copies = acks.map(({ nodeId, durable, hintedFor, pending }) => ({
+    isHome: durable && hintedFor === '' && !pending,
+    isPending: pending,
+    // A fallback may have given it to its home, and the home may have lost it.
+    isLost: () => lostDisks.has(nodeId) || lostDisks.has(hintedFor),
+  }));
+  const missed = pendingMissed.map(() => ({ isHome: false, isPending: true, isLost: () => true }));
+  return [...copies, ...missed];
 }
 
 /** The number of its write. */

@@ -6,7 +6,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { controls } from '../sim/controls.ts';
-import { allFaults } from './faults/all.ts';
+import { allFaults, ringFaults } from './faults/all.ts';
 import { reportOf } from './report.ts';
 import { type RunOptions, run } from './run.ts';
 import { createView } from './view.ts';
@@ -23,12 +23,14 @@ covered may come back, and nothing may be there that nobody wrote.
   --workers W    operations under way at once (64)
   --seed S       draws faults and operations; what comes of them depends on the machine too (a new one each time)
   --faults LIST  only these kinds, by words of their names: --faults 'kill -9,cut'
+  --no-membership  all membership processes are killed for the whole run, which must not be noticed
   --control NAME storage nodes that are built wrong, and must be caught: ${controls.map(({ name }) => name).join(', ')}
   --data DIR     for data, logs and the history of all operations; kept (a temporary one, removed if all was well)
   --keep         keep the temporary one
   --help
 
-Kinds of faults: ${allFaults.map(({ kind }) => kind).join(', ')}.
+Kinds of faults: ${allFaults.map(({ kind }) => kind).join(', ')};
+and only where --faults names them: ${ringFaults.map(({ kind }) => kind).join(', ')}.
 A full disk needs root (a small tmpfs); broken and slow disks need Linux and a C compiler.
 Ctrl-C ends it, and every process that it has started; twice at once.
 `;
@@ -48,6 +50,7 @@ function parse() {
         workers: { type: 'string', default: '64' },
         seed: { type: 'string', default: String(Date.now() % 1_000_000) },
         faults: { type: 'string' },
+        'no-membership': { type: 'boolean', default: false },
         control: { type: 'string' },
         data: { type: 'string' },
         keep: { type: 'boolean', default: false },
@@ -71,10 +74,10 @@ function faultsOf(list: string | undefined): RunOptions['faults'] {
   if (list === undefined) return allFaults;
   const words = list.split(',').map((word) => word.trim());
   for (const word of words) {
-    if (word === '' || !allFaults.some(({ kind }) => kind.includes(word)))
+    if (word === '' || ![...allFaults, ...ringFaults].some(({ kind }) => kind.includes(word)))
       usage(`--faults: no kind has "${word}" in it`);
   }
-  return allFaults.filter(({ kind }) => words.some((word) => kind.includes(word)));
+  return [...allFaults, ...ringFaults].filter(({ kind }) => words.some((word) => kind.includes(word)));
 }
 
 const values = parse();
@@ -106,6 +109,7 @@ const options: RunOptions = {
   clients: numberOf('clients', values.clients, 1, 64),
   workers: numberOf('workers', values.workers, 1, 2_000),
   faults: faultsOf(values.faults),
+  membershipDead: values['no-membership'],
   data: values.data,
   keep: values.keep,
   control: values.control,

@@ -19,6 +19,7 @@ export function reportOf(options: RunOptions, outcome: Outcome): string {
     row('reads', `${number(counts.reads)} answered, ${number(counts.readsFailed)} failed`),
     ...[...counts.failures].map(([reason, count], i) => row(i === 0 ? 'failures' : '', `${number(count)} ${reason}`)),
     row('keys', `${number(keys)}, ${number(keysCut)} of them with a clock that may have been cut`),
+    ...(outcome.membershipDead ? [row('membership', 'dead from the first operation to the last')] : []),
     row('faults', `${number(struck)} of ${faults.size} kinds`),
     ...[...faults]
       .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -51,9 +52,10 @@ function row(head: string, text: string): string {
   return `${head.padEnd(12)} ${text}`;
 }
 
-function flagsOf({ seed, faultsMs, nodes, clients, workers, control }: RunOptions): string {
+function flagsOf({ seed, faultsMs, nodes, clients, workers, membershipDead, control }: RunOptions): string {
   const flags = [`--seed ${seed} --minutes ${faultsMs / 60_000} --nodes ${nodes} --clients ${clients}`];
   flags.push(`--workers ${workers}`);
+  if (membershipDead) flags.push('--no-membership');
   if (control !== undefined) flags.push(`--control ${control}`);
   return flags.join(' ');
 }

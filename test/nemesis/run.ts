@@ -21,6 +21,10 @@ import { seededRandom } from '../sim/random.ts';
 import { observe } from './client.ts';
 import { type Counts, createCounts } from './counts.ts';
 import { type Disks, prepareDisks } from './disks.ts';
+import { killAll } from './faults/kill-all.ts';
+import { killMembership } from './faults/kill-membership.ts';
+import { lostDisk } from './faults/lost-disk.ts';
+import { ringChange } from './faults/ring-change.ts';
 import type { Fault, World } from './faults/world.ts';
 import { createHistory } from './history.ts';
 import { createKeys } from './keys.ts';
@@ -37,6 +41,8 @@ export interface RunOptions {
   /** Of load and faults. */
   readonly faultsMs: number;
   readonly nodes: number;
+  /** All membership processes are dead from the first operation to the last. */
+  readonly membershipDead: boolean;
   readonly clients: number;
   readonly workers: number;
   readonly faults: readonly Fault[];
@@ -69,6 +75,7 @@ export interface Outcome {
   readonly interrupted: boolean;
   readonly counts: Counts;
   readonly faults: ReadonlyMap<string, number>;
+  readonly membershipDead: boolean;
   /** Kinds that could not be made here, and why. */
   readonly obstacles: ReadonlyMap<string, string>;
   readonly keys: number;
@@ -82,6 +89,8 @@ export interface Outcome {
 }
 
 const partitions = 64;
+/** A node that has left can come again as another one only after a while. */
+const spares = 3;
 const replicasMax = 3;
 const keysInUse = 256;
 const thinkMs = 15;
@@ -121,8 +130,8 @@ export async function run(options: RunOptions): Promise<Outcome> {
 
 interface Planned {
   readonly cluster: Cluster;
-  /** Of the nodes' proxies, in order. */
-  readonly addresses: readonly string[];
+  /** Of the nodes' proxies, by name. */
+  readonly addresses: ReadonlyMap<string, string>;
 }
 
 async function planNodes(
@@ -131,18 +140,20 @@ async function planNodes(
   network: Network,
   disks: Disks,
 ): Promise<Planned> {
-  const ports = await freePorts(nodes);
-  const addresses = ports.map((port) => `127.0.0.1:${port}`);
+  const ports = await freePorts(nodes + spares);
+  const addresses = new Map<string, string>();
   const mutation = new URL('../sim/mutate.ts', import.meta.url);
   mutation.searchParams.set('control', control ?? '');
   const environment = control === undefined ? {} : { NODE_OPTIONS: `--import ${mutation.href}` };
   const left = [...ports];
   const cluster = await planCluster({
-    ...{ nodes, partitions, data: directory },
+    ...{ nodes, spares, partitions, data: directory },
     async node(name, listen) {
       const port = left.shift() as number;
+      const advertise = `127.0.0.1:${port}`;
+      addresses.set(name, advertise);
       await network.serve(name, port, listen);
-      return { advertise: `127.0.0.1:${port}`, environment: { ...environment, ...disks.environmentOf(name) } };
+      return { advertise, environment: { ...environment, ...disks.environmentOf(name) } };
     },
   });
   return { cluster, addresses };
@@ -175,9 +186,15 @@ async function attack(
   const history = createHistory(join(directory, 'history'), now);
   const keys = createKeys({ random: random.fork('keys'), inUse: keysInUse, onRetired: (key) => oracle.fold(key) });
   const mayFail = watchProcesses(cluster, violations, view);
+  const lostDisks = new Set<string>();
+  const addressOf = ({ name }: ClusterProcess) => addresses.get(name) as string;
+  const withoutMembership = (each: ClusterProcess) => !options.membershipDead || each !== cluster.membership;
   const world: World = {
-    ...{ cluster, network, disks, smallDisk, mayFail },
-    places: [...cluster.nodes.map(({ name }) => name), 'router', 'membership', clientsPlace],
+    ...{ cluster, network, disks, smallDisk, mayFail, addressOf },
+    get places() {
+      return [...cluster.nodes.map(({ name }) => name), 'router', 'membership', clientsPlace];
+    },
+    diskLost: (nodeId) => lostDisks.add(nodeId),
     pause: (ms) => sleep(ms, undefined, { signal: over.signal }).catch(() => {}),
     note: (what) => view.note(`${(now() / 1_000).toFixed(1).padStart(7)} s  ${what}`),
   };
@@ -186,6 +203,10 @@ async function attack(
     const why = obstacle?.(world);
     if (why !== undefined) obstacles.set(kind, why);
   }
+  const needsMembership: readonly Fault[] = options.membershipDead
+    ? [killMembership, killAll, ringChange, lostDisk]
+    : [];
+  for (const { kind } of needsMembership) obstacles.set(kind, 'membership is dead');
   const possible = options.faults.filter(({ kind }) => !obstacles.has(kind));
   for (const [kind, why] of obstacles) world.note(`no ${kind}: ${why}`);
 
@@ -206,6 +227,7 @@ async function attack(
     await Promise.all(cluster.processes.map((each) => each.start()));
     await settled(cluster);
     await open([cluster.router.address], false).namespaces.create(latestNamespace, { resolution: 'LAST_WRITER_WINS' });
+    if (options.membershipDead) await cluster.membership.kill('SIGKILL');
     if (!stop.aborted) await orViolation(violations, loadAndFaults);
     if (!stop.aborted) await orViolation(violations, lastCheck);
   } finally {
@@ -219,7 +241,7 @@ async function attack(
   }
   await history.close();
   return {
-    ...{ counts, faults, obstacles, loadMs, violations, histories },
+    ...{ counts, faults, obstacles, loadMs, violations, histories, membershipDead: options.membershipDead },
     ...{ interrupted: stop.aborted, keys: keys.all().length, keysCut: oracle.keysCut },
   };
 
@@ -230,8 +252,9 @@ async function attack(
     const observed = Array.from({ length: clientCount }, (_, i) =>
       observe({
         name: `client-${i}`,
-        client: i % 2 === 0 ? open([cluster.router.address], false) : open(addresses, true),
+        client: i % 2 === 0 ? open([cluster.router.address], false) : open(cluster.nodes.map(addressOf), true),
         ...{ replicas, oracle, history, counts, violations, now, newRequestId },
+        lostDisks: possible.includes(lostDisk) ? lostDisks : undefined,
       }),
     );
     const timer = setTimeout(end, faultsMs);
@@ -255,10 +278,10 @@ async function attack(
   async function lastCheck(): Promise<void> {
     phase = 'healing';
     world.note('faults are over');
-    for (const each of cluster.processes) if (!each.running) await each.start();
+    for (const each of cluster.processes.filter(withoutMembership)) if (!each.running) await each.start();
     await settled(cluster);
     phase = 'checking';
-    const clients = new Map(addresses.map((address) => [address, open([address], false)]));
+    const clients = new Map(cluster.nodes.map(addressOf).map((address) => [address, open([address], false)]));
     await verify({
       ...{ keys: keys.all(), clients, oracle, violations, stop, now },
       onProgress: (checked, rounds) => world.note(`${checked} keys are read everywhere and well, in round ${rounds}`),
@@ -281,7 +304,7 @@ async function orViolation(violations: Violations, work: () => Promise<void>): P
 /** Processes end by our signals, or because their disk failed: anything else is a bug. */
 function watchProcesses(cluster: Cluster, violations: Violations, view: View): World['mayFail'] {
   const failing = new Set<ClusterProcess>();
-  for (const each of cluster.processes) {
+  for (const each of [...cluster.processes, ...cluster.spares]) {
     each.onEnd = (code, signal) => {
       const isOurs = signal === 'SIGKILL' || code === 0;
       if (isOurs || (code === exitStorageFailed && failing.has(each))) return;

@@ -6,9 +6,11 @@ import { killAll } from './kill-all.ts';
 import { killMembership } from './kill-membership.ts';
 import { killNode } from './kill-node.ts';
 import { killRouter } from './kill-router.ts';
+import { lostDisk } from './lost-disk.ts';
 import { oneWayLoss } from './one-way-loss.ts';
 import { resets } from './resets.ts';
 import { restartNode } from './restart-node.ts';
+import { ringChange } from './ring-change.ts';
 import { slowDisk } from './slow-disk.ts';
 import { slowLink } from './slow-link.ts';
 import { stopNode } from './stop-node.ts';
@@ -29,3 +31,9 @@ export const allFaults: readonly Fault[] = [
   slowLink,
   resets,
 ];
+
+/**
+ * Only where they are asked for: after each of them everybody dials anew, and the proxies of the nemesis, which look up who
+ * dials, cannot keep up with that on a machine that is busy with other work.
+ */
+export const ringFaults: readonly Fault[] = [ringChange, lostDisk];

@@ -8,6 +8,10 @@ import type { SmallDisk } from '../small-disk.ts';
 
 export interface World {
   readonly cluster: Cluster;
+  /** HOST:PORT by which all reach the storage node. */
+  addressOf(node: ClusterProcess): string;
+  /** What the node of this id had on its disk is gone. */
+  diskLost(nodeId: string): void;
   readonly network: Network;
   readonly disks: Disks;
   readonly smallDisk: SmallDisk | string;
@@ -24,8 +28,8 @@ export interface World {
 export interface Fault {
   /** As the report has it. */
   readonly kind: string;
-  /** Faults of processes and disks come one after the other, and beside them those of the network. */
-  readonly lane: 'processes' | 'network';
+  /** Faults of processes and disks come one after the other; beside them those of the network, and changes of the ring. */
+  readonly lane: 'processes' | 'network' | 'ring';
   /** Why it cannot be made here; undefined: it can. */
   obstacle?(world: World): string | undefined;
   /** Resolves when the trouble is over, also where the faults end meanwhile. */

@@ -1,0 +1,68 @@
+/** A change of the ring as the nemesis makes it: asked for until it has come to its end, whoever dies meanwhile. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type CartwheelClient, connect, OperationFailed } from '../../client/index.ts';
+import type { PlanChangeRequest } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { decodeMember } from '../../services/core/membership/member.ts';
+
+const lookEveryMs = 300;
+/** It goes on while processes die and links are cut, which it waits for. */
+const patienceMs = 240_000;
+
+export interface Wanted {
+  /** Ids of nodes. */
+  readonly joins: readonly string[];
+  readonly leaves: readonly string[];
+  /** Their disks are lost. */
+  readonly down: readonly string[];
+}
+
+/** Resolves when the ring has come to it and stays. Throws where that takes too long. */
+export async function carryOut(claimant: string, wanted: Wanted): Promise<void> {
+  const client = connect({ endpoints: [claimant] });
+  const giveUpAt = performance.now() + patienceMs;
+  try {
+    for (;;) {
+      const last = await lookOrAsk(client, wanted);
+      if (last === 'done') return;
+      if (performance.now() > giveUpAt) throw new Error(`the ring did not change in ${patienceMs} ms: ${last}`);
+      await sleep(lookEveryMs);
+    }
+  } finally {
+    await client.close();
+  }
+}
+
+async function lookOrAsk(client: CartwheelClient, { joins, leaves, down }: Wanted): Promise<string> {
+  try {
+    const { claimant, members } = await client.changes.status();
+    if (claimant?.change !== undefined) return `it waits for ${claimant.waitingFor}`;
+    const statuses = new Map(members.map(decodeMember).map(({ id, status }) => [id, status]));
+    const missing = joins.filter((id) => statuses.get(id) !== 'UP');
+    // Of one that is gossip goes on saying that it is DOWN.
+    const staying = leaves.filter((id) => statuses.get(id) !== 'LEFT' && statuses.get(id) !== 'DOWN');
+    if (missing.length === 0 && staying.length === 0) return 'done';
+    const request: Partial<PlanChangeRequest> = { join: missing, leave: staying, down: [...down] };
+    await client.changes.commit((await client.changes.plan(request)).planId);
+    return 'it was asked for';
+  } catch (error) {
+    if (error instanceof OperationFailed) return error.message;
+    throw error;
+  }
+}
+
+/** The id of the node that is reached there, once it answers. */
+export async function idAt(address: string): Promise<string> {
+  const client = connect({ endpoints: [address] });
+  try {
+    for (;;) {
+      try {
+        return (await client.status(address)).id;
+      } catch (error) {
+        if (!(error instanceof OperationFailed)) throw error;
+      }
+      await sleep(lookEveryMs);
+    }
+  } finally {
+    await client.close();
+  }
+}
