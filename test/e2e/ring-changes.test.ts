@@ -30,6 +30,7 @@ import { freePorts } from './cluster.ts';
 import { cartwheel, hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
 
 const main = fileURLToPath(new URL('../../services/membership/main.ts', import.meta.url));
+const diesAtStep = new URL('./dies-at-step.ts', import.meta.url).href;
 const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
 const nothing: PlanChangeRequest = { join: [], joinAll: false, leave: [], replace: [], down: [] };
 
@@ -120,7 +121,10 @@ interface World {
   control(control: ChangeControl): Promise<unknown>;
   status(): Promise<GetStatusResponse>;
   addNode(id: string, at?: string): Promise<FakeNode>;
-  restartClaimant(): Promise<void>;
+  /** It then dies at this step of what it does after `arm`, see dies-at-step.ts. */
+  restartClaimant(dyingAt?: number): Promise<void>;
+  arm(): void;
+  claimantRuns(): boolean;
   ring(): Ring;
   changed(): Promise<void>;
 }
@@ -132,8 +136,11 @@ async function startWorld(ids: readonly string[]): Promise<World> {
   cleanUps.push(() => removeDirectory(directory));
   const flags = ['--listen', seed, '--admin', `127.0.0.1:${adminPort}`, '--data', directory, '--partitions', '16'];
   let child: ChildProcess;
-  const start = () => {
-    child = spawn(process.execPath, [main, ...flags, '--expected-nodes', String(ids.length)], { stdio: 'ignore' });
+  const start = (dyingAt?: number) => {
+    const before = dyingAt === undefined ? [] : ['--import', `${diesAtStep}?at=${dyingAt}`];
+    child = spawn(process.execPath, [...before, main, ...flags, '--expected-nodes', String(ids.length)], {
+      stdio: 'ignore',
+    });
   };
   const kill = async () => {
     const exited = new Promise((resolve) => child.once('exit', resolve));
@@ -158,9 +165,11 @@ async function startWorld(ids: readonly string[]): Promise<World> {
       await until(`${id} is known`, async () => (await status()).members.some((member) => member.id === id));
       return node;
     },
-    async restartClaimant() {
+    arm: () => void child.kill('SIGUSR2'),
+    claimantRuns: () => child.exitCode === null && child.signalCode === null,
+    async restartClaimant(dyingAt) {
       await kill();
-      start();
+      start(dyingAt);
       await until('the claimant serves', () =>
         status().then(
           () => true,
@@ -188,6 +197,10 @@ async function startWorld(ids: readonly string[]): Promise<World> {
 
 function statusesIn(ring: Ring): Record<string, string> {
   return Object.fromEntries(ring.nodes.map(({ id, status }) => [id, status]));
+}
+
+function isIn(ring: Ring, id: string): boolean {
+  return nodeById(ring, id) !== undefined;
 }
 
 function loads(ring: Ring, id: string): number {
@@ -238,8 +251,8 @@ test('a node that came back without its disk, as another one at its address, is 
     plan.transfers.map(({ from, to }) => `${from} ${to}`),
     ['a e'],
   );
-  await world.commit(plan.planId);
-  await world.changed();
+  const replaced = await cartwheel(['ring', 'replace', address, '--endpoint', world.seed]);
+  assert.deepEqual([replaced.code, replaced.stdout], [0, `replaced ${address}\n`], replaced.stderr);
   assert.deepEqual(statusesIn(world.ring()), { a: 'LEFT', b: 'UP', c: 'UP', d: 'UP', e: 'UP' });
 });
 
@@ -264,6 +277,49 @@ test('killed after every ring of a change, the claimant goes on with it and ends
   assert.deepEqual(statusesIn(world.ring()), { a: 'LEFT', b: 'UP', c: 'UP', d: 'UP', e: 'UP' });
   assert.equal(world.ring().pending.size, 0);
   assert.ok(loads(world.ring(), 'e') > 0);
+});
+
+test('killed at each step of a change, before and after all that it writes, the claimant ends it right', {
+  timeout: 10 * hangMs,
+}, async (t) => {
+  const world = await startWorld(['n0', 'n1', 'n2', 'n3']);
+  let kills = 0;
+  let hasDied = true;
+  for (let step = 1; hasDied; step++) {
+    const [joins, leaves] = [`n${step + 3}`, `n${step - 1}`];
+    await world.addNode(joins);
+    await world.restartClaimant(step);
+    await until('both are known', () => world.plan({ join: [joins], leave: [leaves] }).then(Boolean, () => false), 100);
+    const plan = () => world.plan({ join: [joins], leave: [leaves] });
+    const { planId } = await plan();
+    world.arm();
+    const isCommitted = await world.commit(planId).then(
+      () => true,
+      () => false,
+    );
+    await until('it has died, or has come to its end', async () => {
+      if (!world.claimantRuns()) return true;
+      const { claimant } = await world.status().catch(() => ({ claimant: undefined }));
+      return isCommitted && claimant !== undefined && claimant.change === undefined;
+    });
+    hasDied = !world.claimantRuns();
+    if (hasDied) kills += 1;
+    await world.restartClaimant();
+    // Killed before the goal was on its disk it does not know of it, and whoever asked for it has been told nothing.
+    const isForgotten = async () => (await world.status()).claimant?.change === undefined && !isIn(world.ring(), joins);
+    if (!isCommitted && (await isForgotten())) await world.commit((await plan()).planId);
+    await world.changed();
+    const statuses = statusesIn(world.ring());
+    assert.equal(statuses[joins], 'UP', `step ${step}`);
+    assert.equal(statuses[leaves], 'LEFT', `step ${step}`);
+    assert.equal(world.ring().pending.size, 0, `step ${step}`);
+    for (const id of world.nodes.keys())
+      if (statuses[id] === 'UP') assert.equal(loads(world.ring(), id), 12, `${id} at step ${step}`);
+    await world.nodes.get(leaves)?.stop();
+    world.nodes.delete(leaves);
+  }
+  t.diagnostic(`${kills} steps, ring ${world.ring().version.term}.${world.ring().version.sequence}`);
+  assert.ok(kills >= 8);
 });
 
 test('a change is paused, resumed and rolled back, and says how far it is', { timeout: hangMs }, async () => {
