@@ -511,15 +511,6 @@ export const controls: readonly Control[] = [
       },
     ],
   },
-  {
-    name: 'absence-from-a-damaged-disk',
-    fault: 'a node whose files were damaged says that there is nothing where it has lost what there was',
-    edits: [
-      {
-        file: 'services/storage-node/local-replica.ts',
-        snippet: 'if (!options.isFilling(key)) return;',
-        replacement: 'if (options !== undefined) return;',
-      },
     ],
   },
   {
