@@ -5,6 +5,7 @@
 
 import { createExchangeQueue, type ExchangePair, type PairState } from '../core/merkle/exchange-queue.ts';
 import type { Metrics } from '../core/ports.ts';
+import { EraMoved } from '../core/quorum/peers.ts';
 import { isHome, nodeById, type Ring, type RingNode, serves } from '../core/ring/ring.ts';
 import type { Background } from './background.ts';
 import { exchange } from './exchange.ts';
@@ -150,7 +151,9 @@ export function createExchanges(
         moved += given;
         if (left === 0) await hints.unmark(home, partition, mark);
       } catch (error) {
-        refusedUntil.set(home, clock.now() + refusedMs);
+        // In the later era, which this node is in by now, it is tried at once.
+        if (error instanceof EraMoved) moved++;
+        else refusedUntil.set(home, clock.now() + refusedMs);
         node.metrics.replicaFailed(home, 'handoff', error);
       } finally {
         task.end();
