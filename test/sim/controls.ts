@@ -511,8 +511,6 @@ export const controls: readonly Control[] = [
       },
     ],
   },
-    ],
-  },
   {
     name: 'late-message-after-collection',
     fault: 'a home takes a record that was known before the barrier',
