@@ -40,12 +40,13 @@ test('a short tombstone of which only a part is stable stays as it is', () => {
   assert.equal(settled(tombstone, living.clock, undefined, now), undefined);
 });
 
-test('of a long one the stable part goes, but not the entry of the own birth', () => {
+test('of a long one the stable part goes where that is long, but not the entry of the own birth', () => {
   const long = overwritten(spareEntriesMax + 1);
   const deleted = remove(long, long.clock, { actor: 99n, counter: 1 });
-  const left = settled(deleted, living.clock, undefined, now);
-  assert.deepEqual(left?.clock, deleted.clock.slice(1));
-  assert.equal(settled(deleted, living.clock, 1n, now), undefined);
+  const left = settled(deleted, long.clock, undefined, now);
+  assert.deepEqual(left?.clock, deleted.clock.slice(-1));
+  assert.deepEqual(settled(deleted, long.clock, 1n, now)?.clock, [deleted.clock[0], deleted.clock.at(-1)]);
+  assert.equal(settled(deleted, long.clock.slice(1), undefined, now), undefined);
 });
 
 test('what has expired leaves a tombstone, and nothing before it has', () => {

@@ -44,9 +44,9 @@ export function settled(
   if (record.clock.length === 0) return undefined;
   if (isDead(record, wallNowMs)) {
     if (includes(stable, record.clock)) return withoutDead(record);
-    // A short one stays as it is, so that homes come to hold the same: each would go on keeping its own birth, and bring it
-    // to the others.
-    if (record.clock.length <= spareEntriesMax) return undefined;
+    // For so few entries it stays as it is, at all homes, so that they come to hold the same: each would go on keeping its
+    // own birth, and bring it to the others.
+    if (stable.length <= spareEntriesMax) return undefined;
   }
   const clock = record.clock.filter(
     (entry) => entry.actor === birth || isLiving(record, entry) || !includes(stable, [entry]),

@@ -30,6 +30,8 @@ export function createHandoffCheck(
   lost: (node: string, key: string) => boolean,
 ): HandoffCheck {
   const latest = new Map<string, { readonly life: number; readonly owed: readonly string[]; clock: CausalContext }>();
+  /** What nodes had that gave it up in turn: a home that has left the ring, say, to those that are homes now. */
+  const givenUp = new Map<string, CausalContext>();
   return {
     stored({ node, number }, key, owed, { clock }) {
       latest.set(`${node} ${key}`, { life: number, owed, clock });
@@ -38,10 +40,11 @@ export function createHandoffCheck(
     dropped({ node, number }, key) {
       const dropped = latest.get(`${node} ${key}`);
       latest.delete(`${node} ${key}`);
+      if (dropped !== undefined) givenUp.set(`${node} ${key}`, dropped.clock);
       if (dropped === undefined || dropped.life !== number || lost(node, key)) return;
       for (const home of dropped.owed) {
         if (lost(home, key)) continue;
-        const got = latest.get(`${home} ${key}`)?.clock ?? [];
+        const got = latest.get(`${home} ${key}`)?.clock ?? givenUp.get(`${home} ${key}`) ?? [];
         if ([...dotsOf(dropped.clock)].every((dot) => contains(got, dot) || cut(key, dot))) continue;
         const clocks = `${printContext(dropped.clock)}, and ${home} has ${printContext(got)}`;
         throw new Violation('P3', `${node} gave up ${key}, owed to ${home}: its clock is ${clocks}`, 'lost');
