@@ -117,8 +117,8 @@ test('what cannot be done is said in one line', async () => {
   const { router } = cluster;
   const failures: [args: string[], code: number, line: RegExp][] = [
     [['create', 'carts', '--r', '1'], 1, /^cartwheel: NAMESPACE_EXISTS: .* at version 1 \(.*alter.*\)\n$/],
-    [['create', 'No'], 1, /^cartwheel: NAMESPACE_INVALID: .*\n$/],
-    [['create', 'other', '--w', '4'], 1, /^cartwheel: QUORUM_INVALID: w is 4; it can be 1 to 3.*\n$/],
+    [['create', 'No'], 2, /^cartwheel: NAMESPACE_INVALID: .*\n$/],
+    [['create', 'other', '--w', '4'], 2, /^cartwheel: QUORUM_INVALID: w is 4; it can be 1 to 3.*\n$/],
     [['create', 'other', '--durability', 'SOMEWHAT'], 2, /SOMEWHAT.*DURABLE, ONE_DURABLE, BUFFERED/],
     [['create', 'other', '--read-all', '2'], 2, /from 0 to 1/],
     [['create'], 2, /missing required argument 'name'/],
