@@ -90,7 +90,7 @@ async function runControls(seeds: number): Promise<boolean> {
       console.log(`    NOT CAUGHT in ${seeds} seeds`);
       allCaught = false;
     } else {
-      console.log(`    caught by seed ${caught.seed}, ${caught.promise}: ${caught.seen}`);
+      console.log(`    caught by ${caught.by}: ${caught.seen}`);
     }
   }
   return allCaught;
