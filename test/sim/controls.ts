@@ -483,6 +483,7 @@ export const controls: readonly Control[] = [
   },
   {
     name: 'halves-in-another-order',
+    test: 'test/core/ring-doubling.test.ts',
     fault: 'when partitions double, the halves of one are not neighbours: keys get the homes of others',
     edits: [
       {
