@@ -374,10 +374,14 @@ test('a client that writes faster than the replicas is made to wait, and not tak
     } finally {
       await Promise.all(others.map((each) => each.kill('SIGCONT')));
     }
-    assert.ok(running > mib && running < 17 * mib, `${running} bytes ran at a time, of one session`);
+    // A session has 16 MiB, and the router's may still have what it sent on in the round before.
+    const most = (16 * (await gauge(server, 'cartwheel_sessions')) + 1) * mib;
+    assert.ok(running > mib && running < most, `${running} bytes ran at a time, ${most} can`);
     assert.ok(resident < 400 * mib, `${Math.round(resident / mib)} MiB more for writes of 192 MiB`);
     stream.close();
-    await until(async () => (await gauge(server, 'cartwheel_operations_running_bytes')) === 0);
+    // At whoever it was sent on to as well: a put that others may have is not cancelled.
+    for (const each of servers)
+      await until(async () => (await gauge(each, 'cartwheel_operations_running_bytes')) === 0);
   }
 });
 
