@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 /** Ticks a second in /proc; the same on every Linux that runs Node. */
-const ticksPerSecond = 100;
+export const ticksPerSecond = 100;
 
 /** CPU seconds (user and system) that the processes have used; undefined where /proc cannot tell of one of them. */
 export function processorSeconds(pids: readonly number[]): number | undefined {

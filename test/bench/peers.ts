@@ -205,7 +205,7 @@ function note(text: string): void {
 const interrupted = new AbortController();
 const interrupt = () => interrupted.abort(new Problem('interrupted', undefined, 130));
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
-// Started by start-peers.js, which leaves a channel open: when that is gone, however it went, this ends too.
+// Started by start.js, which leaves a channel open: when that is gone, however it went, this ends too.
 process.once('disconnect', interrupt);
 process.channel?.unref();
 

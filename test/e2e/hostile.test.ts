@@ -336,7 +336,7 @@ test('a client that asks for much and never reads is held to a bound, and others
     const http2 = openHttp2(server);
     const stream = http2.request(sessionHeaders);
     stream.pause();
-    const asked = Array.from({ length: 1_000 }, (_, i) =>
+    const asked = Array.from({ length: 4_000 }, (_, i) =>
       operation(BigInt(i + 1), 'get', get(`large ${i % 8}`), 60_000),
     );
     stream.write(framed(sessionRequest(asked)));
@@ -346,7 +346,8 @@ test('a client that asks for much and never reads is held to a bound, and others
       await assertAllIsWell();
       most = Math.max(most, (await residentBytes()) - before);
     }
-    assert.ok(most < 500 * mib, `${Math.round(most / mib)} MiB more for answers of 1,000 MiB`);
+    // V8 collects what lies outside its heap when that has grown by 64 MiB: a node has three threads that read values.
+    assert.ok(most < 1_024 * mib, `${Math.round(most / mib)} MiB more for answers of 4,000 MiB`);
     assert.ok((await gauge(server, 'cartwheel_session_unread_bytes')) < 64 * mib);
     http2.destroy();
     await until(async () => (await gauge(server, 'cartwheel_session_unread_bytes')) === 0);
