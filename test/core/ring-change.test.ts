@@ -191,3 +191,21 @@ test('the first claim made anew moves far more, so the bound on movement can fai
   const { minimum } = changeClaim({ ...cluster, owners: before, partitions: 256, replicas: 3 });
   assert.ok(movedBetween(before, anew, 3) > 5 * minimum);
 });
+
+test('32,768 partitions change in a time that grows with them, not with their square, in odd layouts too', {
+  timeout: 60_000,
+}, () => {
+  for (const { hosts, before, after } of [
+    { hosts: 1000, before: 11, after: 12 },
+    { hosts: 1000, before: 3, after: 4 },
+    // Here the minimum is out of reach, and every move is tried to be taken back.
+    { hosts: 4, before: 8, after: 6 },
+  ]) {
+    const cluster = clusterOf(before, hosts, 1);
+    const owners = firstClaim({ nodes: cluster.nodes, partitions: 32_768, replicas: 3 });
+    while (cluster.wanted.length < after) join(cluster);
+    while (cluster.wanted.length > after) cluster.wanted.pop();
+    const claim = changeClaim({ ...cluster, owners, partitions: 32_768, replicas: 3 });
+    assert.ok(claim.moved <= 1.2 * claim.minimum, `${claim.moved} moved, ${claim.minimum} had to`);
+  }
+});

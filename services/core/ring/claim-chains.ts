@@ -2,8 +2,9 @@
  * Hands places on until every node has its load: from a node above it, by way of others, to a node below it.
  * Each hand-over lets one node into a row in the place of another, so that the row stays spread.
  *
- * Chains are looked for in breadth, so the shortest comes first; nearly always that is one hand-over. Where several
- * would do, one that moves nothing (the place has moved already) is taken, or one that lets a former owner back in.
+ * The shortest chains come first, and nearly always they are one hand-over: those are made in passes over the rows of a
+ * node, and longer ones looked for in breadth, one by one. Where several would do, one that moves nothing (the place has
+ * moved already) is taken, or one that lets a former owner back in.
  */
 import { fits, NOBODY, ownsIn, put, type Rows } from './claim-rows.ts';
 import { type Mix, shuffle } from './mix.ts';
@@ -19,6 +20,7 @@ interface HandOver {
 /** `before`: the owners that were; NOBODY for those that leave. Throws where a load cannot be reached. */
 export function levelLoads(rows: Rows, before: Uint16Array, targets: Uint32Array, mix: Mix): void {
   for (let from = 0; from < targets.length; from++) {
+    handOverDirectly(rows, before, targets, from, mix);
     while ((rows.loads[from] as number) > (targets[from] as number)) {
       const chain = findChain(rows, before, targets, from, mix);
       if (chain === undefined) {
@@ -27,6 +29,46 @@ export function levelLoads(rows: Rows, before: Uint16Array, targets: Uint32Array
       carryOut(rows, chain);
     }
   }
+}
+
+/**
+ * All hand-overs from `from` to nodes below their loads, those that move least first. One pass for each price will do: a
+ * hand-over changes no other row of `from`, and so makes none of them possible, or cheaper. (To look for the cheapest of all
+ * anew for each place takes a time that grows with the square of the partitions.)
+ */
+function handOverDirectly(rows: Rows, before: Uint16Array, targets: Uint32Array, from: number, mix: Mix): void {
+  const lacks = (node: number) => (rows.loads[node] as number) < (targets[node] as number);
+  let below = [...targets.keys()].filter(lacks);
+  let left = shuffle([...(rows.rowsOf[from] as Set<number>)], mix);
+  for (const price of [-1, 0, 1]) {
+    const kept: number[] = [];
+    for (const partition of left) {
+      if ((rows.loads[from] as number) <= (targets[from] as number) || below.length === 0) return;
+      const at = rows.owners.indexOf(from, partition * rows.replicas);
+      const leaving = formerly(before, rows.replicas, at, from) ? 1 : 0;
+      const start = mix(below.length);
+      const to = firstFrom(below, start, (node) => {
+        const cost = leaving - (formerly(before, rows.replicas, at, node) ? 1 : 0);
+        return cost === price && !ownsIn(rows, partition, node) && fits(rows, partition, at, node);
+      });
+      if (to === undefined) {
+        kept.push(partition);
+        continue;
+      }
+      put(rows, at, to);
+      if (!lacks(to)) below = below.filter(lacks);
+    }
+    left = kept;
+  }
+}
+
+/** The first that will do, looked for from `start` on and then from the beginning. */
+function firstFrom(nodes: readonly number[], start: number, will: (node: number) => boolean): number | undefined {
+  for (let i = 0; i < nodes.length; i++) {
+    const node = nodes[(start + i) % nodes.length] as number;
+    if (will(node)) return node;
+  }
+  return undefined;
 }
 
 /** Passes over the places that `undoMoves` makes at most. */
@@ -41,20 +83,31 @@ export function undoMoves(rows: Rows, before: Uint16Array, targets: Uint32Array,
   let moved = owners.reduce((count, node, at) => count + (formerly(before, replicas, at, node) ? 0 : 1), 0);
   for (let pass = 0; pass < PASSES_MAX; pass++) {
     const atStart = moved;
+    /** Of a former owner and who took its place: nothing leads from the one to the other, in whatever row. */
+    const apart = new Set<number>();
     for (let at = 0; at < owners.length && moved > minimum; at++) {
       const node = owners[at] as number;
       if (formerly(before, replicas, at, node)) continue;
-      if (undoMove(rows, before, targets, at, mix)) moved -= 1;
+      if (undoMove(rows, before, targets, at, apart, mix)) moved -= 1;
     }
     if (moved === atStart) return;
   }
 }
 
-function undoMove(rows: Rows, before: Uint16Array, targets: Uint32Array, at: number, mix: Mix): boolean {
+function undoMove(
+  rows: Rows,
+  before: Uint16Array,
+  targets: Uint32Array,
+  at: number,
+  apart: Set<number>,
+  mix: Mix,
+): boolean {
   const partition = Math.floor(at / rows.replicas);
   const node = rows.owners[at] as number;
   for (const former of before.subarray(partition * rows.replicas, (partition + 1) * rows.replicas)) {
-    if (former === NOBODY || ownsIn(rows, partition, former) || !fits(rows, partition, at, former)) continue;
+    const pair = former * targets.length + node;
+    if (former === NOBODY || apart.has(pair)) continue;
+    if (ownsIn(rows, partition, former) || !fits(rows, partition, at, former)) continue;
     put(rows, at, former);
     const chain = findChain(rows, before, targets, former, mix, true);
     // A chain may pass one row twice, and the second hand-over then no longer fit: it is not taken.
@@ -63,6 +116,7 @@ function undoMove(rows: Rows, before: Uint16Array, targets: Uint32Array, at: num
       return true;
     }
     put(rows, at, node);
+    if (chain === undefined) apart.add(pair);
   }
   return false;
 }
@@ -98,6 +152,7 @@ function findChain(
     const last = cheapest(rows, before, from, shuffle([...below], mix), mix);
     if (last !== undefined && (!free || last.cost <= 0)) return chainTo(last, reachedBy);
     for (const partition of shuffle([...(rows.rowsOf[from] as Set<number>)], mix)) {
+      if (reachedBy.size === targets.length) break;
       const at = rows.owners.indexOf(from, partition * rows.replicas);
       const leaving = formerly(before, rows.replicas, at, from);
       for (let to = 0; to < targets.length; to++) {

@@ -35,6 +35,7 @@ export function evenPrimaries(owners: Uint16Array, weights: Uint16Array, replica
     counts[primary] = (counts[primary] as number) + 1;
     firstIn[primary]?.add(row);
   }
+  handOverDirectly(owners, replicas, counts, weights, firstIn);
   // One pass is not enough: a path that was missing may come to be when another one is turned.
   for (let changed = true; changed; ) {
     changed = false;
@@ -46,6 +47,37 @@ export function evenPrimaries(owners: Uint16Array, weights: Uint16Array, replica
       ) {
         changed = true;
       }
+    }
+  }
+}
+
+/**
+ * Chains of one hand-over, from nodes above their share to nodes below it, in one pass: nearly all there are. (Looked for one
+ * by one, from the first row of a node again for each, they take a time that grows with the square of the partitions.)
+ */
+function handOverDirectly(
+  owners: Uint16Array,
+  replicas: number,
+  counts: Uint32Array,
+  weights: Uint16Array,
+  firstIn: readonly Set<number>[],
+): void {
+  const share = owners.length / replicas / weights.reduce((total, weight) => total + weight, 0);
+  for (const [from, rows] of firstIn.entries()) {
+    for (const row of rows) {
+      if (levelWithout(0, from, counts, weights) <= share) break;
+      let lowest = row;
+      for (let i = row + 1; i < row + replicas; i++) {
+        const level = (at: number) => levelWithout(0, owners[at] as number, counts, weights);
+        if (level(i) < level(lowest)) lowest = i;
+      }
+      const to = owners[lowest] as number;
+      if (levelWithout(-1, to, counts, weights) > Math.min(share, levelWithout(1, from, counts, weights))) continue;
+      toFront(owners, row, lowest);
+      rows.delete(row);
+      firstIn[to]?.add(row);
+      counts[from] = (counts[from] as number) - 1;
+      counts[to] = (counts[to] as number) + 1;
     }
   }
 }
@@ -71,18 +103,18 @@ function handOver(
   const reachedBy = new Map<number, number>([[from, -1]]);
   const queue = [from];
   for (const node of queue) {
-    if (node !== from && levelWithout(-1, node, counts, weights) <= levelWithout(1, from, counts, weights)) {
-      turn(owners, node, from, reachedBy, firstIn);
-      counts[from] = (counts[from] as number) - 1;
-      counts[node] = (counts[node] as number) + 1;
-      return true;
-    }
     for (const row of firstIn[node] as Set<number>) {
+      if (reachedBy.size === counts.length) break;
       for (let i = row + 1; i < row + replicas; i++) {
         const next = owners[i] as number;
         if (reachedBy.has(next)) continue;
         reachedBy.set(next, row);
         queue.push(next);
+        if (levelWithout(-1, next, counts, weights) > levelWithout(1, from, counts, weights)) continue;
+        turn(owners, next, from, reachedBy, firstIn);
+        counts[from] = (counts[from] as number) - 1;
+        counts[next] = (counts[next] as number) + 1;
+        return true;
       }
     }
   }
