@@ -10,7 +10,7 @@ import type { Clock, Log, Random } from '../core/ports.ts';
 import type { Ring } from '../core/ring/ring.ts';
 import type { Gossip } from '../platform/gossip/gossip.ts';
 import { connectKubernetes } from '../platform/kubernetes/api.ts';
-import { readStatuses } from '../platform/read-statuses.ts';
+import { createStatusReader, readStatuses, type StatusReader } from '../platform/read-statuses.ts';
 import { type ClaimLoop, type Mandate, startClaimLoop } from './claim-loop.ts';
 import type { MembershipConfig } from './config.ts';
 import type { Directory } from './directory.ts';
@@ -23,6 +23,10 @@ import { startScaling } from './scaling.ts';
 export interface Claimant {
   readonly claimLoop: ClaimLoop;
   readonly changes: ReturnType<typeof createRingChanges>;
+  /** What the nodes of the ring say of themselves now. */
+  reports(known: Membership, ring: Ring): Promise<Reports>;
+  /** Resolves when an issue under way has ended. */
+  stop(): Promise<void>;
 }
 
 export interface Claiming {
@@ -46,7 +50,7 @@ export async function startClaiming(
   if (config.claimant === 'false') return { now: () => undefined, stop: async () => {} };
   if (config.claimant === 'elected') return startElected(config, config.kubernetesName as string, world);
   const claimant = startClaimant(config, goalFile(directory), world);
-  return { now: () => claimant, stop: () => claimant.claimLoop.stop() };
+  return { now: () => claimant, stop: claimant.stop };
 }
 
 async function startElected(config: MembershipConfig, name: string, world: ClaimingWorld): Promise<Claiming> {
@@ -70,7 +74,7 @@ async function startElected(config: MembershipConfig, name: string, world: Claim
               joinAutomatically: config.joinAutomatically,
               replaceAutomatically: config.replaceAutomatically,
               known: gossip.state,
-              reports: askForReports,
+              reports: started.reports,
               statuses: readStatuses,
             });
       return {
@@ -78,7 +82,7 @@ async function startElected(config: MembershipConfig, name: string, world: Claim
         async stop() {
           claimant = undefined;
           await stopScaling();
-          await started.claimLoop.stop();
+          await started.stop();
         },
       };
     },
@@ -87,16 +91,17 @@ async function startElected(config: MembershipConfig, name: string, world: Claim
 }
 
 function startClaimant(config: MembershipConfig, goal: KeptGoal, world: ClaimingWorld, mandate?: Mandate): Claimant {
-  const claimLoop = startClaimLoop({
-    ...config,
-    ...world,
-    mandate,
-    goal: goal.kept,
-    keepGoal: goal.keep,
-    reports: askForReports,
-  });
+  const statuses = createStatusReader();
+  const reports: Claimant['reports'] = (known, ring) => askForReports(statuses, known, ring);
+  const claimLoop = startClaimLoop({ ...config, ...world, mandate, goal: goal.kept, keepGoal: goal.keep, reports });
   const changes = createRingChanges({ gossip: world.gossip, claimLoop, statuses: readStatuses, clock: world.clock });
-  return { claimLoop, changes };
+  return {
+    ...{ claimLoop, changes, reports },
+    async stop() {
+      await claimLoop.stop();
+      statuses.close();
+    },
+  };
 }
 
 function goalFile({ goal }: Pick<Directory, 'goal'>): KeptGoal {
@@ -104,9 +109,9 @@ function goalFile({ goal }: Pick<Directory, 'goal'>): KeptGoal {
 }
 
 /** Asked where gossip says that they are: one that has moved is not yet at its address in the ring. */
-async function askForReports({ members }: Membership, ring: Ring): Promise<Reports> {
+async function askForReports(reader: StatusReader, { members }: Membership, ring: Ring): Promise<Reports> {
   const nodes = ring.nodes.filter(({ status }) => status !== 'LEFT');
-  const statuses = await readStatuses(
+  const statuses = await reader.read(
     nodes.map(({ id, address }) => ({ id, address: members.get(id)?.address ?? address })),
   );
   const reports = new Map<string, Report>();

@@ -1,4 +1,4 @@
-/** One call of AdminService, on a channel of its own: they are rare, and one that hangs must hold up nothing else. */
+/** Calls of AdminService, each on a channel of its own, because they are rare and one that hangs must hold up nothing else; or on channels that are kept. */
 import { credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { AdminServiceClient } from '../../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { Failure } from '../../core/failure.ts';
@@ -20,8 +20,53 @@ export type AdminCall<T> = (
 
 /** Rejects with a Failure: NOT_ENOUGH_REPLICAS, not applied, where nobody is there. */
 export function callAdmin<T>(address: string, timeoutMs: number, call: AdminCall<T>): Promise<T> {
-  const client = new AdminServiceClient(address, credentials.createInsecure(), channelOptions);
-  const answered = new Promise<T>((resolve, reject) => {
+  const client = openAdmin(address);
+  return callOn(client, address, timeoutMs, call).finally(() => client.close());
+}
+
+/** Channels that outlive a call, for whoever asks the same processes again and again: to open one costs more than the call. */
+export interface AdminChannels {
+  /** The same as `callAdmin`. A channel whose call failed is closed, so that the next one asks the name service again. */
+  call<T>(address: string, timeoutMs: number, call: AdminCall<T>): Promise<T>;
+  /** Closes those to others. */
+  keepOnly(addresses: ReadonlySet<string>): void;
+  close(): void;
+}
+
+export function keepAdminChannels(): AdminChannels {
+  const kept = new Map<string, AdminServiceClient>();
+
+  function drop(address: string, client: AdminServiceClient): void {
+    if (kept.get(address) === client) kept.delete(address);
+    client.close();
+  }
+
+  return {
+    async call(address, timeoutMs, call) {
+      const client = kept.get(address) ?? openAdmin(address);
+      kept.set(address, client);
+      try {
+        return await callOn(client, address, timeoutMs, call);
+      } catch (error) {
+        drop(address, client);
+        throw error;
+      }
+    },
+    keepOnly(addresses) {
+      for (const [address, client] of kept) if (!addresses.has(address)) drop(address, client);
+    },
+    close() {
+      for (const [address, client] of kept) drop(address, client);
+    },
+  };
+}
+
+function openAdmin(address: string): AdminServiceClient {
+  return new AdminServiceClient(address, credentials.createInsecure(), channelOptions);
+}
+
+function callOn<T>(client: AdminServiceClient, address: string, timeoutMs: number, call: AdminCall<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
     client.waitForReady(Date.now() + Math.min(connectTimeoutMs, timeoutMs), (unready) => {
       if (unready) return reject(new Failure('NOT_ENOUGH_REPLICAS', `no answer from ${address}`));
       call(client, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
@@ -30,5 +75,4 @@ export function callAdmin<T>(address: string, timeoutMs: number, call: AdminCall
       });
     });
   });
-  return answered.finally(() => client.close());
 }
