@@ -13,9 +13,11 @@ import { Command, Option } from 'commander';
 import type { Histogram } from 'hdr-histogram-js';
 import { Bench, type BenchPlan, type BenchResult } from '../../cli/bench/run.ts';
 import type { Distribution } from '../../cli/bench/workload.ts';
+import { Problem } from '../../cli/problem.ts';
 import { integerBetween } from '../../cli/values.ts';
 import { type CartwheelClient, connect, type DurabilityName } from '../../client/index.ts';
 import { ReplicaServiceClient, type ScanKeysResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import { prepareDisks } from '../nemesis/disks.ts';
 import { type CartwheelCluster, startCartwheel } from './clusters/cartwheel.ts';
 
 interface Options {
@@ -24,6 +26,7 @@ interface Options {
   readonly rate: number;
   readonly stopped: number;
   readonly repairKeys: number;
+  readonly syncMs: number;
   readonly only?: string;
 }
 
@@ -66,7 +69,8 @@ async function oneDead({ seconds, warmup, rate }: Options, signal: AbortSignal):
 }
 
 /** II: nine writes of ten (the reads keep siblings from piling up), closed loop and then at 0.8 of what DURABLE reached. */
-async function durabilityModes({ seconds, warmup }: Options, signal: AbortSignal): Promise<void> {
+async function durabilityModes({ seconds, warmup, syncMs }: Options, signal: AbortSignal): Promise<void> {
+  if (syncMs > 0) await slowDisks(syncMs);
   await withCluster(3, signal, async (_, client) => {
     const modes: readonly DurabilityName[] = ['DURABLE', 'ONE_DURABLE', 'BUFFERED'];
     const measure = async (durability: DurabilityName, rate?: number) => {
@@ -87,7 +91,7 @@ async function durabilityModes({ seconds, warmup }: Options, signal: AbortSignal
     for (const mode of modes) steady.set(mode, await measure(mode, rate));
     const calm = new Map<DurabilityName, BenchResult>();
     for (const mode of modes) calm.set(mode, await measure(mode, Math.floor(rate / 4)));
-    say('\n### Durability, 90% writes\n');
+    say(`\n### Durability, 90% writes${syncMs > 0 ? `, each sync ${syncMs} ms slower` : ''}\n`);
     say('| load | durability | writes/s | p50 / p99 / p99.9, ms | DURABLE’s p99.9 is … times this | failed |');
     say('| --- | --- | --- | --- | --- | --- |');
     for (const [load, results] of [
@@ -241,6 +245,14 @@ async function unequalRecords(cluster: CartwheelCluster, client: CartwheelClient
   return unequal;
 }
 
+/** Of the clusters that are started from now on. */
+async function slowDisks(syncDelayMs: number): Promise<void> {
+  const disks = await prepareDisks(directory);
+  if (disks.obstacle !== undefined) throw new Problem(`syncs cannot be made slower here: ${disks.obstacle}`);
+  disks.trouble('all', { syncDelayMs });
+  Object.assign(process.env, disks.environmentOf('all'));
+}
+
 async function withCluster(
   nodes: number,
   signal: AbortSignal,
@@ -322,9 +334,11 @@ const program = new Command('bench:faults')
   .option('--rate <n>', 'operations a second while a node is killed', integerBetween(1, 100_000), 500)
   .option('--stopped <n>', 'seconds for which a replica is stopped', integerBetween(1, 3_600), 60)
   .option('--repair-keys <n>', 'keys that change while a node is away', integerBetween(1, 10_000_000), 100_000)
+  .option('--sync-ms <n>', 'how much slower each sync is made (with --only durability)', integerBetween(0, 10_000), 0)
   .addOption(new Option('--only <study>', 'one of them').choices(Object.keys(studies)));
 program.parse();
 const options = program.opts<Options>();
+if (options.syncMs > 0 && options.only !== 'durability') program.error('--sync-ms goes with --only durability');
 for (const [name, study] of Object.entries(studies)) {
   if (options.only === undefined || options.only === name) await study(options, interrupt.signal);
 }
