@@ -13,7 +13,9 @@
  * I5 Where the ring has given the partition to others meanwhile, the hint goes and the record stays: it is handed back to
  *    those that own it now (transfers.ts), or compared with them (exchanges.ts) where this node is one of them. So it is with
  *    all that is owed to a node that has left, whether that can still be reached or not: its disk may have been lost.
- * I6 A record that cannot be read here or taken there keeps no other from being delivered. Where nothing of a page can
+ * I6 What is owed is counted, and a count that nothing in the index bears out is mended: a hint whose record was lost with
+ *    a part of the disk is counted twice where the key is written once more.
+ * I7 A record that cannot be read here or taken there keeps no other from being delivered. Where nothing of a page can
  *    be, the handoff ends, and begins anew later.
  */
 import { decodeHintNote, hintKey, hintsOf, parseHintKey } from '../core/codec/hint.ts';
@@ -104,8 +106,10 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
     const { start, end } = hintsOf(nodeId);
     let failure: PromiseRejectedResult | undefined;
     let from: Uint8Array | undefined = start;
+    let found = 0;
     while (from !== undefined && !stopped) {
       const page = await node.engine.scan('hints', from, end, pageHints);
+      found += page.entries.length;
       await admit(
         page.entries.length,
         page.entries.reduce((sum, [, note]) => sum + decodeHintNote(note).recordBytes, 0),
@@ -124,6 +128,8 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
       from = refused.length > 0 && failed.length === delivered.length ? undefined : page.next;
     }
     if (failure !== undefined) throw failure.reason;
+    // What is on its way to the index is counted already (I6).
+    if (found === 0 && store.pendingRecords === 0) await hints.recount(nodeId);
   }
 
   async function deliver(nodeId: string, key: Uint8Array): Promise<void> {

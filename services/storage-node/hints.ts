@@ -49,6 +49,8 @@ export interface HintBook {
   /** The record store has written an index entry, or removed one. */
   changed(nodeId: string, by: 1 | -1): void;
   count(nodeId: string): number;
+  /** Counts anew what the index has for the node; what is changed meanwhile leaves the count as it is. */
+  recount(nodeId: string): Promise<void>;
   /** Nodes that something is owed to. */
   nodes(): readonly string[];
   /** Whether the partition of the key is marked for another home than this. */
@@ -75,6 +77,8 @@ export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax
   /** Q; 0: no ring is known. */
   let partitions = 0;
   let lastMark = 0;
+  /** Of the counts. */
+  let changes = 0;
   let onAdded = () => {};
   const added = metrics.counter('cartwheel_hints_added_total', 'Records that came to be owed to a home');
   const marked = metrics.counter('cartwheel_hints_beyond_limit_total', 'Hints not kept: the partition was marked');
@@ -84,6 +88,11 @@ export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax
   metrics.gauge('cartwheel_partitions_marked', 'Partitions of homes that are owed more than hints say', () => {
     return [...marks.values()].reduce((sum, { size }) => sum + size, 0);
   });
+
+  function setCount(nodeId: string, count: number): void {
+    if (count > 0) counts.set(nodeId, count);
+    else counts.delete(nodeId);
+  }
 
   function mark(home: string, partition: number): Mutation {
     const ofHome = marks.get(home) ?? new Map<number, number>();
@@ -154,10 +163,16 @@ export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax
     },
 
     changed(nodeId, by) {
-      const count = (counts.get(nodeId) ?? 0) + by;
-      if (count > 0) counts.set(nodeId, count);
-      else counts.delete(nodeId);
+      changes++;
+      setCount(nodeId, (counts.get(nodeId) ?? 0) + by);
       if (by > 0) onAdded();
+    },
+    async recount(nodeId) {
+      const before = changes;
+      let count = 0;
+      const { start, end } = hintsOf(nodeId);
+      for await (const entries of pages('hints', start, end)) count += entries.length;
+      if (changes === before) setCount(nodeId, count);
     },
     onAdded(listener) {
       onAdded = listener;

@@ -87,6 +87,23 @@ test('what was owed is delivered when the home is back, and fallbacks keep nothi
   }
 });
 
+test('a hint whose record was lost, and owed again by the next write, is counted once when it is delivered', async () => {
+  const { cluster, homes, others } = await setup({ cacheBytesMax: 0 });
+  for (const { node } of cluster.nodes) node.transfers.start();
+  await pass(cluster, 1_000);
+  cluster.setReachable(homes[2], false);
+  await stored(cluster.run(homes[0], put('cart', 'v', { w: 3 })));
+  const held = await Promise.all(others.map((other) => cluster.held(other, 'cart')));
+  const fallback = others.find((_, i) => held[i] !== undefined) as TestNode;
+  fallback.disk.lose([cluster.storageKey('cart')]);
+  await stored(cluster.run(homes[0], put('cart', 'w', { w: 3 })));
+  await pass(cluster, 500);
+  cluster.setReachable(homes[2], true);
+  await pass(cluster, 2_000);
+  assert.equal(await cluster.held(fallback, 'cart'), undefined);
+  assert.deepEqual(fallback.node.hints.nodes(), []);
+});
+
 test('a record whose last hint goes while its partition is handed back is not left behind', async () => {
   const { cluster, homes, others } = await setup({ cacheBytesMax: 0 });
   const partition = (key: string) => partitionOfStorageKey(cluster.storageKey(key), partitions);
