@@ -88,6 +88,10 @@ const schema = {
       max: 1_000_000_000,
     }),
     renew: toggle({ about: 'once its node has left the ring, the directory is emptied, and begins as another node' }),
+    'catch-up': duration({
+      about: 'after a start it is not ready before it has what others kept for it, or so long is over; 0s: at once',
+      default: '10m',
+    }),
     drain: duration({ about: 'time for operations in flight when it stops', default: '10s' }),
     ...tracingFields,
     'log-level': choice(LOG_LEVELS, { about: 'least severe lines to log', default: 'info' }),

@@ -30,6 +30,7 @@ import { createMetrics } from '../platform/metrics.ts';
 import { createNamespaceAdmin } from '../platform/namespaces/namespace-admin.ts';
 import type { Stop } from '../platform/process.ts';
 import { createRandom } from '../platform/random.ts';
+import { readStatuses } from '../platform/read-statuses.ts';
 import { createRingSource } from '../platform/ring-source.ts';
 import { openRocksEngine } from '../platform/rocksdb/engine.ts';
 import { statusService } from '../platform/status-service.ts';
@@ -41,6 +42,7 @@ import { openTracing } from '../platform/tracing/tracing.ts';
 import { renewDirectory, watchLeaving } from './after-leaving.ts';
 import { type AssembledNode, assembleStorageNode } from './assemble.ts';
 import { backgroundLimits } from './background.ts';
+import { watchCatchingUp } from './catching-up.ts';
 import type { StorageNodeConfig } from './config.ts';
 import { explain } from './explain.ts';
 import { createForwarding } from './forwarding.ts';
@@ -230,6 +232,11 @@ async function startOn(engine: StorageEngine, { config, log, metrics, random }: 
     ],
   });
   server.setServing(true);
+  const catchingUp = watchCatchingUp({
+    ...{ id, patienceMs: config['catch-up'], clock, log },
+    ring: () => rings.current(),
+    ask: readStatuses,
+  });
   node.exchanges.start();
   node.verification.start();
   node.collection.start();
@@ -241,7 +248,12 @@ async function startOn(engine: StorageEngine, { config, log, metrics, random }: 
     ready: () =>
       draining
         ? { ok: false, reason: 'the process is stopping' }
-        : readiness(storageFailed, rings.current(), confirmed || clock.now() - startedAt > confirmationPatienceMs),
+        : readiness({
+            storageFailed,
+            ring: rings.current(),
+            confirmed: confirmed || clock.now() - startedAt > confirmationPatienceMs,
+            behind: catchingUp.behind(),
+          }),
   };
   const admin = await startAdminServer({ listen: config.admin, metrics, probes, log });
   log.info({ id, address: server.address, admin: admin.address, data: config.data }, 'storage node started');
@@ -249,6 +261,7 @@ async function startOn(engine: StorageEngine, { config, log, metrics, random }: 
   return async (cause) => {
     log.info({ cause }, 'stopping');
     draining = true;
+    catchingUp.stop();
     afterLeaving.stop();
     server.setServing(false);
     await Promise.race([sessions.drain(), new Promise<void>((resolve) => clock.after(config.drain, resolve))]);
@@ -266,15 +279,18 @@ async function startOn(engine: StorageEngine, { config, log, metrics, random }: 
   };
 }
 
-function readiness(
-  storageFailed: boolean,
-  ring: Ring | undefined,
-  confirmed: boolean,
-): { ok: boolean; reason?: string } {
+interface Readiness {
+  readonly storageFailed: boolean;
+  readonly ring: Ring | undefined;
+  readonly confirmed: boolean;
+  readonly behind: string | undefined;
+}
+
+function readiness({ storageFailed, ring, confirmed, behind }: Readiness): { ok: boolean; reason?: string } {
   if (storageFailed) return { ok: false, reason: 'the disk failed; nothing is acknowledged' };
   if (ring === undefined) return { ok: false, reason: 'no ring is known yet' };
   if (!confirmed) return { ok: false, reason: 'no other process has answered yet' };
-  return { ok: true };
+  return behind === undefined ? { ok: true } : { ok: false, reason: behind };
 }
 
 async function hintStatus({ hints, handoff, clock }: AssembledNode): Promise<HintStatus[]> {

@@ -148,6 +148,8 @@ async function planNodes(
   const left = [...ports];
   const cluster = await planCluster({
     ...{ nodes, spares, partitions, data: directory },
+    // Ways are cut one by one: who can say that it owes may not be able to deliver, until another fault is over.
+    flags: { node: ['--catch-up', '20s'] },
     async node(name, listen) {
       const port = left.shift() as number;
       const advertise = `127.0.0.1:${port}`;
