@@ -75,6 +75,50 @@ test('the dashboards are in the ConfigMap as they are in the chart', { skip }, a
   assert.doesNotMatch((await template()).stdout, /-dashboards/);
 });
 
+test('what is set for the pods of a component is set for all, those of hooks too', { skip }, async () => {
+  const pod = `{ podLabels: { mark: label }, podAnnotations: { mark: note }, extraEnv: [{ name: MARK, value: x }],
+    nodeSelector: { mark: node }, tolerations: [{ key: mark, operator: Exists }], priorityClassName: mark,
+    affinity: { podAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [
+      { weight: 77, podAffinityTerm: { topologyKey: mark } }] } } }`;
+  const file = join(directory, 'pods.yaml');
+  await writeFile(file, ['storage', 'router', 'membership'].map((of) => `${of}: ${pod}\n`).join(''));
+  const { stdout } = await template('--values', file);
+  const kinds = /^kind: (StatefulSet|Deployment|Job|Pod)$/m;
+  const found = stdout.split('\n---\n').filter((text) => kinds.test(text));
+  assert.deepEqual(found.map((text) => kinds.exec(text)?.[1]).sort(), [
+    'Deployment',
+    'Job',
+    'Pod',
+    'StatefulSet',
+    'StatefulSet',
+  ]);
+  for (const text of found) {
+    for (const mark of [
+      'mark: label',
+      'mark: note',
+      'name: MARK',
+      'mark: node',
+      'key: mark',
+      'priorityClassName: mark',
+      'weight: 77',
+    ]) {
+      assert.ok(text.includes(mark), `${mark}: ${text}`);
+    }
+  }
+});
+
+test('evictions take one pod of each kind at a time, and old connections go after the time that is set', {
+  skip,
+}, async () => {
+  const { stdout } = await template('--set', 'router.connectionAge=90s');
+  const budgets = stdout.split('\n---\n').filter((text) => /^kind: PodDisruptionBudget$/m.test(text));
+  assert.deepEqual(
+    budgets.map((text) => [/^ {2}name: (.*)$/m.exec(text)?.[1], /maxUnavailable: (.*)/.exec(text)?.[1]]).sort(),
+    ['membership', 'router', 'storage'].map((of) => [`test-cartwheel-${of}`, '1']),
+  );
+  assert.match(stdout, /- --connection-age=90s\n/);
+});
+
 /** Every right that is asked for, as `resources: verbs [names]`. */
 test('each service account may do what it has to, and no more', { skip }, async () => {
   const { stdout } = await template();
@@ -131,6 +175,17 @@ const refused: readonly (readonly [path: RegExp, values: string])[] = [
   [/prometheusRule[/.]runbooks/, 'prometheusRule: { runbooks: "https://example.org/runbooks/" }'],
   [/dashboards[/.]labels/, 'dashboards: { labels: { grafana_dashboard: 1 } }'],
   [/ring[/.]replicas/, 'ring: { replicas: 0 }'],
+  [/storage[/.]podDisruptionBudget[/.]maxUnavailable/, 'storage: { podDisruptionBudget: { maxUnavailable: many } }'],
+  [
+    /membership[/.]podDisruptionBudget[/.]maxUnavailable/,
+    'membership: { podDisruptionBudget: { maxUnavailable: -1 } }',
+  ],
+  [/router[/.]connectionAge/, 'router: { connectionAge: soon }'],
+  [/router[/.]config/, 'router: { config: { connection-age: 1m } }'],
+  [/router[/.]tolerations[/.]0/, 'router: { tolerations: [{ efect: NoSchedule }] }'],
+  [/storage[/.]affinity/, 'storage: { affinity: { nodeAfinity: {} } }'],
+  [/membership[/.]extraEnv[/.]0/, 'membership: { extraEnv: [{ name: A, valeu: b }] }'],
+  [/storage[/.]topologySpreadConstraints[/.]0/, 'storage: { topologySpreadConstraints: [{ maxSkew: 1 }] }'],
   [/sotrage/, 'sotrage: { replicas: 3 }'],
 ];
 

@@ -8,6 +8,11 @@ import { valuesOf } from '../../helm/generate/values.ts';
 import { chart } from './tools.ts';
 
 interface Schema {
+  readonly $ref?: string;
+  readonly type?: string | readonly string[];
+  readonly additionalProperties?: boolean | Schema;
+  readonly items?: Schema;
+  readonly definitions?: Readonly<Record<string, Schema>>;
   readonly properties?: Readonly<Record<string, Schema | false>>;
 }
 
@@ -25,10 +30,28 @@ test('every value is in the README of the chart, with its default and what it me
 
 test('every value is in the schema', () => {
   const schema: Schema = JSON.parse(readFileSync(join(chart, 'values.schema.json'), 'utf8'));
+  const referred = (at: Schema | undefined) =>
+    at?.$ref === undefined ? at : schema.definitions?.[at.$ref.slice('#/definitions/'.length)];
   for (const { path } of values) {
-    const found = path.split('.').reduce<Schema | undefined>((at, key) => at?.properties?.[key] || undefined, schema);
+    const found = path
+      .split('.')
+      .reduce<Schema | undefined>((at, key) => referred(at)?.properties?.[key] || undefined, schema);
     assert.ok(found !== undefined, `${path} is not in values.schema.json`);
   }
+});
+
+/** Where Kubernetes' own objects begin, which the API server checks; and what helm gives to charts inside charts. */
+const open = [/^global$/, /affinity\.(node|pod|podAnti)Affinity$/i, /labelSelector$/, /valueFrom\.\w+$/];
+
+test('the schema is closed at every level', () => {
+  const walk = (at: Schema | false, path: string): void => {
+    if (at === false || open.some((pattern) => pattern.test(path))) return;
+    if (at.type === 'object') assert.notEqual(at.additionalProperties ?? true, true, path);
+    if (at.type === 'array') assert.ok(at.items !== undefined, path);
+    const below = { ...at.definitions, ...at.properties, ...(at.items && { items: at.items }) };
+    for (const [key, each] of Object.entries(below)) walk(each, path === '' ? key : `${path}.${key}`);
+  };
+  walk(JSON.parse(readFileSync(join(chart, 'values.schema.json'), 'utf8')), '');
 });
 
 test('a value is explained by its comment, by what it is a part of, or by the same value of a storage node', () => {

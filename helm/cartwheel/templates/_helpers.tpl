@@ -151,6 +151,15 @@ affinity:
 {{- end }}
 {{- end }}
 
+{{/* Of a pod that comes and goes with a command of helm: where a component's run, and without their spread. */}}
+{{- define "cartwheel.hookScheduling" -}}
+{{- range $key := list "priorityClassName" "nodeSelector" "tolerations" "affinity" }}
+{{- with get $.values $key }}
+{{ $key }}: {{ if kindIs "string" . }}{{ . }}{{ else }}{{ toYaml . | nindent 2 }}{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "cartwheel.podMetadata" -}}
 labels:
   {{- include "cartwheel.labels" . | nindent 2 }}
@@ -163,6 +172,22 @@ annotations:
   {{- with .values.podAnnotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- end }}
+
+{{/* Of one component, as cartwheel.scheduling: a document of its own. */}}
+{{- define "cartwheel.podDisruptionBudget" }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include "cartwheel.name" .root }}-{{ .component }}
+  labels: {{- include "cartwheel.labels" . | nindent 4 }}
+spec:
+  maxUnavailable: {{ .values.podDisruptionBudget.maxUnavailable }}
+  # A pod that is not ready may go in any case. But for storage: it may still be the replica that others count on.
+  unhealthyPodEvictionPolicy: {{ ternary "IfHealthyBudget" "AlwaysAllow" (eq .component "storage") }}
+  selector:
+    matchLabels: {{- include "cartwheel.selector" . | nindent 6 }}
 {{- end }}
 
 {{/* What no schema can say, each with the path of its key. */}}
