@@ -70,6 +70,8 @@ export interface ClusterOptions {
   readonly data?: string;
   /** More flags for one kind of process. */
   readonly flags?: { readonly router?: readonly string[]; readonly node?: readonly string[] };
+  /** Of the router and of membership, by those names. */
+  readonly environment?: (name: string) => Readonly<Record<string, string>>;
   /** What is different about one storage node; `listen` is where it will listen. Called once, before any start. */
   readonly node?: (name: string, listen: string, data: string) => NodeSettings | Promise<NodeSettings>;
 }
@@ -115,10 +117,15 @@ export async function planCluster(options: ClusterOptions = {}): Promise<Cluster
   const take = () => `${host}:${ports.pop()}`;
   const seed = take();
 
-  const membership = clusterProcess('membership', 'membership', join(data, 'membership'), seed, take(), [
+  const membershipFlags = [
     ...['--data', join(data, 'membership', 'data'), '--expected-nodes', String(count)],
     ...['--partitions', String(partitions), '--replicas', String(Math.min(3, count))],
-  ]);
+  ];
+  const membership = clusterProcess(
+    ...(['membership', 'membership', join(data, 'membership'), seed, take()] as const),
+    membershipFlags,
+    options.environment?.('membership'),
+  );
   let nodes: readonly ClusterProcess[] = [];
   let spares: readonly ClusterProcess[] = [];
   const seeds = [seed];
@@ -140,10 +147,11 @@ export async function planCluster(options: ClusterOptions = {}): Promise<Cluster
       nodes = [...nodes, process];
     } else spares = [...spares, process];
   }
-  const router = clusterProcess('router', 'router', join(data, 'router'), take(), take(), [
-    ...['--seeds', seeds.join(',')],
-    ...(flags.router ?? []),
-  ]);
+  const router = clusterProcess(
+    ...(['router', 'router', join(data, 'router'), take(), take()] as const),
+    ['--seeds', seeds.join(','), ...(flags.router ?? [])],
+    options.environment?.('router'),
+  );
 
   const all = [membership, ...nodes, ...spares, router];
   const without = (list: readonly ClusterProcess[], one: ClusterProcess) => list.filter((other) => other !== one);

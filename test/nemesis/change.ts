@@ -16,12 +16,12 @@ export interface Wanted {
   readonly down: readonly string[];
 }
 
-/** Resolves when the ring has come to it and stays. Throws where that takes too long. */
-export async function carryOut(claimant: string, wanted: Wanted): Promise<void> {
+/** Resolves when the ring has come to it and stays, or it is stopped. Throws where that takes too long. */
+export async function carryOut(claimant: string, wanted: Wanted, stop?: AbortSignal): Promise<void> {
   const client = connect({ endpoints: [claimant] });
   const giveUpAt = performance.now() + patienceMs;
   try {
-    for (;;) {
+    while (stop?.aborted !== true) {
       const last = await lookOrAsk(client, wanted);
       if (last === 'done') return;
       if (performance.now() > giveUpAt) throw new Error(`the ring did not change in ${patienceMs} ms: ${last}`);

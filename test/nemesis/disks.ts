@@ -4,12 +4,11 @@
  *
  * Where there is no C compiler or no LD_PRELOAD the nodes run as they are, and `obstacle` says why.
  */
-import { execFile } from 'node:child_process';
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { compileLibrary } from './preload.ts';
 
 export interface DiskTrouble {
   readonly syncDelayMs?: number;
@@ -35,7 +34,7 @@ export async function prepareDisks(directory: string): Promise<Disks> {
   mkdirSync(directory, { recursive: true });
   const library = join(directory, 'slow-disk.so');
   const controlOf = (node: string) => join(directory, `${node}.control`);
-  const obstacle = await compile(library);
+  const obstacle = await compileLibrary(source, library);
   return {
     obstacle,
     environmentOf(node) {
@@ -47,14 +46,4 @@ export async function prepareDisks(directory: string): Promise<Disks> {
       renameSync(`${controlOf(node)}.next`, controlOf(node));
     },
   };
-}
-
-async function compile(library: string): Promise<string | undefined> {
-  if (process.platform !== 'linux') return `LD_PRELOAD is needed, this is ${process.platform}`;
-  try {
-    await promisify(execFile)('cc', ['-shared', '-fPIC', '-o', library, source, '-ldl']);
-    return undefined;
-  } catch (error) {
-    return `a C compiler (cc) is needed: ${error instanceof Error ? error.message.split('\n')[0] : error}`;
-  }
 }

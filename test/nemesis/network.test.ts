@@ -1,12 +1,12 @@
 /** The network of the nemesis: what it holds comes late and in order, what it delays comes later, what it cuts is cut. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, connect as dial, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, connect as dial, type Server, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { freePorts } from '../e2e/cluster.ts';
-import { pause, until } from '../e2e/support.ts';
-import { processOfPort } from './dialler.ts';
-import { createNetwork, elsewhere } from './network.ts';
+import { pause, removeDirectory, runToEnd, temporaryDirectory, until } from '../e2e/support.ts';
+import { prepareDiallers } from './dialler.ts';
+import { createNetwork } from './network.ts';
 
 /** This process is both: it dials as `here`, and answers behind the proxy as `there`. */
 async function setUp(t: TestContext) {
@@ -22,8 +22,8 @@ async function setUp(t: TestContext) {
   });
   const [behind = 0, port = 0] = await freePorts(2);
   await new Promise<void>((resolve) => server.listen(behind, '127.0.0.1', resolve));
-  const here = process.platform === 'linux' ? 'here' : elsewhere;
-  const network = createNetwork({ processes: () => new Map([[process.pid, here]]) });
+  const here = 'here';
+  const network = createNetwork({ placeOf: () => here });
   await network.serve('there', port, `127.0.0.1:${behind}`);
   const dialled: Socket[] = [];
   t.after(async () => {
@@ -126,9 +126,24 @@ test('a reset is for one pair only, and says how many connections it broke', asy
   await until('they are forgotten', () => network.connections === 0);
 });
 
-test('whose a connection is is known by its port', { skip: process.platform !== 'linux' }, async (t) => {
-  const { open } = await setUp(t);
-  const { socket } = await open();
-  assert.equal(processOfPort(socket.localPort ?? 0, [1, process.pid]), process.pid);
-  assert.equal(processOfPort(socket.localPort ?? 0, []), undefined);
+test('who dials is known by the address of its own that it dials from', async (t) => {
+  const directory = await temporaryDirectory();
+  t.after(() => removeDirectory(directory));
+  const diallers = await prepareDiallers(directory);
+  if (diallers.obstacle !== undefined) return t.skip(diallers.obstacle);
+  const seen: (string | undefined)[] = [];
+  const server = createServer((socket) => {
+    seen.push(diallers.nameOf(socket.remoteAddress));
+    socket.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const program = `require('node:net').connect(${port}, '127.0.0.1').resume()`;
+  for (const environment of [diallers.environmentOf('a'), diallers.environmentOf('b'), {}]) {
+    const env = { ...process.env, ...environment };
+    const { code } = await runToEnd(process.execPath, ['--eval', program], { env });
+    assert.equal(code, 0);
+  }
+  assert.deepEqual(seen, ['a', 'b', undefined]);
 });

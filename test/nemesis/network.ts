@@ -12,14 +12,12 @@
  * I3 Without conditions nothing is delayed.
  */
 import { createServer, type Server, Socket } from 'node:net';
-import { processOfPort } from './dialler.ts';
 
 const host = '127.0.0.1';
 const heldBytesMax = 4 * 1024 * 1024;
 
-/** A name of a process; `elsewhere` is whoever is not known. */
+/** A name of a process. */
 export type Place = string;
-export const elsewhere: Place = 'elsewhere';
 
 export interface Network {
   /** A proxy at `port` for the process of that name. */
@@ -37,8 +35,8 @@ export interface Network {
 }
 
 export interface NetworkOptions {
-  /** Process ids of all who may dial, by name. */
-  processes(): ReadonlyMap<number, Place>;
+  /** Who dials from this address. */
+  placeOf(address: string | undefined): Place;
 }
 
 interface Conditions {
@@ -54,7 +52,7 @@ interface Connection {
   reset(): void;
 }
 
-export function createNetwork({ processes }: NetworkOptions): Network {
+export function createNetwork({ placeOf }: NetworkOptions): Network {
   const servers: Server[] = [];
   const connections = new Set<Connection>();
   const conditions = new Map<string, Conditions>();
@@ -76,9 +74,7 @@ export function createNetwork({ processes }: NetworkOptions): Network {
   }
 
   function accept(from: Socket, server: Place, target: string): void {
-    const known = processes();
-    const pid = processOfPort(from.remotePort ?? 0, [...known.keys()]);
-    const dialler = (pid === undefined ? undefined : known.get(pid)) ?? elsewhere;
+    const dialler = placeOf(from.remoteAddress);
     if (conditionsOf(dialler, server).refusals > 0) {
       from.resetAndDestroy();
       return;

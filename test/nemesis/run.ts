@@ -20,6 +20,7 @@ import { latestNamespace } from '../sim/keys.ts';
 import { seededRandom } from '../sim/random.ts';
 import { observe } from './client.ts';
 import { type Counts, createCounts } from './counts.ts';
+import { type Diallers, prepareDiallers } from './dialler.ts';
 import { type Disks, prepareDisks } from './disks.ts';
 import { killAll } from './faults/kill-all.ts';
 import { killMembership } from './faults/kill-membership.ts';
@@ -30,6 +31,7 @@ import { createHistory } from './history.ts';
 import { createKeys } from './keys.ts';
 import { createNetwork, type Network, type Place } from './network.ts';
 import { createOracle } from './oracle.ts';
+import { withPreloads } from './preload.ts';
 import { runFaults } from './schedule.ts';
 import { mountSmallDisk, type SmallDisk } from './small-disk.ts';
 import { verify } from './verify.ts';
@@ -107,14 +109,15 @@ export async function run(options: RunOptions): Promise<Outcome> {
   const directory = options.data ?? mkdtempSync(join(tmpdir(), 'cartwheel-nemesis-'));
   mkdirSync(directory, { recursive: true });
   const disks = await prepareDisks(join(directory, 'disks'));
+  const diallers = await prepareDiallers(join(directory, 'disks'));
   let cluster: Cluster | undefined;
-  const network = createNetwork({ processes: () => placesByPid(cluster) });
+  const network = createNetwork({ placeOf: (address) => diallers.nameOf(address) ?? clientsPlace });
   const smallDisk = await mountSmallDisk('node-1', join(directory, 'node-1', 'data'));
   const killLeftovers = () => killAllOf(cluster);
   process.on('exit', killLeftovers);
   let keep = true;
   try {
-    const planned = await planNodes(options, directory, network, disks);
+    const planned = await planNodes(options, directory, network, disks, diallers);
     cluster = planned.cluster;
     const outcome = await attack(options, directory, { ...planned, network, disks, smallDisk });
     keep = options.keep || options.data !== undefined || outcome.violations.any;
@@ -139,6 +142,7 @@ async function planNodes(
   directory: string,
   network: Network,
   disks: Disks,
+  diallers: Diallers,
 ): Promise<Planned> {
   const ports = await freePorts(nodes + spares);
   const addresses = new Map<string, string>();
@@ -155,8 +159,10 @@ async function planNodes(
       const advertise = `127.0.0.1:${port}`;
       addresses.set(name, advertise);
       await network.serve(name, port, listen);
-      return { advertise, environment: { ...environment, ...disks.environmentOf(name) } };
+      const preloaded = withPreloads(disks.environmentOf(name), diallers.environmentOf(name));
+      return { advertise, environment: { ...environment, ...preloaded } };
     },
+    environment: (name) => diallers.environmentOf(name),
   });
   return { cluster, addresses };
 }
@@ -192,7 +198,7 @@ async function attack(
   const addressOf = ({ name }: ClusterProcess) => addresses.get(name) as string;
   const withoutMembership = (each: ClusterProcess) => !options.membershipDead || each !== cluster.membership;
   const world: World = {
-    ...{ cluster, network, disks, smallDisk, mayFail, addressOf },
+    ...{ cluster, network, disks, smallDisk, mayFail, addressOf, stop },
     get places() {
       return [...cluster.nodes.map(({ name }) => name), 'router', 'membership', clientsPlace];
     },
@@ -318,12 +324,6 @@ function watchProcesses(cluster: Cluster, violations: Violations, view: View): W
     failing.add(node);
     return () => failing.delete(node);
   };
-}
-
-function placesByPid(cluster: Cluster | undefined): ReadonlyMap<number, Place> {
-  const places = new Map<number, Place>([[process.pid, clientsPlace]]);
-  for (const { pid, name, running } of cluster?.processes ?? []) if (running) places.set(pid, name);
-  return places;
 }
 
 /** The last means: this process ends, and no child may outlive it, not even one that is stopped. */

@@ -32,8 +32,5 @@ export const allFaults: readonly Fault[] = [
   resets,
 ];
 
-/**
- * Only where they are asked for: after each of them everybody dials anew, and the proxies of the nemesis, which look up who
- * dials, cannot keep up with that on a machine that is busy with other work.
- */
+/** Only where they are asked for: they take a minute and more each, and spare nodes. */
 export const ringFaults: readonly Fault[] = [ringChange, lostDisk];

@@ -19,6 +19,8 @@ export interface World {
   readonly places: readonly Place[];
   /** Waits, but not beyond the end of the faults. */
   pause(ms: number): Promise<void>;
+  /** The run ends early: whatever a fault still waits for is not waited for. */
+  readonly stop: AbortSignal;
   /** For the person who watches. */
   note(what: string): void;
   /** The disk of that node is in trouble until the function returned is called: that it ends for that is right. */
