@@ -5,6 +5,9 @@
  * stderr; stdout belongs to the command.
  *
  * As a program of its own (`npm run generate`) it does just that.
+ *
+ * I1 One process at a time installs or generates in a clone. Another that wants to waits: `npm ci` begins by removing
+ *    what is installed, also what `npm start` in another terminal is just installing, or has just started from.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -19,6 +22,12 @@ const WANTED_HOST_MAJOR = 20;
 const WANTED_MAJOR = 24;
 const PASSED_ON = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 const PARENT_LOOK_MS = 500;
+/** Has the process id of whoever installs or generates. */
+const LOCK = join(root, '.bootstrap.lock');
+const LOCK_LOOK_MS = 200;
+/** A lock without a process id that is older was left by a process that died before it wrote it. */
+const LOCK_WRITTEN_MS = 2_000;
+const GENERATED = join(root, 'proto', 'gen');
 /** The contracts that gRPC reflection shows, as descriptors. */
 const DESCRIBED = ['proto', 'node_modules/grpc-health-check/proto'];
 const DESCRIPTORS = ['--as-file-descriptor-set', '--exclude-source-info'];
@@ -28,14 +37,56 @@ export function bootstrap() {
   if (Number.parseInt(process.versions.node, 10) < WANTED_HOST_MAJOR) {
     fail(`Node ${WANTED_HOST_MAJOR} or newer is needed to start, this is ${process.version}`);
   }
-  if (isInstallStale()) {
-    say('installing the packages of package-lock.json (npm ci)');
+  whileAlone(isInstallStale, () => {
+    say('installing the packages of package-lock.json (npm ci): a minute, at the first start');
     const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
     run(npm, ['ci', '--no-audit', '--no-fund'], 'npm ci failed; its output above says why');
-  }
+  });
   const node = findNode();
-  generateWhenStale(node);
+  whileAlone(isGeneratedStale, () => generate(node));
   return node;
+}
+
+/** Does what is wanted, unless somebody else has done it meanwhile. */
+function whileAlone(isWanted, make) {
+  if (!isWanted()) return;
+  takeLock();
+  const release = () => rmSync(LOCK, { force: true });
+  process.once('exit', release);
+  if (isWanted()) make();
+  process.off('exit', release);
+  release();
+}
+
+function takeLock() {
+  for (let hasTold = false; ; pause(LOCK_LOOK_MS)) {
+    try {
+      writeFileSync(LOCK, String(process.pid), { flag: 'wx' });
+      return;
+    } catch (error) {
+      if (error.code !== 'EEXIST') fail(`cannot write ${LOCK}: ${error.message}`);
+    }
+    const holder = lockHolder();
+    if (holder === undefined) rmSync(LOCK, { force: true });
+    else if (!hasTold) say(`waiting for process ${holder}, which installs in this clone (it is named in ${LOCK})`);
+    hasTold ||= holder !== undefined;
+  }
+}
+
+/** Undefined where that process is gone. */
+function lockHolder() {
+  try {
+    const pid = Number.parseInt(readFileSync(LOCK, 'utf8'), 10);
+    if (Number.isNaN(pid)) return Date.now() - statSync(LOCK).mtimeMs < LOCK_WRITTEN_MS ? 'that begins' : undefined;
+    process.kill(pid, 0);
+    return pid;
+  } catch (error) {
+    return error.code === 'EPERM' ? 'of somebody else' : undefined;
+  }
+}
+
+function pause(ms) {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
 /**
@@ -95,12 +146,12 @@ function findNode() {
   );
 }
 
-function generateWhenStale(node) {
-  const generated = join(root, 'proto', 'gen');
-  const stamp = join(generated, '.sources');
-  const wanted = fingerprintOfSources();
-  const isFresh = existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted;
-  if (isFresh) return;
+function isGeneratedStale() {
+  const stamp = join(GENERATED, '.sources');
+  return !existsSync(stamp) || readFileSync(stamp, 'utf8') !== fingerprintOfSources();
+}
+
+function generate(node) {
   say('generating proto/gen from proto/ (buf generate)');
   // Made beside and then moved, so that whoever imports it meanwhile sees the old or the new one.
   const scratch = join(root, 'node_modules', `.cartwheel-gen-${process.pid}`);
@@ -115,9 +166,9 @@ function generateWhenStale(node) {
   });
   // Two messages of one type, one after the other, are their union.
   writeFileSync(join(scratch, 'proto', 'gen', 'descriptors.binpb'), Buffer.concat(described));
-  writeFileSync(join(scratch, 'proto', 'gen', '.sources'), wanted);
-  if (existsSync(generated)) renameSync(generated, join(scratch, 'replaced'));
-  renameSync(join(scratch, 'proto', 'gen'), generated);
+  writeFileSync(join(scratch, 'proto', 'gen', '.sources'), fingerprintOfSources());
+  if (existsSync(GENERATED)) renameSync(GENERATED, join(scratch, 'replaced'));
+  renameSync(join(scratch, 'proto', 'gen'), GENERATED);
   rmSync(scratch, { recursive: true, force: true });
 }
 
