@@ -347,3 +347,18 @@ test('a node that is dead is LEFT or DOWN for the others when the ring says so, 
   assert.equal(left.members.get('b')?.status, 'LEFT');
   assert.equal(learnMembers(left, [member('b', { status: 'UP' })]).members.get('b')?.status, 'LEFT');
 });
+
+test('a node that is replaced while it is DOWN is LEFT for everybody in the end, and no ghost', () => {
+  let known = adoptClusterId(learnMembers(createMembership(NOBODY, member('a')), [member('b', { status: 'UP' })]), 'c');
+  for (const [sequence, status] of [
+    [1n, 'DOWN'],
+    [2n, 'LEFT'],
+  ] as const) {
+    const nodes = ringOf(1n, sequence, ['a', 'b']).nodes.map(
+      (node) => ({ ...node, status: node.id === 'b' ? status : 'UP' }) as const,
+    );
+    known = adoptRing(known, ringOf(1n, sequence, ['a', 'b'], { nodes }));
+    assert.equal(known.members.get('b')?.status, status);
+  }
+  assert.equal(learnMembers(known, [member('b', { status: 'DOWN' })]).members.get('b')?.status, 'LEFT');
+});

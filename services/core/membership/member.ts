@@ -23,10 +23,10 @@ export interface Member {
 }
 
 /**
- * A node's life in one incarnation goes one way. DOWN is last: it is an operator's word, which only the
- * node itself can take back, by a new incarnation.
+ * A node's life in one incarnation goes one way. DOWN is an operator's word, which only the node itself can take back, by a
+ * new incarnation. LEFT is last: who is replaced while it is DOWN leaves, and whoever has left never comes back.
  */
-const STATUS_ORDER: Readonly<Record<NodeStatusName, number>> = { JOINING: 1, UP: 2, LEAVING: 3, LEFT: 4, DOWN: 5 };
+const STATUS_ORDER: Readonly<Record<NodeStatusName, number>> = { JOINING: 1, UP: 2, LEAVING: 3, DOWN: 4, LEFT: 5 };
 
 /** More is refused from the wire, so that what follows still fits in 64 bits. */
 export const INCARNATION_MAX = 2n ** 63n;
