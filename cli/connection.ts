@@ -109,8 +109,14 @@ const invalidArgument = 3;
 export function problemOf(error: unknown): unknown {
   if (!isOperationFailed(error)) return error;
   const message = messageOf(error);
-  const hint = message.includes(servesNoKeys) ? otherEndpoint : hintsByReason[error.reason];
+  const hint = message.includes(servesNoKeys) ? otherEndpoint : hintFor(error);
   return new Problem(`${error.reason}: ${message}`, hint, error.code === invalidArgument ? 2 : 1);
+}
+
+function hintFor({ reason, field, outcome }: OperationFailed): string | undefined {
+  if (field === 'dots') return 'cartwheel get shows the dots of siblings';
+  const hint = hintsByReason[reason];
+  return reason === 'DEADLINE' && outcome === 'UNKNOWN' ? `a write may or may not have happened; ${hint}` : hint;
 }
 
 const hintsByReason: Readonly<Record<string, string>> = {
@@ -123,10 +129,8 @@ const hintsByReason: Readonly<Record<string, string>> = {
   NAMESPACE_UNKNOWN: 'cartwheel namespace list shows what there is; leave --namespace out for the default one',
   NAMESPACE_EXISTS: 'cartwheel namespace show shows it; cartwheel namespace alter changes it',
   NAMESPACE_CONFLICT: 'look at it with cartwheel namespace show, and try again',
-  NAMESPACE_INVALID: 'a namespace looks like carts-2 (a-z 0-9 . _ -)',
   NOT_ENOUGH_REPLICAS: 'cartwheel status shows which nodes are away',
-  DEADLINE:
-    'a write may or may not have happened; a longer --timeout may help; cartwheel status shows what is slow or away',
+  DEADLINE: 'a longer --timeout may help; cartwheel status shows what is slow or away',
   OVERLOADED: 'try again a little later',
   DRAINING: 'try again: another node takes over',
   NOT_IMPLEMENTED:

@@ -64,6 +64,11 @@ export function textOf(bytes: Uint8Array): string | undefined {
   }
 }
 
+/** One word of a POSIX shell, for a command that a person may paste. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 /** Bytes for a person: the text itself, or hexadecimal; cut after `limit` characters. */
 export function preview(bytes: Uint8Array, limit: number): string {
   const text = textOf(bytes);

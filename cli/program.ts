@@ -6,6 +6,7 @@
  * I2 An error is one line on standard error: what is wrong and what to do. Nothing on standard output.
  */
 import { Command, CommanderError } from 'commander';
+import { commandsOf, nameOf } from './command-tree.ts';
 import { addBench } from './commands/bench.ts';
 import { addDelete } from './commands/delete.ts';
 import { addDev } from './commands/dev.ts';
@@ -32,11 +33,18 @@ import { version } from './version.ts';
 /** Runs the command line `argv` (without node and script) and returns the exit code. */
 export async function run(argv: readonly string[]): Promise<number> {
   const program = buildProgram();
+  let refusing = program;
+  for (const command of commandsOf(program)) {
+    command.exitOverride((error) => {
+      refusing = command;
+      throw error;
+    });
+  }
   try {
     await program.parseAsync(argv, { from: 'user' });
     return 0;
   } catch (error) {
-    return report(error, program, argv);
+    return report(error, refusing);
   }
 }
 
@@ -90,17 +98,16 @@ Exit codes: 0 done; 1 failed, or not found; 2 usage, or an argument that the clu
   return program;
 }
 
-function report(error: unknown, program: Command, argv: readonly string[]): number {
+/** `refusing` is the command that did not understand what it was told, if that is the error. */
+function report(error: unknown, refusing: Command): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0; // --help, --version
     if (error.code === 'commander.help') {
-      process.stderr.write(program.helpInformation());
+      refusing.configureOutput({ writeErr: (text) => process.stderr.write(text) }).outputHelp({ error: true });
       return 2;
     }
-    const command = program.commands.find((candidate) => argv.includes(candidate.name()));
-    const help = command === undefined ? 'cartwheel --help' : `cartwheel ${command.name()} --help`;
     const message = messageOf(error).replace(/^error: /, '');
-    process.stderr.write(`cartwheel: ${message} (try: ${help})\n`);
+    process.stderr.write(`cartwheel: ${message} (try: ${nameOf(refusing)} --help)\n`);
     return 2;
   }
   if (error instanceof Problem) {

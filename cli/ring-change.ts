@@ -11,7 +11,7 @@ import type {
 import { isOperationFailed, withClient } from './connection.ts';
 import { claimantBeside } from './dev/layout.ts';
 import { bytes, count, duration, note, plural, table } from './output.ts';
-import { Problem } from './problem.ts';
+import { messageOf, Problem } from './problem.ts';
 import { type Settings, settingsOf } from './settings.ts';
 
 const transferColumns = [
@@ -171,12 +171,13 @@ export async function plannedOnceKnown(
   withinMs: number,
 ): Promise<PlanChangeResponse> {
   const giveUpAt = performance.now() + withinMs;
-  for (;;) {
+  for (let hasTold = false; ; hasTold = true) {
     try {
       return await client.changes.plan(request);
     } catch (error) {
       const mayPass = isOperationFailed(error) && error.reason === 'CHANGE_IMPOSSIBLE';
       if (!mayPass || performance.now() > giveUpAt) throw error;
+      if (!hasTold) note(`waiting up to ${duration(withinMs / 1_000)}: ${messageOf(error)}`);
     }
     await new Promise((done) => setTimeout(done, knownEveryMs));
   }

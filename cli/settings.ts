@@ -10,6 +10,8 @@ export interface Settings {
   /** undefined: the client's own. */
   readonly timeoutMs: number | undefined;
   readonly output: 'table' | 'json';
+  /** The flags among the arguments that say where a key is, for commands that people are told to type next. */
+  readonly whereGiven: readonly string[];
 }
 
 /** Where a router of `cartwheel dev` listens. */
@@ -39,6 +41,10 @@ export function settingsOf(command: Command): Settings {
     namespace: given.namespace,
     timeoutMs: given.timeout,
     output: given.output ?? 'table',
+    whereGiven: [
+      ...(given.endpoint === undefined ? [] : ['--endpoint', given.endpoint.join(',')]),
+      ...(given.namespace === undefined ? [] : ['--namespace', given.namespace]),
+    ],
   });
 }
 

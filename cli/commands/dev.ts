@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { CartwheelClient } from '../../client/index.ts';
 import type { Child } from '../dev/child.ts';
-import { askRunning, controlPath, listenForControl } from '../dev/control.ts';
+import { askRunning, type ControlAnswer, type ControlRequest, listenForControl } from '../dev/control.ts';
 import { prepareDirectory, storedLayout, storeLayout, storePids } from '../dev/directory.ts';
 import { FigureReader, type Figures } from '../dev/figures.ts';
 import {
@@ -21,7 +21,7 @@ import {
 import { requirePorts } from '../dev/preflight.ts';
 import { gracefulStopMs, Supervisor } from '../dev/supervisor.ts';
 import { changeLine, LiveBlock, liveTable, timeOfDay } from '../dev/view.ts';
-import { count, duration, note, plural, write } from '../output.ts';
+import { count, duration, note, plural, shellWord, write } from '../output.ts';
 import { messageOf, Problem, usageProblem } from '../problem.ts';
 import { integerBetween, powerOfTwoBetween } from '../values.ts';
 import { addDevNodes } from './dev-nodes.ts';
@@ -89,6 +89,7 @@ Examples:
 async function restartRunning(directory: string, shown: string): Promise<boolean> {
   const answer = await askRunning(directory, { command: 'restart' });
   if (answer === undefined) return false;
+  if (answer.problem !== undefined) throw new Problem(answer.problem);
   await write(
     answer.started.length === 0
       ? `nothing to start: every process of the cluster on ${shown} runs\n`
@@ -99,33 +100,64 @@ async function restartRunning(directory: string, shown: string): Promise<boolean
 
 async function runDev(directory: string, options: DevOptions): Promise<void> {
   prepareDirectory(directory);
-  const running = await askRunning(directory, { command: 'who' });
-  if (running !== undefined) {
-    throw new Problem(
-      `a cluster already runs on ${options.data} (pid ${running.pid})`,
-      `kill ${running.pid} ends it; --restart starts its dead processes; another cluster wants --data and --base-port of its own`,
-    );
+  let carryOut = whileStarting;
+  const control = await listenForControl(directory, (request) => carryOut(request));
+  if (control === undefined) throw await alreadyRuns(directory, options.data);
+  try {
+    const chosen = chooseLayout(options, storedLayout(directory));
+    const plans = processesOf(chosen, directory);
+    await requirePorts(plans, directory);
+    await runCluster({ directory, options, chosen, plans }, (answer) => {
+      carryOut = answer;
+    });
+  } finally {
+    control.close(); // which removes the socket
   }
-  const chosen = chooseLayout(options, storedLayout(directory));
-  const plans = processesOf(chosen, directory);
-  await requirePorts(plans, directory);
+}
 
-  const restartCommand = `npx cartwheel dev --restart${options.data === defaultData ? '' : ` --data ${options.data}`}`;
+async function whileStarting({ command }: ControlRequest): Promise<ControlAnswer> {
+  const problem = command === 'who' ? undefined : 'the cluster has only begun to start: try again in a moment';
+  return { pid: process.pid, started: [], ...(problem !== undefined && { problem }) };
+}
+
+async function alreadyRuns(directory: string, shown: string): Promise<Problem> {
+  const pid = (await askRunning(directory, { command: 'who' }))?.pid;
+  const what = `a cluster already runs on ${shown}`;
+  if (pid === undefined) return new Problem(what, 'it began, or ended, this moment: try again');
+  return new Problem(
+    `${what} (pid ${pid})`,
+    `kill ${pid} ends it; --restart starts its dead processes; another cluster wants --data and --base-port of its own`,
+  );
+}
+
+interface DevRun {
+  readonly directory: string;
+  readonly options: DevOptions;
+  readonly chosen: DevLayout;
+  readonly plans: readonly ProcessPlan[];
+}
+
+/** Until it is asked to end, and has ended. `answerWith` is told what carries out what is asked at the control socket. */
+async function runCluster(
+  { directory, options, chosen, plans }: DevRun,
+  answerWith: (answer: (request: ControlRequest) => Promise<ControlAnswer>) => void,
+): Promise<void> {
+  const restartCommand = `npx cartwheel dev --restart${options.data === defaultData ? '' : ` --data ${shellWord(options.data)}`}`;
   const view = viewOf(chosen, restartCommand, options.restart === true);
   let layout = chosen;
   const supervisor = new Supervisor(plans, {
     restart: options.restart === true,
     onChange: (child) => {
-      storePids(directory, pidsOf(supervisor.children));
+      keepPids(directory, supervisor.children);
       view.changed(child, supervisor);
     },
   });
   const change = (storage: readonly number[]) => {
     layout = { ...layout, storage };
     storeLayout(directory, layout);
-    storePids(directory, pidsOf(supervisor.children));
+    keepPids(directory, supervisor.children);
   };
-  const control = await listenForControl(directory, async (request) => {
+  answerWith(async (request) => {
     const answer = { pid: process.pid, started: [] };
     try {
       if (request.command === 'restart') return { ...answer, started: supervisor.restartDead() };
@@ -161,8 +193,6 @@ async function runDev(directory: string, options: DevOptions): Promise<void> {
   await askedToEnd(supervisor);
   view.end(`stopping ${plural(supervisor.children.length, 'process', 'processes')}`);
   const killed = await supervisor.stop();
-  control.close();
-  rmSync(controlPath(directory), { force: true });
   if (killed.length > 0) {
     note(
       `killed with SIGKILL, because they had not ended ${gracefulStopMs / 1000} s after SIGTERM: ${killed.join(', ')}`,
@@ -193,8 +223,14 @@ async function planAdd(
   return { storage, plans };
 }
 
-function pidsOf(children: readonly Child[]): Record<string, number> {
-  return Object.fromEntries(children.flatMap(({ pid, plan }) => (pid === undefined ? [] : [[plan.name, pid]])));
+/** For the next start, if this one is killed. A disk that is full must not end a cluster that runs. */
+function keepPids(directory: string, children: readonly Child[]): void {
+  const pids = children.flatMap(({ pid, plan }) => (pid === undefined ? [] : [[plan.name, pid] as const]));
+  try {
+    storePids(directory, Object.fromEntries(pids));
+  } catch (error) {
+    note(messageOf(error));
+  }
 }
 
 /** Flags first, then what the data was made for, then the defaults. Data is opened only as what it was made for. */

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { getAll } from '../../client/all-siblings.ts';
 import type { CartwheelClient, GetAnswer, GetOptions, Key, Sibling } from '../../client/index.ts';
 import { withClient } from '../connection.ts';
-import { addKey, keyOf } from '../key.ts';
+import { addKey, commandAbout, keyOf } from '../key.ts';
 import { base64, bytesField, count, duration, json, note, plural, preview, printable, write } from '../output.ts';
 import { Problem, usageProblem } from '../problem.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
@@ -51,7 +51,7 @@ Examples:
       );
       const answer = dots === undefined ? found : { ...found, context: noContext };
       if (options.raw === true) {
-        await writeRaw(key, answer);
+        await writeRaw(key, answer, commandAbout('resolve', keyBytes, settings));
         return;
       }
       if (settings.output === 'json') await write(json(answerJson(keyBytes, answer)));
@@ -92,17 +92,25 @@ function noSuchSibling(key: string, dots: readonly string[]): Problem {
 }
 
 export function notFound(key: string, answer: GetAnswer): Problem {
+  const { homesAnswered, replicasAnswered } = answer.certificate;
+  if (homesAnswered < replicasAnswered) {
+    return new Problem(
+      `${printable(key)}: not found, by ${plural(replicasAnswered, 'replica')} of which ${count(homesAnswered)} ` +
+        `${homesAnswered === 1 ? 'is a home' : 'are homes'} of it: it may be on one that is away`,
+      'cartwheel explain shows its homes',
+    );
+  }
   return answer.context.length === 0
     ? new Problem(`${printable(key)}: not found`)
     : new Problem(`${printable(key)}: not found: it was deleted, or has expired`);
 }
 
-async function writeRaw(key: string, answer: GetAnswer): Promise<void> {
+async function writeRaw(key: string, answer: GetAnswer, resolveCommand: string): Promise<void> {
   const [only, ...more] = answer.siblings;
   if (only === undefined) throw notFound(key, answer);
   if (more.length > 0 || answer.omitted.length > 0) {
     const siblings = answer.siblings.length + answer.omitted.length;
-    throw new Problem(`${printable(key)} has ${siblings} siblings, --raw wants one`, `cartwheel resolve ${key}`);
+    throw new Problem(`${printable(key)} has ${siblings} siblings, --raw wants one`, resolveCommand);
   }
   await write(only.value);
 }

@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Kubernetes } from '../../services/platform/kubernetes/api.ts';
 import { withClient } from '../connection.ts';
 import { note } from '../output.ts';
@@ -48,7 +48,11 @@ export function addKubernetes(program: Command): void {
     .requiredOption('--to <pods>', 'as many stay', integerBetween(1, 100_000))
     .requiredOption('--storage-address <pattern>', 'addresses of its pods, with {} for the number of each')
     .requiredOption('--scale-map <name>', 'the ConfigMap that says how many pods are wanted, and how few there may be')
-    .option('--stalled-after <duration>', 'give up where it comes no further for so long', durationMs, 1_800_000)
+    .addOption(
+      new Option('--stalled-after <duration>', 'give up where it comes no further for so long')
+        .argParser(durationMs)
+        .default(1_800_000, '30m'),
+    )
     .option('--message-file <path>', 'where it says too why it failed, such as /dev/termination-log')
     .action(async ({ statefulSet, to, messageFile, ...options }: DrainOptions, command: Command) => {
       const replicas = await asked((api) => api.statefulSetReplicas(statefulSet));

@@ -2,10 +2,11 @@ import type { Command } from 'commander';
 import type { CartwheelClient, Loser } from '../../client/index.ts';
 import { withClient } from '../connection.ts';
 import { everyNode } from '../every-node.ts';
+import { addOptionalKey, keyOf } from '../key.ts';
 import { bytesField, json, plural, preview, table, write } from '../output.ts';
 import { Problem } from '../problem.ts';
 import { type Settings, settingsOf } from '../settings.ts';
-import { argumentBytes, integerBetween } from '../values.ts';
+import { integerBetween } from '../values.ts';
 
 const columns = [
   { title: 'LOST AT' },
@@ -18,12 +19,11 @@ const shownCharacters = 40;
 
 interface LosersOptions {
   limit: number;
+  keyBase64?: boolean;
 }
 
 export function addLosers(program: Command): void {
-  program
-    .command('losers')
-    .argument('[key]', 'only of this key')
+  addOptionalKey(program.command('losers'), 'only of this key')
     .description('list values that lost in a namespace where the last writer wins')
     .option('--limit <n>', 'not more than so many, the oldest first', integerBetween(1, 100_000), 1_000)
     .addHelpText(
@@ -39,9 +39,10 @@ Examples:
   cartwheel losers --namespace profiles
   cartwheel losers user-7 --namespace profiles -o json | jq -r .value`,
     )
-    .action(async (key: string | undefined, { limit }: LosersOptions, command: Command) => {
+    .action(async (key: string | undefined, options: LosersOptions, command: Command) => {
       const settings = settingsOf(command);
-      const keyBytes = key === undefined ? undefined : argumentBytes(key, 'the key', 'leave it out to list all');
+      const { limit } = options;
+      const keyBytes = key === undefined ? undefined : keyOf(key, options);
       await withClient(settings, async (client) => {
         const { losers, unreachable } = await ask(client, settings, keyBytes, limit);
         if (settings.output === 'json') await write(losers.map(asJson).join(''));

@@ -116,7 +116,9 @@ function ttlMs(text: string): number {
   try {
     return longDurationMs(text);
   } catch {
-    throw new InvalidArgumentError('Wanted a number with a unit, such as 500ms, 30m or 7d, or none.');
+    throw new InvalidArgumentError(
+      'Wanted a number with a unit, at most ten years, such as 500ms, 30m or 7d; or none.',
+    );
   }
 }
 

@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { type Command, Option } from 'commander';
 import type { DurabilityName, PutAnswer } from '../../client/index.ts';
 import { withClient } from '../connection.ts';
-import { addKey, keyOf } from '../key.ts';
+import { addKey, commandAbout, keyOf } from '../key.ts';
 import { base64, bytesField, count, json, note, plural, write } from '../output.ts';
 import { messageOf, Problem, systemCodeOf, usageProblem } from '../problem.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
@@ -53,7 +53,7 @@ Examples:
       );
       await writeAnswer(keyBytes, answer, settings.output, 'written');
       if (answer.siblings > 1 && settings.output === 'table') {
-        note(`this key has ${count(answer.siblings)} siblings now: cartwheel resolve ${key}`);
+        note(`this key has ${count(answer.siblings)} siblings now: ${commandAbout('resolve', keyBytes, settings)}`);
       }
     });
 }
@@ -91,15 +91,15 @@ async function valueArgument(argument: string | undefined, file: string | undefi
   if (argument !== undefined && file !== undefined) throw usageProblem('both VALUE and --file are given', 'give one');
   if (file !== undefined) {
     try {
-      return await readFile(file);
+      return await allOf(createReadStream(file));
     } catch (error) {
-      throw fileProblem(file, error);
+      throw error instanceof Problem ? error : fileProblem(file, error);
     }
   }
   if (argument === undefined) {
     throw usageProblem("missing required argument 'value'", "give VALUE, '-' for standard input, or --file PATH");
   }
-  return argument === '-' ? await readStandardInput() : argumentBytes(argument, 'value', valueFromElsewhere);
+  return argument === '-' ? await allOf(process.stdin) : argumentBytes(argument, 'value', valueFromElsewhere);
 }
 
 const valueFromElsewhere = "give it with --file PATH, or '-' for standard input";
@@ -112,8 +112,21 @@ export function fileProblem(path: string, error: unknown): Problem {
   return new Problem(`${path} cannot be read: ${messageOf(error)}`);
 }
 
-async function readStandardInput(): Promise<Buffer> {
+/** Beyond what any message takes: what is more than this is not read into memory to be refused then. */
+const readBytesMax = 64 * 1024 * 1024;
+
+async function allOf(input: AsyncIterable<Buffer>): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  let bytes = 0;
+  for await (const chunk of input) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > readBytesMax) {
+      throw usageProblem(
+        `VALUE_TOO_LARGE: the value has more than ${readBytesMax} bytes`,
+        'a value has at most 1 MiB by default: split it, or store a reference to it',
+      );
+    }
+  }
   return Buffer.concat(chunks);
 }

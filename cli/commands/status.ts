@@ -21,6 +21,8 @@ interface Row {
   readonly status: GetStatusResponse | undefined;
   /** Why there is no status. */
   readonly problem: string | undefined;
+  /** Another node answers at the address: that of a node whose disk was lost, most likely. */
+  readonly answersAs?: string | undefined;
 }
 
 const columns = [
@@ -46,7 +48,7 @@ export function addStatus(program: Command): void {
 Asks the first endpoint that answers who is in the cluster, and then each of those, and every endpoint. Members are
 the storage nodes; a router or a membership process is a member nowhere, and shown when --endpoint names it. Exits
 with 1 when one cannot be reached, when there is no ring yet, or when they do not agree on it. PARTITIONS: owned,
-and how many of them as first owner.
+and how many of them as first owner. GONE: another node answers at its address, as one does whose disk was lost.
 
 Examples:
   cartwheel status
@@ -71,7 +73,11 @@ async function rowsOf(client: CartwheelClient, asked: GetStatusResponse, endpoin
   const members = asked.members.filter((member) => member.status !== left);
   const rows = await Promise.all(
     members.map(async ({ id, address, zone, status: memberStatus }): Promise<Row> => {
-      return { id, address, zone, memberStatus, ...(await answerOf(client, address)) };
+      const answer = await answerOf(client, address);
+      const answersAs = answer.status?.id;
+      return answersAs === undefined || answersAs === id
+        ? { id, address, zone, memberStatus, ...answer }
+        : { id, address, zone, memberStatus, answersAs, status: undefined, problem: `node ${answersAs} answers there` };
     }),
   );
   rows.sort((a, b) => a.address.localeCompare(b.address, 'en', { numeric: true }));
@@ -100,9 +106,13 @@ async function answerOf(client: CartwheelClient, address: string): Promise<Pick<
 }
 
 function problemOf(rows: readonly Row[]): Problem | undefined {
+  const gone = rows.filter((row) => row.answersAs !== undefined);
   const unreachable = rows.filter((row) => row.status === undefined);
   if (unreachable.length > 0) {
-    return new Problem(`cannot reach ${unreachable.map((row) => away(row.address, row.problem)).join(', ')}`);
+    return new Problem(
+      `cannot reach ${unreachable.map((row) => away(row.answersAs === undefined ? row.address : row.id, row.problem)).join(', ')}`,
+      gone[0] && `if its disk is lost: cartwheel ring replace ${gone[0].address}`,
+    );
   }
   const versions = new Set(rows.map((row) => versionText(row.status?.ring)));
   if (versions.size > 1)
@@ -125,14 +135,14 @@ function headline(asked: GetStatusResponse, rows: readonly Row[]): string {
   ].join('\n');
 }
 
-function cells({ id, address, zone, memberStatus, status, problem }: Row): string[] {
+function cells({ id, address, zone, memberStatus, status, problem, answersAs }: Row): string[] {
   const storage = status?.storage;
   return [
     address,
     kinds[status?.kind ?? (memberStatus === undefined ? 0 : 1)] ?? '?',
     id || '-',
     zone || '-',
-    problem === undefined ? stateOf(memberStatus, storage?.acceptingWrites) : 'UNREACHABLE',
+    problem === undefined ? stateOf(memberStatus, storage?.acceptingWrites) : answersAs ? 'GONE' : 'UNREACHABLE',
     status === undefined ? '?' : versionText(status.ring),
     storage === undefined ? '-' : count(storage.keysEstimated),
     storage === undefined ? '-' : bytes(Number(storage.diskBytes)),

@@ -13,7 +13,7 @@ import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { makeDirectory } from '../../services/platform/make-directory.ts';
-import { systemCodeOf } from '../problem.ts';
+import { messageOf, systemCodeOf } from '../problem.ts';
 import { loopback, type ProcessPlan } from './layout.ts';
 
 export type ChildState =
@@ -56,8 +56,12 @@ export class Child {
   /** Does nothing when it runs. */
   start(): void {
     if (this.process !== undefined) return;
-    const log = openSync(this.plan.logFile, 'a');
     const started = Date.now();
+    const log = this.openLog();
+    if (typeof log === 'string') {
+      this.become({ kind: 'dead', since: started, why: log });
+      return;
+    }
     try {
       const child = fork(this.plan.script, this.plan.arguments, {
         execArgv: ['--import', leash],
@@ -73,6 +77,16 @@ export class Child {
       closeSync(log);
     }
     this.onChange(this);
+  }
+
+  /** Why not, where it cannot be opened: the disk may be full, or the data directory gone. */
+  private openLog(): number | string {
+    try {
+      makeDirectory(dirname(this.plan.logFile));
+      return openSync(this.plan.logFile, 'a');
+    } catch (error) {
+      return `its log cannot be written: ${messageOf(error)}`;
+    }
   }
 
   /** The delay to wait before starting this dead child again, longer each time. */
@@ -115,7 +129,6 @@ export class Child {
 
   /** Begins a new log and keeps the one before. For the start of dev, before the child runs. */
   rotateLog(): void {
-    makeDirectory(dirname(this.plan.logFile));
     try {
       renameSync(this.plan.logFile, `${this.plan.logFile}.1`);
     } catch (error) {
@@ -127,7 +140,9 @@ export class Child {
   boundLog(): void {
     const bytes = statSync(this.plan.logFile, { throwIfNoEntry: false })?.size ?? 0;
     if (bytes <= logBytesMax) return;
-    copyFileSync(this.plan.logFile, `${this.plan.logFile}.1`);
+    try {
+      copyFileSync(this.plan.logFile, `${this.plan.logFile}.1`);
+    } catch {} // no room for both: the later lines are worth more
     truncateSync(this.plan.logFile);
   }
 

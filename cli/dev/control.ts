@@ -1,6 +1,7 @@
 /**
  * The control socket of a running `cartwheel dev`: a Unix socket in its data directory, one JSON object a
- * line in each direction. It is also the lock: who listens there has the directory.
+ * line in each direction. It is also the lock: who listens there has the directory, and of two that begin at once
+ * only one can.
  */
 import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
@@ -59,17 +60,28 @@ export function askRunning(dataDirectory: string, request: ControlRequest): Prom
   });
 }
 
-/** Listens; `answer` carries a request out. Call only when `askRunning` found nobody: an old socket is removed. */
-export function listenForControl(
+/** Listens; `answer` carries a request out. Undefined where somebody else does. A socket that is left of an earlier run is removed. */
+export async function listenForControl(
   dataDirectory: string,
   answer: (request: ControlRequest) => Promise<ControlAnswer>,
-): Promise<Server> {
+): Promise<Server | undefined> {
   const path = controlPath(dataDirectory);
-  rmSync(path, { force: true });
   const server = createServer((socket) => serve(socket, answer));
+  if (await listening(server, path)) return server;
+  if ((await askRunning(dataDirectory, { command: 'who' })) !== undefined) return undefined;
+  rmSync(path, { force: true });
+  return (await listening(server, path)) ? server : undefined;
+}
+
+/** False where the path is taken. */
+function listening(server: Server, path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(path, () => resolve(server));
+    const onError = (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(false) : reject(error));
+    server.once('error', onError);
+    server.listen(path, () => {
+      server.off('error', onError);
+      resolve(true);
+    });
   });
 }
 

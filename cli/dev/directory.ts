@@ -30,9 +30,15 @@ export function storedLayout(directory: string): DevLayout | undefined {
   const text = readIfThere(path);
   if (text === undefined) return undefined;
   const stored = parse(text);
-  if (stored?.version !== layoutVersion) {
+  if (stored === undefined) {
     throw new Problem(
-      `${path} is of version ${String(stored?.version)}, this cartwheel knows version ${layoutVersion}`,
+      `${path} is no JSON object: it is damaged`,
+      'remove it and give the flags that the data was made with, or use another --data',
+    );
+  }
+  if (stored.version !== layoutVersion) {
+    throw new Problem(
+      `${path} is of version ${String(stored.version)}, this cartwheel knows version ${layoutVersion}`,
       'use the cartwheel that made it, or another --data',
     );
   }
@@ -65,8 +71,12 @@ export function storePids(directory: string, pids: Readonly<Record<string, numbe
 }
 
 function replaceFile(path: string, value: object): void {
-  writeFileSync(`${path}.new`, `${JSON.stringify(value, undefined, 2)}\n`);
-  renameSync(`${path}.new`, path);
+  try {
+    writeFileSync(`${path}.new`, `${JSON.stringify(value, undefined, 2)}\n`);
+    renameSync(`${path}.new`, path);
+  } catch (error) {
+    throw new Problem(`${path} cannot be written: ${messageOf(error)}`);
+  }
 }
 
 function readIfThere(path: string): string | undefined {

@@ -1,5 +1,6 @@
 /** docs/commands.md: what `--help` says, of every command. */
 import type { Command } from 'commander';
+import { commandsOf, nameOf } from '../../cli/command-tree.ts';
 
 const width = 110;
 
@@ -13,16 +14,6 @@ export function commandsPage(program: Command): string {
 What \`--help\` says of each; [cli.md](cli.md) explains them. The options of \`cartwheel\` itself can be given to every command.
 
 ${sections.join('\n')}`;
-}
-
-/** Depth first, each before those in it. */
-export function commandsOf(command: Command): readonly Command[] {
-  return [command, ...command.commands.flatMap(commandsOf)];
-}
-
-/** As it is typed: `cartwheel ring plan`. */
-export function nameOf(command: Command): string {
-  return command.parent === null ? command.name() : `${nameOf(command.parent)} ${command.name()}`;
 }
 
 function helpOf(command: Command): string {

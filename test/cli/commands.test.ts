@@ -92,8 +92,19 @@ test('--context replaces exactly what it covers, and a blind put leaves a siblin
     ['two'],
   );
   const blind = await run(['put', 'k', 'three']);
-  assert.match(blind.stderr, /2 siblings now: cartwheel resolve k/);
+  assert.match(blind.stderr, /2 siblings now: cartwheel resolve k\n/);
   assert.match((await run(['get', 'k', '--raw'])).stderr, /k has 2 siblings, --raw wants one/);
+});
+
+test('what put says to type next names the same key in the same namespace', async () => {
+  for (const [key, words] of [
+    ["it's 7", String.raw`'it'\''s 7' --namespace shop`],
+    ['\x1b[2J', '--key-base64 G1sySg== --namespace shop'],
+  ] as const) {
+    await run(['put', key, 'one', '--namespace', 'shop']);
+    const { stderr } = await run(['put', key, 'two', '--namespace', 'shop']);
+    assert.ok(stderr.endsWith(`: cartwheel resolve ${words}\n`), stderr);
+  }
 });
 
 test('delete removes what is there, and says so when there is nothing', async () => {
@@ -292,6 +303,17 @@ test('explain shows each replica, status each member; a member that is away make
     JSON.parse(ill.stdout).processes.map(({ reachable }: { reachable: boolean }) => reachable),
     [false, true],
   );
+});
+
+test('a member at whose address another node answers is gone, and status says what to do', async () => {
+  store.extraMembers.push(store.address);
+  const { code, stdout, stderr } = await run(['status']);
+  assert.match(stdout, new RegExp(`${store.address} +storage node +${store.address} +zone-1 +GONE`));
+  assert.match(
+    stderr,
+    new RegExp(`${store.address} \\(node fake answers there\\).*cartwheel ring replace ${store.address}`),
+  );
+  assert.equal(code, 1);
 });
 
 test('an operation that the store refuses is one line with the reason, and exit code 2 for one that is never taken', async () => {

@@ -155,9 +155,25 @@ test('who holds the control socket of a directory answers for it; a socket left 
     { command: 'add', count: 2 },
     { command: 'remove', name: 'storage-2' },
   ]);
+  assert.ok(server);
   await new Promise((closed) => server.close(closed));
   writeFileSync(controlPath(directory), '');
   assert.equal(await askRunning(directory, { command: 'who' }), undefined);
+});
+
+test('of several that take a directory at once one gets it, also where a socket was left behind', async () => {
+  const directory = join(scratch, 'at-once');
+  mkdirSync(directory);
+  const take = () => listenForControl(directory, async () => ({ pid: 42, started: [] }));
+  const [first, ...others] = (await Promise.all([take(), take(), take()])).sort((a) => (a === undefined ? 1 : -1));
+  assert.ok(first);
+  assert.deepEqual(others, [undefined, undefined]);
+  await new Promise((closed) => first.close(closed));
+  writeFileSync(controlPath(directory), '');
+  const next = await take();
+  assert.ok(next);
+  assert.equal(await take(), undefined);
+  next.close();
 });
 
 test('a directory whose path is too long for a socket has its socket elsewhere, one of its own', () => {

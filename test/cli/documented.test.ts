@@ -4,8 +4,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
+import { commandsOf, nameOf } from '../../cli/command-tree.ts';
 import { buildProgram } from '../../cli/program.ts';
-import { commandsOf, commandsPage, nameOf } from '../../docs/generate/commands.ts';
+import { commandsPage } from '../../docs/generate/commands.ts';
 
 const root = new URL('../../', import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), 'utf8');

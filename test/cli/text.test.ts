@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
-import { bytes, bytesField, duration, json, preview, printable, table } from '../../cli/output.ts';
+import { bytes, bytesField, duration, json, preview, printable, shellWord, table } from '../../cli/output.ts';
 
 test('a table pads its columns to the widest cell and leaves no trailing spaces', () => {
   const text = table(
@@ -28,6 +29,12 @@ test('control characters and those that turn text around never reach a terminal'
   assert.equal(printable('a\x1b[2Jb\r\n\x00\u202e'), 'a\\x1b[2Jb\\x0d\\n\\x00\\u202e');
   assert.equal(printable('naïve 東京'), 'naïve 東京');
   assert.doesNotMatch(table([{ title: 'X' }], [['\x1b]0;title\x07']]).replaceAll('\n', ''), /\p{Cc}/u);
+});
+
+test('a word for the shell is one word of the shell', () => {
+  for (const text of ['cart-1', '', "it's", 'a b', '$(id)`id`', '*', 'ü', '{country}/{name}']) {
+    assert.equal(execFileSync('/bin/sh', ['-c', `printf %s ${shellWord(text)}`], { encoding: 'utf8' }), text);
+  }
 });
 
 test('bytes are a text where they are UTF-8, else base64', () => {

@@ -17,6 +17,7 @@ const nobody = ['--endpoint', '127.0.0.1:1'];
 const wrong: readonly (readonly [args: readonly string[], code: number, named: RegExp])[] = [
   [['gett', 'x'], 2, /unknown command 'gett'.*Did you mean get/],
   [['get', 'x', '--rwa'], 2, /unknown option '--rwa'.*cartwheel get --help/],
+  [['get', 'put', '--w', '2'], 2, /unknown option '--w'.*cartwheel get --help/],
   [['get'], 2, /missing required argument 'key'.*cartwheel get --help/],
   [['get', 'a', 'b'], 2, /too many arguments/],
   [['get', 'x', '--r', 'two'], 2, /--r.*'two'.*whole number from 1 to 255/],
@@ -34,6 +35,7 @@ const wrong: readonly (readonly [args: readonly string[], code: number, named: R
   [['put', 'x', 'y', '--context', '%%'], 2, /--context.*base64/],
   [['put', 'x', '--file', join(scratch, 'none')], 1, /none: no such file/],
   [['put', 'x', '--file', scratch], 1, /is a directory/],
+  [['put', 'x', '--file', '/dev/zero'], 2, /VALUE_TOO_LARGE: the value has more than \d+ bytes.*1 MiB/],
   [['load', join(scratch, 'none'), '--key', 'id'], 1, /none: no such file/],
   [['load', '-', '--key', 'id'], 1, /standard input is no file/],
   [['load', '/dev/null', '--key', 'id'], 1, /\/dev\/null is no file/],
@@ -48,6 +50,7 @@ const wrong: readonly (readonly [args: readonly string[], code: number, named: R
   [['bench', '--pids', '999999999'], 1, /no such process: 999999999/],
   [['ring', 'plan', '--replace', 'a'], 2, /--replace 'a' is not OLD=NEW/],
   [['ring', 'plan', '--join', 'a,'], 2, /'a,' names a node that has no name/],
+  [['ring', 'plan', '--jion', 'all'], 2, /unknown option '--jion'.*cartwheel ring plan --help/],
   [['ring', 'commit'], 2, /missing required argument 'plan'/],
   [['ring', 'status', ...nobody], 1, /cannot reach 127\.0\.0\.1:1/],
   [['partitions', 'double'], 2, /neither --plan nor --commit.*--commit does it/],
@@ -100,6 +103,14 @@ test('no command at all shows the help on stderr and exits with 2', async () => 
   assert.match(stderr, /Usage: cartwheel/);
   assert.equal(stdout, '');
   assert.equal(code, 2);
+});
+
+test('a command that is only a group shows its own help on stderr and exits with 2', async () => {
+  for (const group of ['ring', 'namespace']) {
+    const { code, stdout, stderr } = await cartwheel([group]);
+    assert.match(stderr, new RegExp(`^Usage: cartwheel ${group} [^]*Examples:\n  cartwheel ${group} `));
+    assert.deepEqual([code, stdout], [2, '']);
+  }
 });
 
 test('--version and the help of every command go to stdout, with an example in each', async () => {

@@ -66,7 +66,9 @@ export async function dispatch(
     if (readyOnly && !pool.ready(address)) continue;
     const timeoutMs = Math.ceil(deadline - clock.now());
     if (timeoutMs <= 0) {
-      failure = new Failure('DEADLINE', `the deadline passed after ${attempt} attempts; the last: ${failure.message}`);
+      const sent = attempt === 1 ? '1 attempt' : `${attempt} attempts`;
+      const message = `the deadline passed after ${sent}; the last: ${failure.message}`;
+      failure = new Failure('DEADLINE', attempt === 0 ? 'the deadline passed before anything was sent' : message);
       break;
     }
     if (attempt > 0 && !extra.spend()) break;
