@@ -72,10 +72,12 @@ export class Bench {
     await Promise.allSettled(Array.from({ length: keys }, (_, i) => this.store.get(keyName(i), this.plan.operation)));
   }
 
-  async run(seconds: number): Promise<BenchResult> {
-    const { rate, workload, signal } = this.plan;
-    const reads = histogram();
-    const writes = histogram();
+  /** For so long, or until `over`. */
+  async run(seconds: number, over?: AbortSignal): Promise<BenchResult> {
+    const { rate, workload } = this.plan;
+    const signal = over === undefined ? this.plan.signal : AbortSignal.any([this.plan.signal, over]);
+    const reads = latencyHistogram();
+    const writes = latencyHistogram();
     const errors = new Map<string, number>();
     const nextKey = keyChooser(workload, Math.random);
     const started = performance.now();
@@ -124,7 +126,8 @@ export class Bench {
   }
 }
 
-function histogram(): Histogram {
+/** Of latencies in microseconds. */
+export function latencyHistogram(): Histogram {
   return build({
     lowestDiscernibleValue: 1,
     highestTrackableValue: latencyMaxMicroseconds,

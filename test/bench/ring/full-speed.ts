@@ -1,0 +1,103 @@
+/**
+ * Background work as fast as the governor lets it go: all of a node's partitions are transferred, because its disk was
+ * wiped and it is replaced; and all are exchanged, because it was away while every key changed and hints had no room.
+ */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClusterProcess } from '../../e2e/cluster.ts';
+import { carryOut, idAt } from '../../nemesis/change.ts';
+import type { RingOptions } from '../ring.ts';
+import { type LoadedCluster, withLoad } from './load.ts';
+import { auditText, phasesTable, together, verdict } from './phases.ts';
+
+const nodes = 3;
+const lookEveryMs = 500;
+/** A node that is back finds its peers, and compares all that it has with them, in this time if it is idle. */
+const settleSeconds = 5;
+
+/** The node is killed, its disk wiped; it comes back as another one, which takes its place. */
+export async function studyTransfer(options: RingOptions, data: string, signal: AbortSignal): Promise<string> {
+  return withLoad(options, { nodes, data }, signal, async (loaded) => {
+    const { cluster } = loaded;
+    const node = cluster.nodes[1] as ClusterProcess;
+    const before = await loaded.quiet(2 * options.quiet);
+    const lost = await idAt(node.address);
+    const away = await loaded.during(async () => {
+      await node.kill('SIGKILL');
+      rmSync(join(node.data, 'data'), { recursive: true, force: true });
+      await node.start();
+    });
+    const moved = await bytesOf(node, 'transfer');
+    const during = await loaded.during(async () => {
+      await carryOut(cluster.membership.address, { joins: [await idAt(node.address)], leaves: [lost], down: [lost] });
+    });
+    const bytes = (await bytesOf(node, 'transfer')) - moved;
+    const after = await loaded.quiet(2 * options.quiet);
+    const audit = await loaded.audit();
+    const [calm, busy] = [together([before, after]), together([during])];
+    const table = phasesTable(
+      new Map([
+        ['quiet', calm],
+        ['the transfer', busy],
+        ['its node away, until it has started', together([away])],
+      ]),
+    );
+    const title = `A disk wiped and its node of three replaced, ${options.rate} operations a second: ${pace(bytes, busy.seconds)}.`;
+    return [title, table, verdict('a transfer', busy, calm), auditText(audit)].join('\n\n');
+  });
+}
+
+/** Every key changes while the node is away; then it is back. */
+export async function studyExchange(options: RingOptions, data: string, signal: AbortSignal): Promise<string> {
+  const shape = { nodes, data, flags: { node: ['--hints-max', '0'] } };
+  return withLoad(options, shape, signal, async (loaded) => {
+    const node = loaded.cluster.nodes[1] as ClusterProcess;
+    const before = await loaded.quiet(2 * options.quiet);
+    await node.kill('SIGTERM');
+    await loaded.writeAll();
+    const starting = await loaded.during(() => node.start());
+    const mended = await exchangedBytes(loaded);
+    const during = await loaded.during(() => untilEqual(loaded, signal));
+    const bytes = (await exchangedBytes(loaded)) - mended;
+    const after = await loaded.quiet(2 * options.quiet);
+    const audit = await loaded.audit();
+    const [calm, busy] = [together([before, after]), together([during])];
+    const table = phasesTable(
+      new Map([
+        ['quiet', calm],
+        ['the exchange', busy],
+        ['its process starts', together([starting])],
+      ]),
+    );
+    const title = `One node of three was away while every key changed, without hints, ${options.rate} operations a second: ${pace(bytes, busy.seconds)}.`;
+    return [title, table, verdict('an exchange', busy, calm), auditText(audit)].join('\n\n');
+  });
+}
+
+/** No node knows of a difference any more, and all have compared since the return. */
+async function untilEqual({ cluster, client }: LoadedCluster, signal: AbortSignal): Promise<void> {
+  const begunAt = performance.now();
+  for (;;) {
+    await sleep(lookEveryMs, undefined, { signal });
+    const statuses = await Promise.all(cluster.nodes.map(({ address }) => client.status(address)));
+    const differing = statuses.reduce((sum, { repair }) => sum + (repair?.differing ?? 0), 0);
+    if (differing === 0 && performance.now() - begunAt > settleSeconds * 1_000) return;
+  }
+}
+
+async function exchangedBytes({ cluster }: LoadedCluster): Promise<number> {
+  const bytes = await Promise.all(cluster.nodes.map((node) => bytesOf(node, 'exchange')));
+  return bytes.reduce((sum, each) => sum + each, 0);
+}
+
+/** Admitted for tasks of the kind since the process started. */
+async function bytesOf({ admin }: ClusterProcess, kind: string): Promise<number> {
+  const text = await (await fetch(`http://${admin}/metrics`)).text();
+  return Number(new RegExp(`^cartwheel_background_bytes_total\\{task="${kind}"\\} (\\S+)$`, 'm').exec(text)?.[1] ?? 0);
+}
+
+function pace(bytes: number, seconds: number): string {
+  const mebibytes = bytes / 1024 ** 2;
+  return `${mebibytes.toFixed(0)} MiB of records in ${seconds.toFixed(1)} s, ${(mebibytes / seconds).toFixed(1)} MiB/s`;
+}
