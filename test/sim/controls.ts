@@ -449,6 +449,81 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'pulled-from-one-owner',
+    test: 'test/storage-node/ring-moves.test.ts',
+    fault: 'a partition counts as pulled when one of its owners has given what it has',
+    edits: [
+      {
+        file: 'services/storage-node/transfers.ts',
+        snippet: 'return ownersOf(known, partition).every(({ id }) => {',
+        replacement: 'return ownersOf(known, partition).some(({ id }) => {',
+      },
+    ],
+  },
+  {
+    name: 'no-fence',
+    test: 'test/storage-node/ring-moves.test.ts',
+    fault: 'a replica takes what was placed by a ring from before the partition began to move',
+    edits: [
+      {
+        file: 'services/storage-node/local-replica.ts',
+        snippet: 'if (epoch !== undefined && epoch < fences.ofKey(key)) throw new RingMoved(id);',
+        replacement: 'void [epoch, key, fences, RingMoved];',
+      },
+    ],
+  },
+  {
+    name: 'fences-forgotten-at-doubling',
+    test: 'test/core/ring-doubling.test.ts',
+    fault: 'when partitions double, their halves have no fence: what was placed before they moved is taken again',
+    edits: [
+      {
+        file: 'services/core/ring/fences.ts',
+        snippet: '          : Math.max(...shared.map((old) => last[old] as number));',
+        replacement:
+          '          : before.partitions === ring.partitions ? Math.max(...shared.map((old) => last[old] as number)) : 0;',
+      },
+    ],
+  },
+  {
+    name: 'begun-again-unnoticed',
+    test: 'test/storage-node/ring-moves.test.ts',
+    fault:
+      'a node takes a partition that was given up and begun again, in rings that it has missed, for the one it has pulled',
+    edits: [
+      {
+        file: 'services/core/ring/fences.ts',
+        snippet: 'since !== undefined && shared.every((old) => before.pendingSince.get(old) === since);',
+        replacement: 'since !== undefined;',
+      },
+    ],
+  },
+  {
+    name: 'losses-left-behind',
+    test: 'test/storage-node/beside-records.test.ts',
+    fault: 'who takes a partition over does not get the values that have lost in it',
+    edits: [
+      {
+        file: 'services/storage-node/transfers.ts',
+        snippet: 'if (!(await pullLosses(node, ofOwner as [Pull, ...Pull[]], task))) continue;',
+        replacement: 'void pullLosses;',
+      },
+    ],
+  },
+  {
+    name: 'lower-term-accepted',
+    test: 'test/core/membership.test.ts',
+    fault: 'a ring of a lower term is gone over to, where its sequence is higher',
+    edits: [
+      {
+        file: 'services/core/membership/membership.ts',
+        snippet: 'const order = compareVersions(ring.version, state.ring.version);',
+        replacement:
+          'const order = compareVersions({ ...ring.version, term: 1n }, { ...state.ring.version, term: 1n });',
+      },
+    ],
+  },
+  {
     name: 'pending-owners-left-out',
     fault: 'writes do not go to pending owners, and their receipts do not say so',
     edits: [
