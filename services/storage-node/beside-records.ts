@@ -93,7 +93,7 @@ async function learnOfHash(node: StorageNode, listed: readonly ListedRequest[]):
       (own) => {
         const made = unknown.filter(({ dot }) => contains(own.record.clock, dot));
         if (own.bytes === undefined || made.length === 0) return undefined;
-        return { ...own, stays: true, also: made.map(({ id, dot }) => node.requests.remember(key, { id, dot })) };
+        return { also: made.map(({ id, dot }) => node.requests.remember(key, { id, dot })) };
       },
       true,
     );

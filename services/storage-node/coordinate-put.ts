@@ -47,7 +47,7 @@ import { writeToPending } from './pending-owners.ts';
 import { checkPlacement, isPlaced, unmet, wantedFor, whoSyncs } from './placement.ts';
 import { gatherQuorum, type Quorum } from './quorum.ts';
 import { type Known, recall } from './recall.ts';
-import type { Changed, Held, Next } from './record-store.ts';
+import { beside, type Changed, type Held, type Next, unchanged } from './record-store.ts';
 import { createStandIns, type StandIns } from './stand-ins.ts';
 
 export function coordinatePut(node: StorageNode, place: Place, put: ValidPut, asked: Asked): Promise<PutResponse> {
@@ -122,26 +122,23 @@ async function writeAt(
   let written: Written | undefined;
   const epoch = epochOf(place.ring.version);
   let era = 0;
-  const change = (own: Held): Next | undefined => {
+  const change = (own: Held): Next => {
     if (epoch < node.fences.ofKey(storageKey)) throw new RingMoved(node.id);
     era = node.barriers.era;
     written = applyTo(own, knownHere(own));
-    if (!written.fresh) return completing(written.dot, own, owing(node, storageKey, own, standIns.homeOf(node.id)));
+    const home = standIns.homeOf(node.id);
+    const owing = (next: Next) => (home === undefined ? next : node.hints.owe(own, next, home, storageKey));
+    // What is here already may have come without its request: from here on this node remembers it.
+    if (!written.fresh) return remembering(owing(unchanged), written.dot);
     const { birth, record } = written.copy;
     const bytes = node.records.encode(record);
     checkSize(bytes.length, own.bytes?.length ?? 0, node.validation.limits);
     checkSiblings(record.siblings.length, own.record.siblings.length, node.validation.limits);
-    const also = [...node.losers.note(storageKey, own.record, record)];
-    if (requestId.length > 0) also.push(node.requests.remember(storageKey, { id: requestId, dot: written.dot }));
-    return owing(node, storageKey, { ...own, birth, record, bytes, also }, standIns.homeOf(node.id));
+    const also = node.losers.note(storageKey, own.record, record);
+    return owing(remembering({ copy: { ...own, birth, record, bytes }, also }, written.dot));
   };
-  /** What is here already may have come without its request: from here on this node remembers it. */
-  const completing = (dot: Dot, own: Held, next: Next): Next | undefined => {
-    if (requestId.length === 0) return changedOnly(own, next);
-    const remembered = node.requests.remember(storageKey, { id: requestId, dot });
-    if (next === own) return { ...own, stays: true, also: [remembered] };
-    return { ...next, also: [...(next.also ?? []), remembered] };
-  };
+  const remembering = (next: Next, dot: Dot) =>
+    requestId.length === 0 ? next : beside(next, node.requests.remember(storageKey, { id: requestId, dot }));
   const beganAt = node.clock.now();
   const { held, committed } = await changeInTime(node, storageKey, asked, change, isSynced(node.id));
   const { dot, entriesCut } = written as unknown as Written;
@@ -260,16 +257,6 @@ function knownStill(node: StorageNode, own: Held, known: Known | undefined, isMi
   throw new Failure('NOT_ENOUGH_REPLICAS', message, { outcome: 'UNKNOWN' });
 }
 
-/** What a change leaves, where it is one. */
-function changedOnly(before: Held, after: Next): Next | undefined {
-  return after === before ? undefined : after;
-}
-
-/** The copy, owed to the home that this node stands in for, if it does. */
-function owing(node: StorageNode, key: Uint8Array, copy: Next, home: string | undefined): Next {
-  return home === undefined ? copy : node.hints.owe(copy, home, key);
-}
-
 /** I3: what nobody else keeps for these homes, this node does. Unsynced: nothing that was answered rests on it. */
 async function owe(
   node: StorageNode,
@@ -279,15 +266,12 @@ async function owe(
   homes: readonly string[],
 ): Promise<void> {
   if (homes.length === 0) return;
-  const owed = (own: Held): Next | undefined => {
+  const owed = (own: Held): Next => {
     // It may be covered by now, and forgotten (core/stability): whoever has got it tells the others.
-    if (own.bytes === undefined && era < node.barriers.era) return undefined;
+    if (own.bytes === undefined && era < node.barriers.era) return unchanged;
     // Handed over to another home since, and gone: it is kept once more, for these.
-    const copy = own.bytes === undefined ? { ...written, birth: undefined, owed: own.owed } : own;
-    return changedOnly(
-      own,
-      homes.reduce<Next>((next, home) => node.hints.owe(next, home, key), copy),
-    );
+    const kept = own.bytes === undefined ? { copy: { ...written, birth: undefined, owed: own.owed } } : unchanged;
+    return homes.reduce<Next>((next, home) => node.hints.owe(own, next, home, key), kept);
   };
   try {
     await node.store.change(key, owed, false);

@@ -12,7 +12,7 @@ import { type Admission, writeDeadline } from './background.ts';
 import { requestOf } from './exchange.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { bytesDigest, pageRecords } from './record-lists.ts';
-import { type Held, nothingHeld } from './record-store.ts';
+import { type Held, nothingHeld, unchanged } from './record-store.ts';
 
 export interface HandedBack {
   readonly given: number;
@@ -85,8 +85,8 @@ export async function handBack(
   /** I1. */
   async function drop({ key, bytes }: Kept): Promise<void> {
     const unlessChanged = (now: Held) => {
-      if (now.bytes === undefined) return undefined;
-      return now.owed.length === 0 && sameBytes(now.bytes, bytes) ? nothingHeld : undefined;
+      const isSame = now.bytes !== undefined && sameBytes(now.bytes, bytes);
+      return isSame && now.owed.length === 0 ? { copy: nothingHeld } : unchanged;
     };
     const { held } = await node.store.change(key, unlessChanged, false);
     if (held.bytes === undefined) done.dropped++;

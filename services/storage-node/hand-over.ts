@@ -11,7 +11,7 @@ import { isHome, nodeById, type Ring } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
 import { type Admission, writeDeadline } from './background.ts';
 import type { StorageNode } from './node.ts';
-import { type Held, nothingHeld } from './record-store.ts';
+import { type Held, nothingHeld, unchanged } from './record-store.ts';
 
 const pageRecords = 64;
 
@@ -55,7 +55,9 @@ export async function handOver(
         given++;
         if (belongsHere || keptForOthers(key)) return;
         const unlessChanged = (now: Held) =>
-          now.owed.length === 0 && now.bytes !== undefined && sameBytes(now.bytes, bytes) ? nothingHeld : undefined;
+          now.owed.length === 0 && now.bytes !== undefined && sameBytes(now.bytes, bytes)
+            ? { copy: nothingHeld }
+            : unchanged;
         const { held, committed } = await node.store.change(key, unlessChanged, false);
         if (held.bytes !== undefined && !sameBytes(held.bytes, bytes)) left++;
         await committed; // before the mark goes (I2)

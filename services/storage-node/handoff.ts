@@ -24,7 +24,7 @@ import { nodeById } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
 import type { Admission } from './background.ts';
 import { isServedBy, type Place, placeOf, type StorageNode } from './node.ts';
-import { CorruptRecord, type Held, type Next, nothingHeld } from './record-store.ts';
+import { CorruptRecord, type Held, type Next, nothingHeld, unchanged } from './record-store.ts';
 
 /** Records in flight to one node: few, because foreground writes use the same stream. The governor lets each page on. */
 const pageHints = 16;
@@ -167,9 +167,7 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
       key,
       (now) => {
         isOrphan = !now.owed.includes(nodeId);
-        return isOrphan
-          ? { ...now, also: [{ space: 'hints', key: hintKey(nodeId, key), value: undefined }] }
-          : undefined;
+        return isOrphan ? { also: [{ space: 'hints', key: hintKey(nodeId, key), value: undefined }] } : unchanged;
       },
       false,
     );
@@ -178,20 +176,20 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
   }
 
   /** I2, I3. */
-  function withoutHint(now: Held, sent: Held, nodeId: string, key: Uint8Array): Next | undefined {
-    const unchanged = now.bytes !== undefined && sameBytes(now.bytes, sent.bytes as Uint8Array);
-    if (!unchanged || !now.owed.includes(nodeId)) return undefined;
+  function withoutHint(now: Held, sent: Held, nodeId: string, key: Uint8Array): Next {
+    const isSame = now.bytes !== undefined && sameBytes(now.bytes, sent.bytes as Uint8Array);
+    if (!isSame || !now.owed.includes(nodeId)) return unchanged;
     const owed = now.owed.filter((id) => id !== nodeId);
-    return owed.length === 0 && !isKeptHere(key, nodeId) ? nothingHeld : { ...now, owed };
+    return { copy: owed.length === 0 && !isKeptHere(key, nodeId) ? nothingHeld : { ...now, owed } };
   }
 
   /** I5. */
-  function withoutOwed(now: Held, nodeId: string, key: Uint8Array): Next | undefined {
-    if (!now.owed.includes(nodeId)) return undefined;
+  function withoutOwed(now: Held, nodeId: string, key: Uint8Array): Next {
+    if (!now.owed.includes(nodeId)) return unchanged;
     // As the ring numbers it now, not as it did when the record was read.
     const place = placeNow(key);
     if (place !== undefined && !isServedBy(place, node.id)) node.leftovers.add(place.partition);
-    return { ...now, owed: now.owed.filter((id) => id !== nodeId) };
+    return { copy: { ...now, owed: now.owed.filter((id) => id !== nodeId) } };
   }
 
   function placeNow(key: Uint8Array): Place | undefined {

@@ -13,7 +13,7 @@
 import { decodeHintNote, hintsOf, parseHintKey } from '../core/codec/hint.ts';
 import type { Metrics, Mutation, StorageEngine } from '../core/ports.ts';
 import { partitionOfStorageKey, partitionsSharing } from '../core/ring/partition.ts';
-import type { Next } from './record-store.ts';
+import { beside, type Held, type Next } from './record-store.ts';
 
 const pageHints = 2_048;
 /** A summary looks at no more of each node's hints. */
@@ -44,8 +44,8 @@ export interface HintBook {
   open(): Promise<void>;
   /** The ring has so many partitions from now on. */
   follow(partitions: number): void;
-  /** The copy, owed to `home` from now on. */
-  owe<T extends Next>(copy: T, home: string, storageKey: Uint8Array): T;
+  /** What a change of `own` leaves, owed to `home` from now on. */
+  owe(own: Held, next: Next, home: string, storageKey: Uint8Array): Next;
   /** The record store has written an index entry, or removed one. */
   changed(nodeId: string, by: 1 | -1): void;
   count(nodeId: string): number;
@@ -152,14 +152,15 @@ export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax
       if (old.length > 0) takeIn(old);
     },
 
-    owe(copy, home, key) {
-      if (copy.owed.includes(home)) return copy;
+    owe(own, next, home, key) {
+      const { copy = own } = next;
+      if (copy.owed.includes(home)) return next;
       if ((counts.get(home) ?? 0) >= hintsMax) {
         marked.add(1);
-        return { ...copy, also: [...(copy.also ?? []), mark(home, partitionOfStorageKey(key, partitions))] };
+        return beside(next, mark(home, partitionOfStorageKey(key, partitions)));
       }
       added.add(1);
-      return { ...copy, owed: [...copy.owed, home].sort() };
+      return { ...next, copy: { ...copy, owed: [...copy.owed, home].sort() } };
     },
 
     changed(nodeId, by) {

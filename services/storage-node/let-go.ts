@@ -43,8 +43,8 @@ async function letOneGo(node: Home, key: Uint8Array, stable: CausalContext): Pro
       isGone = true;
       const isRecordGone = left.clock.length === 0;
       return isRecordGone
-        ? { ...nothingHeld, also: requests }
-        : { ...held, record: left, bytes: node.records.encode(left) };
+        ? { copy: nothingHeld, also: requests }
+        : { copy: { ...held, record: left, bytes: node.records.encode(left) } };
     },
     false,
   );

@@ -31,7 +31,7 @@ import type { CoordinatorMetrics } from './coordinator-metrics.ts';
 import type { HintBook } from './hints.ts';
 import type { LoserLedger } from './losers.ts';
 import { wallMs } from './node.ts';
-import type { Held, Next, RecordStore } from './record-store.ts';
+import { beside, type Held, type Next, type RecordStore, unchanged } from './record-store.ts';
 import type { RequestTable } from './request-table.ts';
 
 /** A page reads at most this many records, so that no scan holds the event loop for long. */
@@ -90,14 +90,14 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
     if (era < barriers.era) throw new EraMoved(id, barriers.era);
   }
 
-  function merged(key: Uint8Array, own: Held, incoming: KeyRecord, bytes: Uint8Array): Next | undefined {
-    if (own.bytes !== undefined && sameBytes(own.bytes, bytes)) return undefined;
+  function merged(key: Uint8Array, own: Held, incoming: KeyRecord, bytes: Uint8Array): Next {
+    if (own.bytes !== undefined && sameBytes(own.bytes, bytes)) return unchanged;
     const joined = own.record === emptyRecord ? incoming : merge(own.record, incoming);
-    if (joined === own.record) return undefined;
+    if (joined === own.record) return unchanged;
     const { record, entriesCut } = cut(own.record, joined, own.birth?.actor, replicaEntriesMax);
     metrics.entriesCut.add(entriesCut);
-    const also = losers.note(key, own.record, record);
-    return { ...own, record, bytes: record === incoming ? bytes : records.encode(record), also };
+    const copy = { ...own, record, bytes: record === incoming ? bytes : records.encode(record) };
+    return { copy, also: losers.note(key, own.record, record) };
   }
 
   return {
@@ -110,10 +110,8 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
           checkFence(key, epoch);
           checkEra(era);
           checkOwnership(key, hintedFor, own);
-          const next = remembering(own, merged(key, own, incoming, bytes), key, request);
-          if (hintedFor === '' || hintedFor === id) return next;
-          const owing = hints.owe(next ?? own, hintedFor, key);
-          return owing === own ? undefined : owing;
+          const next = remembering(merged(key, own, incoming, bytes), key, request);
+          return hintedFor === '' || hintedFor === id ? next : hints.owe(own, next, hintedFor, key);
         },
         sync,
         buffered,
@@ -162,13 +160,7 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
   }
 
   /** What brings nothing new may be the first to bring the request. */
-  function remembering(
-    own: Held,
-    next: Next | undefined,
-    key: Uint8Array,
-    request: RememberedRequest | undefined,
-  ): Next | undefined {
-    if (request === undefined) return next;
-    return { ...(next ?? own), also: [...(next?.also ?? []), requests.remember(key, request)] };
+  function remembering(next: Next, key: Uint8Array, request: RememberedRequest | undefined): Next {
+    return request === undefined ? next : beside(next, requests.remember(key, request));
   }
 }

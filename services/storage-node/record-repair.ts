@@ -21,7 +21,7 @@ import { emptyRecord, type KeyRecord } from '../core/versioning/record.ts';
 import { restored } from '../core/versioning/restored.ts';
 import { fetchRecords } from './exchange.ts';
 import { placeOf, readersOf, type StorageNode } from './node.ts';
-import { CorruptRecord, nameOf } from './record-store.ts';
+import { CorruptRecord, nameOf, unchanged } from './record-store.ts';
 import type { Verification } from './verification.ts';
 
 /** More are found again by whoever reads them. */
@@ -98,7 +98,11 @@ export function createRecordRepair({ node, verification, log, metrics }: RecordR
   /** Writes it again where it is whole: it may be so in memory alone. */
   async function isWritten(key: Uint8Array): Promise<boolean> {
     try {
-      const { committed } = await store.change(key, (held) => held.bytes && { ...held }, true);
+      const { committed } = await store.change(
+        key,
+        (held) => (held.bytes === undefined ? unchanged : { copy: held }),
+        true,
+      );
       await committed;
       return true;
     } catch (error) {

@@ -60,12 +60,24 @@ export interface Held extends CopyNotes {
   readonly bytes: Uint8Array | undefined;
 }
 
-/** What a change leaves: `nothingHeld` to drop the record. */
-export interface Next extends Held {
+/** What a change leaves. Two values, because what is held is what later changes begin with, and what is beside it is written once. */
+export interface Next {
+  /** In the place of what is held; `nothingHeld` to drop the record. Undefined: that stays, and is on the disk or on its way. */
+  readonly copy?: Held | undefined;
   /** Written in the same batch. */
   readonly also?: readonly Mutation[];
-  /** The copy is the one before, and on the disk or on its way: only `also` is written. */
-  readonly stays?: boolean;
+}
+
+/** What a change leaves that changes nothing. */
+export const unchanged: Next = Object.freeze({});
+
+export function isUnchanged({ copy, also = [] }: Next): boolean {
+  return copy === undefined && also.length === 0;
+}
+
+/** The same, with more to be written beside it. */
+export function beside(next: Next, ...more: readonly Mutation[]): Next {
+  return { ...next, also: [...(next.also ?? []), ...more] };
 }
 
 /** Bytes on the disk that are not the ones that were written: neither served nor merged into, see record-repair.ts. */
@@ -511,25 +523,25 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
   function apply(entry: Entry, decide: (held: Held) => Next | undefined, sync: boolean, buffered: boolean): Changed {
     if (refusal !== undefined) throw refusal;
     const before = entry.held as Held;
-    const next = decide(before);
-    if (next === undefined) return { held: before, committed: buffered ? alreadyDone : committedAlready(entry, sync) };
+    const next = decide(before) ?? unchanged;
+    if (isUnchanged(next)) return { held: before, committed: buffered ? alreadyDone : committedAlready(entry, sync) };
+    const { copy, also = [] } = next;
+    const held = copy ?? before;
     // Here too: those that waited for their reads all came while there was room.
-    const bytes = overlayBytes + (next.bytes?.length ?? 0) - (before.bytes?.length ?? 0);
+    const bytes = overlayBytes + (held.bytes?.length ?? 0) - (before.bytes?.length ?? 0);
     if (bytes > overlayBytesMax && bytes > overlayBytes && overlay.size > 1) throw overloaded(bytes);
-    // Without what it says of itself: it is the copy that later changes begin with.
-    const held = next.stays === true ? before : next;
     entry.held = held;
-    if (next.record !== before.record) options.onChanged?.(entry.key, before.record, next.record);
+    if (held.record !== before.record) options.onChanged?.(entry.key, before.record, held.record);
     overlayBytes = bytes;
     const batch = gather();
     if (entry.batch !== batch) {
       entry.batch = batch;
       batch.entries.push(entry);
     }
-    if (next.also !== undefined) batch.also.push(...next.also);
-    if (next.stays !== true) {
+    batch.also.push(...also);
+    if (copy !== undefined) {
       entry.changed = true;
-      batch.bytes += next.bytes?.length ?? 0;
+      batch.bytes += copy.bytes?.length ?? 0;
     }
     if (buffered && bufferIn(batch)) return { held, committed: alreadyDone };
     if (sync) batch.sync = true;
@@ -556,11 +568,15 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     async restore(key, { record, owed, also }) {
       const corrupt: Held = { ...nothingHeld, owed };
       const bytes = codec.encode(record);
-      const next: Next = { ...(record.clock.length === 0 ? nothingHeld : { ...corrupt, record, bytes }), also };
-      const decide = (held: Held) => (held === corrupt ? next : undefined);
-      const { held, committed } = await change(key, decide, true, false, corrupt);
+      const copy = record.clock.length === 0 ? nothingHeld : { ...corrupt, record, bytes };
+      let isRestored = false;
+      const decide = (held: Held) => {
+        isRestored = held === corrupt;
+        return isRestored ? { copy, also } : unchanged;
+      };
+      const { committed } = await change(key, decide, true, false, corrupt);
       await committed;
-      return held === next;
+      return isRestored;
     },
 
     open(key, stored) {

@@ -228,8 +228,8 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/hints.ts',
-        snippet: '      return { ...copy, owed: [...copy.owed, home].sort() };',
-        replacement: '      return copy;',
+        snippet: '      return { ...next, copy: { ...copy, owed: [...copy.owed, home].sort() } };',
+        replacement: '      return next;',
       },
     ],
   },
@@ -255,8 +255,8 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/handoff.ts',
-        snippet: '    if (!unchanged || !now.owed',
-        replacement: '    void unchanged;\n    if (!now.owed',
+        snippet: '    if (!isSame || !now.owed',
+        replacement: '    void isSame;\n    if (!now.owed',
       },
     ],
   },
@@ -266,9 +266,9 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/local-replica.ts',
-        snippet: 'remembering(own, merged(key, own, incoming, bytes), key, request)',
+        snippet: 'remembering(merged(key, own, incoming, bytes), key, request)',
         replacement:
-          'remembering(own, sync ? merged(key, own, incoming, bytes) : { ...own, record: incoming, bytes }, key, request)',
+          'remembering(sync ? merged(key, own, incoming, bytes) : { copy: { ...own, record: incoming, bytes } }, key, request)',
       },
     ],
   },
@@ -319,7 +319,7 @@ export const controls: readonly Control[] = [
         snippet: 'node.replica.write({ ...written, ...one, deadline: writeDeadline(node) });',
         replacement:
           '(void writeDeadline, node.store.change(one.key, (own) => {\n' +
-          '        return { ...own, record: node.records.decode(one.record), bytes: one.record };\n' +
+          '        return { copy: { ...own, record: node.records.decode(one.record), bytes: one.record } };\n' +
           '      }, true).then(({ committed }) => committed));',
       },
     ],
@@ -552,7 +552,7 @@ export const controls: readonly Control[] = [
       {
         file: 'services/storage-node/handoff.ts',
         snippet: 'await store.change(key, (now) => withoutOwed(now, nodeId, key), false);',
-        replacement: 'await store.change(key, () => nothingHeld, false);',
+        replacement: 'await store.change(key, () => ({ copy: nothingHeld }), false);',
       },
     ],
   },

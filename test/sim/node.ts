@@ -339,7 +339,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     const change: RecordStore['change'] = (key, decide, ...how) => {
       const watchedDecide: typeof decide = (held) => {
         const next = decide(held);
-        oracle.changed(life, key, held.record, next ?? held);
+        oracle.changed(life, key, held.record, next?.copy ?? held);
         return next;
       };
       return store.change(key, watchedDecide, ...how);

@@ -91,7 +91,7 @@ test('nothing is let go while a home lacks the tombstone; the look that finds th
   await removed(cluster.run(first, remove('cart', context, { w: 2 })));
   await settle();
   third.answers = 'yes';
-  await first.node.store.change(at.key, (held) => ({ ...held, owed: [] }), true); // no hint remembers it
+  await first.node.store.change(at.key, (held) => ({ copy: { ...held, owed: [] } }), true); // no hint remembers it
   assert.equal(await collect(second), 0);
   assert.deepEqual((await cluster.held(third, 'cart'))?.siblings, []);
   assert.equal(await kept(), 3);

@@ -68,7 +68,7 @@ function added({ birth, owed, record }: Held, text: string): Next {
   };
   const minting = { lineage: 1n, newActor: () => ++actors };
   const { copy } = applyPut({ birth, record }, { ...write, value: Buffer.from(text) }, minting);
-  return { ...copy, owed, bytes: codec.encode(copy.record) };
+  return { copy: { ...copy, owed, bytes: codec.encode(copy.record) } };
 }
 
 async function built({ digests }: ReturnType<typeof openNode>): Promise<void> {
@@ -99,7 +99,11 @@ test('a tree that is built while records change, come and go is that of the reco
     while (!node.digests.ready) {
       const i = random.below(2_000);
       const drop = random.chance(0.2);
-      await node.store.change(keyOf(i), (held) => (drop ? nothingHeld : added(held, 'b')), random.chance(0.3));
+      await node.store.change(
+        keyOf(i),
+        (held) => (drop ? { copy: nothingHeld } : added(held, 'b')),
+        random.chance(0.3),
+      );
       if (random.chance(0.3)) await new Promise((resolve) => setTimeout(resolve, 1));
     }
     await node.store.close();

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ExchangeResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { leafOf } from '../../services/core/merkle/digest-tree.ts';
-import { emptyContext } from '../../services/core/versioning/causal-context.ts';
 import { answerExchange, type Exchanged, exchange, requestOf } from '../../services/storage-node/exchange.ts';
+import { nothingHeld } from '../../services/storage-node/record-store.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored } from './requests.ts';
 
@@ -132,7 +132,6 @@ test('what a peer lists that is no key of the leaf that was asked for is not sto
 });
 
 async function forget(cluster: Cluster, { node }: TestNode, key: string): Promise<void> {
-  const nothing = { birth: undefined, owed: [], record: { clock: emptyContext, siblings: [] }, bytes: undefined };
-  const { committed } = await node.store.change(cluster.storageKey(key), () => nothing, true);
+  const { committed } = await node.store.change(cluster.storageKey(key), () => ({ copy: nothingHeld }), true);
   await committed;
 }

@@ -89,7 +89,7 @@ test('P7: who goes on from a put never comes back to what it replaced, wherever 
   await stored(cluster.run(a, put('user', 'one', { w: 3 })));
   b.answers = 'no';
   const { context } = await stored(cluster.run(a, put('user', 'two')));
-  const { committed } = await c.node.store.change(cluster.storageKey('user'), () => nothingHeld, true);
+  const { committed } = await c.node.store.change(cluster.storageKey('user'), () => ({ copy: nothingHeld }), true);
   await committed;
   a.answers = 'no';
   b.answers = 'yes';

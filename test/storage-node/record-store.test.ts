@@ -91,7 +91,7 @@ function setup({ manual = false, cacheBytesMax = 0, buffer = {}, wrap = (engine)
   function added({ birth, owed, record }: Held, text: string): Next {
     const write = { ...plainPut, value: Buffer.from(text) };
     const { copy } = applyPut({ birth, record }, write, minting);
-    return { ...copy, owed, bytes: codec.encode(copy.record) };
+    return { copy: { ...copy, owed, bytes: codec.encode(copy.record) } };
   }
 
   /** Lets waiting engine actions happen, all of those there are now. */
@@ -371,7 +371,7 @@ function large({ birth, owed, record }: Held, i: number): Next {
   const dot = { actor: 1n, counter: 1 };
   const sibling = { dot, requestId: new Uint8Array(0), writtenAtMs: i, value: new Uint8Array(8 * 1024 * 1024) };
   const next = merge(record, { clock: [{ actor: 1n, upTo: 1, detached: [], height: 1 }], siblings: [sibling] });
-  return { birth, owed, record: next, bytes: new Uint8Array(8 * 1024 * 1024) };
+  return { copy: { birth, owed, record: next, bytes: new Uint8Array(8 * 1024 * 1024) } };
 }
 
 test('I5: beyond the cap a change is refused with OVERLOADED and the numbers, and taken again when there is room', async () => {
@@ -819,13 +819,27 @@ test('what comes beside a record that stays as it is is written without it, and 
   await (await add(k, 'a')).committed;
   writes.length = 0;
   const note: Mutation = { space: 'meta', key: Buffer.from('note'), value: Buffer.from('1') };
-  const { committed } = await store.change(k, (held) => ({ ...held, stays: true, also: [note] }), false);
+  const { committed } = await store.change(k, () => ({ also: [note] }), false);
   const { committed: seen } = await store.change(k, () => undefined, true);
   await Promise.all([committed, seen]);
   assert.deepEqual(writes, [{ mutations: 1, sync: true }]);
   const [found] = await memory.getMany('meta', [note.key]);
   assert.equal(Buffer.from(found ?? []).toString(), '1');
   assert.deepEqual(valuesOf(await store.read(k)), ['a']);
+});
+
+test('what is written beside a record is written once, though a later change begins while it is on its way', async () => {
+  const { store, added, release, releaseAll, writes } = setup({ manual: true });
+  const note: Mutation = { space: 'meta', key: Buffer.from('note'), value: Buffer.from('1') };
+  const first = store.change(k, (held) => ({ ...added(held, 'a'), also: [note] }), true);
+  await release();
+  await first;
+  await nextTurn();
+  assert.deepEqual(writes, [{ mutations: 2, sync: true }], 'the record and the note');
+  const second = await store.change(k, (held) => ({ copy: { ...held, owed: ['n1'] } }), true);
+  await releaseAll();
+  await second.committed;
+  assert.deepEqual(writes.slice(1), [{ mutations: 2, sync: true }], 'the record and the index of hints');
 });
 
 test('a buffer that fills while a batch is written is taken from the budget once, and not put off', async () => {

@@ -93,7 +93,7 @@ test('a change while a block is read is neither taken for a mistake nor lost', a
         (held) => {
           const siblings = held.record.siblings.map((sibling) => ({ ...sibling, expiresAtMs: round + 1 }));
           const record = { ...held.record, siblings };
-          return { ...held, record, bytes: at.node.records.encode(record) };
+          return { copy: { ...held, record, bytes: at.node.records.encode(record) } };
         },
         true,
       );
