@@ -130,6 +130,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
       digests.changed(key, before, after);
       barriers.changed(key);
     },
+    besideChange: (key, before, after) => losers.note(key, before, after),
     onOwed: (nodeId, by) => hints.changed(nodeId, by),
   });
   const background: Background = createBackground(
@@ -143,7 +144,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
   const peers = keepingEra(ports.peers, id, barriers);
   const coordinatorMetrics = createCoordinatorMetrics(metrics, log);
   const replica = createLocalReplica({
-    ...{ id, store, records, clock, hints, requests, losers, fences, barriers, metrics: coordinatorMetrics },
+    ...{ id, store, records, clock, hints, requests, fences, barriers, metrics: coordinatorMetrics },
     ring: () => ports.ring(),
     isFilling: (key) => refill.isFilling(key),
     exchange: (request) => answerExchange(node, request),

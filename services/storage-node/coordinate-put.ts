@@ -134,8 +134,7 @@ async function writeAt(
     const bytes = node.records.encode(record);
     checkSize(bytes.length, own.bytes?.length ?? 0, node.validation.limits);
     checkSiblings(record.siblings.length, own.record.siblings.length, node.validation.limits);
-    const also = node.losers.note(storageKey, own.record, record);
-    return owing(remembering({ copy: { ...own, birth, record, bytes }, also }, written.dot));
+    return owing(remembering({ copy: { ...own, birth, record, bytes } }, written.dot));
   };
   const remembering = (next: Next, dot: Dot) =>
     requestId.length === 0 ? next : beside(next, node.requests.remember(storageKey, { id: requestId, dot }));

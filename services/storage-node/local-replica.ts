@@ -29,7 +29,6 @@ import {
 import type { Barriers } from './barriers.ts';
 import type { CoordinatorMetrics } from './coordinator-metrics.ts';
 import type { HintBook } from './hints.ts';
-import type { LoserLedger } from './losers.ts';
 import { wallMs } from './node.ts';
 import { beside, type Held, type Next, type RecordStore, unchanged } from './record-store.ts';
 import type { RequestTable } from './request-table.ts';
@@ -45,7 +44,6 @@ export interface LocalReplicaOptions {
   readonly clock: Clock;
   readonly hints: HintBook;
   readonly requests: RequestTable;
-  readonly losers: LoserLedger;
   readonly metrics: Pick<CoordinatorMetrics, 'entriesCut'>;
   readonly fences: Pick<Fences, 'ofKey'>;
   readonly barriers: Pick<Barriers, 'era'>;
@@ -56,7 +54,7 @@ export interface LocalReplicaOptions {
 }
 
 export function createLocalReplica(options: LocalReplicaOptions): Replica {
-  const { id, store, records, clock, hints, requests, losers, metrics, fences, barriers, ring } = options;
+  const { id, store, records, clock, hints, requests, metrics, fences, barriers, ring } = options;
   /** I1. */
   function checkOwnership(key: Uint8Array, hintedFor: string, own: Held): void {
     const known = ring();
@@ -90,14 +88,13 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
     if (era < barriers.era) throw new EraMoved(id, barriers.era);
   }
 
-  function merged(key: Uint8Array, own: Held, incoming: KeyRecord, bytes: Uint8Array): Next {
+  function merged(own: Held, incoming: KeyRecord, bytes: Uint8Array): Next {
     if (own.bytes !== undefined && sameBytes(own.bytes, bytes)) return unchanged;
     const joined = own.record === emptyRecord ? incoming : merge(own.record, incoming);
     if (joined === own.record) return unchanged;
     const { record, entriesCut } = cut(own.record, joined, own.birth?.actor, replicaEntriesMax);
     metrics.entriesCut.add(entriesCut);
-    const copy = { ...own, record, bytes: record === incoming ? bytes : records.encode(record) };
-    return { copy, also: losers.note(key, own.record, record) };
+    return { copy: { ...own, record, bytes: record === incoming ? bytes : records.encode(record) } };
   }
 
   return {
@@ -110,7 +107,7 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
           checkFence(key, epoch);
           checkEra(era);
           checkOwnership(key, hintedFor, own);
-          const next = remembering(merged(key, own, incoming, bytes), key, request);
+          const next = remembering(merged(own, incoming, bytes), key, request);
           return hintedFor === '' || hintedFor === id ? next : hints.owe(own, next, hintedFor, key);
         },
         sync,

@@ -30,7 +30,7 @@ const nothing: readonly Mutation[] = Object.freeze([]);
 export interface LoserLedger {
   /** Counts what the last run left. */
   open(): Promise<void>;
-  /** What a change of the key's record makes lose; to be written with it. */
+  /** What a change of the key's record makes lose; counted as kept, and to be written with it (record-store.ts, besideChange). */
   note(storageKey: Uint8Array, before: KeyRecord, after: KeyRecord): readonly Mutation[];
   /** A page of what is kept of the partitions (of `partitions`), in the order of time, from the `next` of the page before. */
   list(of: ReadonlySet<number>, partitions: number, from: Uint8Array | undefined): Promise<LossPage>;

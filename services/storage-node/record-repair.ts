@@ -49,7 +49,7 @@ interface Damaged {
 }
 
 export function createRecordRepair({ node, verification, log, metrics }: RecordRepairOptions): RecordRepair {
-  const { clock, random, store, engine, requests, losers, digests, background } = node;
+  const { clock, random, store, engine, requests, digests, background } = node;
   const damaged = new Map<string, Damaged>();
   let timer: (() => void) | undefined;
   let working = false;
@@ -137,8 +137,7 @@ export function createRecordRepair({ node, verification, log, metrics }: RecordR
     const hints = await engine.getMany('hints', keysOfHints);
     const owed = ids.filter((_, i) => hints[i] !== undefined);
     const forgotten = await requests.forget(key, (dot) => !contains(record.clock, dot));
-    const also = [...forgotten, ...losers.note(key, emptyRecord, record)];
-    if (!(await store.restore(key, { record, owed, also }))) return;
+    if (!(await store.restore(key, { record, owed, also: forgotten }))) return;
     repaired.add(1);
     if (record.clock.length > 0) return;
     lost.add(1);

@@ -156,6 +156,8 @@ export interface RecordStoreOptions {
   onCorrupt?(key: Uint8Array): void;
   /** In the same turn as the change. */
   onChanged?(key: Uint8Array, before: KeyRecord, after: KeyRecord): void;
+  /** What is written in the same batch as the change. Asked for once, of what is not refused any more. */
+  besideChange?(key: Uint8Array, before: KeyRecord, after: KeyRecord): readonly Mutation[];
   /** The record of a key has come to be owed to a node, or is no more (-1). */
   onOwed?(nodeId: string, by: 1 | -1): void;
 }
@@ -531,9 +533,12 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     const bytes = overlayBytes + (held.bytes?.length ?? 0) - (before.bytes?.length ?? 0);
     if (bytes > overlayBytesMax && bytes > overlayBytes && overlay.size > 1) throw overloaded(bytes);
     entry.held = held;
-    if (held.record !== before.record) options.onChanged?.(entry.key, before.record, held.record);
     overlayBytes = bytes;
     const batch = gather();
+    if (held.record !== before.record) {
+      options.onChanged?.(entry.key, before.record, held.record);
+      batch.also.push(...(options.besideChange?.(entry.key, before.record, held.record) ?? []));
+    }
     if (entry.batch !== batch) {
       entry.batch = batch;
       batch.entries.push(entry);

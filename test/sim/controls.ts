@@ -266,9 +266,9 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/local-replica.ts',
-        snippet: 'remembering(merged(key, own, incoming, bytes), key, request)',
+        snippet: 'remembering(merged(own, incoming, bytes), key, request)',
         replacement:
-          'remembering(sync ? merged(key, own, incoming, bytes) : { copy: { ...own, record: incoming, bytes } }, key, request)',
+          'remembering(sync ? merged(own, incoming, bytes) : { copy: { ...own, record: incoming, bytes } }, key, request)',
       },
     ],
   },

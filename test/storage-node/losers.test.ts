@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { builtInNamespace, type Namespace } from '../../services/core/namespaces/namespace.ts';
 import { listLosers } from '../../services/storage-node/losers.ts';
-import { nothingHeld } from '../../services/storage-node/record-store.ts';
+import { nothingHeld, overlayBytesMax } from '../../services/storage-node/record-store.ts';
 import { createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
 
@@ -127,6 +127,42 @@ test('a ledger that is full keeps no more and refuses no write; a namespace can 
     assert.equal((await gotten(cluster.run(a, get('user')))).siblings.length, 1);
     assert.deepEqual(await losersAt(a), []);
   }
+});
+
+test('what a refused change would have made lose is not counted as kept', async () => {
+  const { cluster, homes } = setup();
+  const [a, b] = homes;
+  const key = cluster.storageKey('user');
+  b.answers = 'no';
+  await stored(cluster.run(a, put('user', 'one', { w: 1 })));
+  b.answers = 'yes';
+  a.answers = 'no';
+  await stored(cluster.run(b, put('user', 'two', { w: 1 })));
+  const record = (await b.node.store.read(key)) as Uint8Array;
+  const merge = () => {
+    const { era } = a.node.barriers;
+    return a.node.replica.write({ key, record, era, sync: true, hintedFor: '', deadline: cluster.clock.now() + 1_000 });
+  };
+  // Its overlay is full, and the disk slow.
+  const waiting: (() => void)[] = [];
+  a.stalledDisk = waiting;
+  const bytes = Buffer.alloc(overlayBytesMax / 4);
+  const large = [1, 2, 3, 4].map((i) =>
+    a.node.store.change(Buffer.from(`large ${i}`), (held) => ({ copy: { ...held, bytes } }), true),
+  );
+  await turns();
+  for (const run of waiting.splice(0)) run();
+  await Promise.all(large);
+  assert.equal((await failureOf(merge())).reason, 'OVERLOADED');
+  assert.equal(a.metrics.valueOf('cartwheel_losers_bytes'), 0);
+  a.stalledDisk = undefined;
+  for (const run of waiting.splice(0)) run();
+  await turns();
+  await merge();
+  const { entries } = await a.engine.scan('losers', nothing, undefined, 10);
+  assert.equal(entries.length, 1);
+  const kept = entries.reduce((sum, [at, value]) => sum + at.length + value.length, 0);
+  assert.equal(a.metrics.valueOf('cartwheel_losers_bytes'), kept);
 });
 
 test('a page token of something else is refused', async () => {
