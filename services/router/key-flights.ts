@@ -62,12 +62,13 @@ interface Flight {
 
 /** The reads, or the writes, of one key. */
 interface Gate {
-  readonly name: string;
   readonly key: string;
+  /** Where it is known by its key: `reads` or `writes`. */
+  readonly among: Map<string, Gate>;
   readonly underWayMax: number;
   underWay: number;
-  /** In their order, by what they ask for (I2); writes by themselves. */
-  readonly waiting: Map<unknown, Flight>;
+  /** In their order, by what they ask for (I2); writes by themselves. Most keys never have one. */
+  waiting: Map<unknown, Flight> | undefined;
 }
 
 export function createKeyFlights(
@@ -77,7 +78,8 @@ export function createKeyFlights(
   { readsMax, writesMax, waitingMax }: KeyLimits = keyLimits,
 ): KeyFlights {
   const deadlines = createDeadlines(clock);
-  const gates = new Map<string, Gate>();
+  const reads = new Map<string, Gate>();
+  const writes = new Map<string, Gate>();
   let waiting = 0;
   const shared = metrics.counter('cartwheel_shared_reads_total', 'Reads answered with what another one was answered');
   const refused = metrics.counter(
@@ -87,11 +89,11 @@ export function createKeyFlights(
   metrics.gauge('cartwheel_waiting_for_key', 'Operations that wait for others of their key', () => waiting);
 
   function gateOf(key: string, isRead: boolean): Gate {
-    const name = (isRead ? 'r' : 'w') + key;
-    let gate = gates.get(name);
+    const among = isRead ? reads : writes;
+    let gate = among.get(key);
     if (gate === undefined) {
-      gate = { name, key, underWayMax: isRead ? readsMax : writesMax, underWay: 0, waiting: new Map() };
-      gates.set(name, gate);
+      gate = { key, among, underWayMax: isRead ? readsMax : writesMax, underWay: 0, waiting: undefined };
+      among.set(key, gate);
     }
     return gate;
   }
@@ -107,13 +109,13 @@ export function createKeyFlights(
   }
 
   function sendNext(gate: Gate): void {
-    const [next] = gate.waiting;
+    const next = gate.waiting?.entries().next().value;
     if (next === undefined) {
-      if (gate.underWay === 0) gates.delete(gate.name);
+      if (gate.underWay === 0) gate.among.delete(gate.key);
       return;
     }
     const [what, flight] = next;
-    gate.waiting.delete(what);
+    gate.waiting?.delete(what);
     waiting--;
     flight.isSent = true;
     const { passengers } = flight;
@@ -129,18 +131,20 @@ export function createKeyFlights(
   }
 
   function wait(gate: Gate, what: unknown, operation: Operation, until: Until): Promise<Answer> {
-    if (gate.waiting.size >= waitingMax) {
+    gate.waiting ??= new Map();
+    const queue = gate.waiting;
+    if (queue.size >= waitingMax) {
       refused.add(1);
-      const message = `${gate.waiting.size} operations wait for this key here, the limit`;
+      const message = `${queue.size} operations wait for this key here, the limit`;
       return Promise.reject(new Failure('OVERLOADED', message, { retryAfterMs }));
     }
     const cancelling = new Cancelling();
     const flight = { operation, passengers: new Set<Passenger>(), cancelling, deadline: until.deadline, isSent: false };
-    gate.waiting.set(what, flight);
+    queue.set(what, flight);
     waiting++;
     cancelling.onCancel(() => {
       if (flight.isSent) return;
-      gate.waiting.delete(what);
+      queue.delete(what);
       waiting--;
     });
     return board(flight, until);
@@ -187,7 +191,7 @@ export function createKeyFlights(
       if (gate.underWay < gate.underWayMax) return fly(gate, operation, until);
       if (get === undefined) return wait(gate, operation, operation, until);
       const what = whatOf(get);
-      const waits = gate.waiting.get(what);
+      const waits = gate.waiting?.get(what);
       return waits === undefined ? wait(gate, what, operation, until) : board(waits, until);
     },
     close: () => deadlines.close(),

@@ -431,9 +431,9 @@ export const controls: readonly Control[] = [
       },
       {
         file: 'services/router/key-flights.ts',
-        snippet: 'const waits = gate.waiting.get(what);',
+        snippet: 'const waits = gate.waiting?.get(what);',
         replacement:
-          'const waits = gate.waiting.get(what) ?? (gate as { sent?: Map<unknown, Flight> }).sent?.get(what);',
+          'const waits = gate.waiting?.get(what) ?? (gate as { sent?: Map<unknown, Flight> }).sent?.get(what);',
       },
     ],
   },

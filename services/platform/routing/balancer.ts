@@ -82,7 +82,11 @@ export function createBalancer({ pool, clock, random, zone }: BalancerOptions): 
                 loadOf(home.address).cost(now) * (zone === undefined || home.zone === zone ? 1 : elsewhereFactor),
               below,
             });
-      return [...new Set([...chosen, ...ready, ...homes, ...fallbacks].map(({ address }) => address))];
+      const order: string[] = [];
+      for (const nodes of [chosen, ready, homes, fallbacks]) {
+        for (const { address } of nodes) if (!order.includes(address)) order.push(address);
+      }
+      return order;
     },
   };
 }

@@ -15,8 +15,22 @@ export interface Coordinators {
   readonly fallbacks: readonly RingNode[];
 }
 
+/** By partition; made at the first question. */
+const knownOf = new WeakMap<Ring, Coordinators[]>();
+
 export function coordinatorsOf(ring: Ring, storageKey: Uint8Array): Coordinators {
-  const preference = preferenceList(ring, partitionOfStorageKey(storageKey, ring.partitions));
+  const partition = partitionOfStorageKey(storageKey, ring.partitions);
+  let known = knownOf.get(ring);
+  if (known === undefined) {
+    known = [];
+    knownOf.set(ring, known);
+  }
+  known[partition] ??= coordinatorsIn(ring, partition);
+  return known[partition];
+}
+
+function coordinatorsIn(ring: Ring, partition: number): Coordinators {
+  const preference = preferenceList(ring, partition);
   const nodes = preference.slice(0, ring.replicas + fallbacksMax).map((index) => ring.nodes[index] as RingNode);
   return { homes: nodes.slice(0, ring.replicas), fallbacks: nodes.slice(ring.replicas) };
 }

@@ -55,20 +55,19 @@ export async function dispatch(
   { deadline, cancellation }: Until,
 ): Promise<Omit<Result, 'id' | 'error'>> {
   const body = withRequestId(operation, newRequestId);
-  let failure = new Failure('NOT_ENOUGH_REPLICAS', 'there is no process to send the operation to');
+  let failure: Failure | undefined;
   let answered = false;
   let readyOnly = false;
   let mayBeApplied = false;
   let attempt = 0;
   const candidates = readyFirst(addresses, pool);
   extra.earn();
-  for (const [i, address] of candidates.entries()) {
+  for (let i = 0; i < candidates.length; i++) {
+    const address = candidates[i] as string;
     if (readyOnly && !pool.ready(address)) continue;
     const timeoutMs = Math.ceil(deadline - clock.now());
     if (timeoutMs <= 0) {
-      const sent = attempt === 1 ? '1 attempt' : `${attempt} attempts`;
-      const message = `the deadline passed after ${sent}; the last: ${failure.message}`;
-      failure = new Failure('DEADLINE', attempt === 0 ? 'the deadline passed before anything was sent' : message);
+      failure = deadlinePassed(attempt, failure);
       break;
     }
     if (attempt > 0 && !extra.spend()) break;
@@ -88,6 +87,7 @@ export async function dispatch(
     if (cancellation.cancelled || !worthAnotherTry.has(latest.reason)) break;
     attempt++;
   }
+  failure ??= new Failure('NOT_ENOUGH_REPLICAS', 'there is no process to send the operation to');
   if (mayBeApplied && failure.outcome !== 'UNKNOWN') {
     throw new Failure(failure.reason, failure.message, { ...failure.details, outcome: 'UNKNOWN' });
   }
@@ -96,7 +96,16 @@ export async function dispatch(
 
 /** Each once: two nodes of a ring have one address where one has taken the other's place. */
 function readyFirst(addresses: readonly string[], pool: Pick<SessionPool, 'ready'>): readonly string[] {
-  return [...new Set([...addresses.filter((address) => pool.ready(address)), ...addresses])];
+  const order: string[] = [];
+  for (const address of addresses) if (pool.ready(address) && !order.includes(address)) order.push(address);
+  for (const address of addresses) if (!order.includes(address)) order.push(address);
+  return order;
+}
+
+function deadlinePassed(attempts: number, last: Failure | undefined): Failure {
+  if (last === undefined) return new Failure('DEADLINE', 'the deadline passed before anything was sent');
+  const sent = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
+  return new Failure('DEADLINE', `the deadline passed after ${sent}; the last: ${last.message}`);
 }
 
 function withRequestId(operation: OperationBody, newRequestId: () => Buffer): OperationBody {
