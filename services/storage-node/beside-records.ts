@@ -1,13 +1,21 @@
 /**
  * What moves with a partition beside its records: the requests that its owners remember (request-table.ts), and the values
- * that lost there (losers.ts). Listed by an owner, pulled by whoever takes the partition over, after its records.
+ * that lost there (losers.ts). Listed by an owner, pulled by whoever takes the partition over, after its records. Requests
+ * are also given to the owners by whoever else remembers some, with what it hands back (hand-back.ts): a node that was away
+ * when the partition moved, or stood in for a home.
  *
  * I1 A request is remembered here only where the record here has what its write made, or something that came after it:
- *    whoever recalls it (recall.ts) takes the write for made.
+ *    whoever recalls it (recall.ts) takes the write for made. Or where its write was covered and let go by all homes.
  * I2 An owner lists only once it refuses what was placed by an older ring (core/ring/fences.ts), and when that is in the
  *    engine: what comes by the newer ring comes to the pending node too, with its request.
  */
-import type { ExchangeResponse, ListLosses, ListRequests } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import type {
+  ExchangeResponse,
+  ListLosses,
+  ListRequests,
+  RememberedRequest,
+} from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import type { Mutation } from '../core/ports.ts';
 import { rangeOfPartition } from '../core/ring/partition.ts';
 import { contains } from '../core/versioning/causal-context.ts';
 import { lostDot } from './losers.ts';
@@ -22,6 +30,7 @@ const hashesAtOnce = 64;
 /** After all storage keys with the hash before it: namespaces are ASCII. */
 const afterHash = Buffer.of(0xff);
 
+type Learner = Pick<StorageNode, 'requests' | 'store' | 'engine'>;
 type Listed<T extends keyof ExchangeResponse> = Pick<ExchangeResponse, 'behind' | 'next' | T>;
 
 export async function listRequests(
@@ -35,9 +44,7 @@ export async function listRequests(
   return {
     behind: false,
     next: Buffer.from(next ?? []),
-    requests: requests.map(({ hash, id, dot }) => {
-      return { hash, id: Buffer.from(id), dotActor: dot.actor, dotCounter: BigInt(dot.counter) };
-    }),
+    requests: requests.map(encodeRequest),
   };
 }
 
@@ -53,12 +60,23 @@ export async function listLosses(
   return { behind: false, next: Buffer.from(next ?? []), losses: encoded };
 }
 
-/** Takes what an owner remembers into the own table (I1). */
-export async function learnRequests(node: StorageNode, listed: readonly ListedRequest[]): Promise<void> {
+export function encodeRequest({ hash, id, dot, isSettled }: ListedRequest): RememberedRequest {
+  return { hash, id: Buffer.from(id), dotActor: dot.actor, dotCounter: BigInt(dot.counter), settled: isSettled };
+}
+
+function decodeRequest({ hash, id, dotActor, dotCounter, settled }: RememberedRequest): ListedRequest {
+  return { hash, id, dot: { actor: dotActor, counter: Number(dotCounter) }, isSettled: settled };
+}
+
+/** Takes what another one remembers into the own table (I1); says which of it is known here now, by its place. */
+export async function learnRequests(node: Learner, told: readonly RememberedRequest[]): Promise<number[]> {
+  const listed = told.map(decodeRequest);
+  const known = new Set<ListedRequest>();
   const byHash = [...Map.groupBy(listed, ({ hash }) => hash).values()];
   for (let i = 0; i < byHash.length; i += hashesAtOnce) {
-    await Promise.all(byHash.slice(i, i + hashesAtOnce).map((requests) => learnOfHash(node, requests)));
+    await Promise.all(byHash.slice(i, i + hashesAtOnce).map((requests) => learnOfHash(node, requests, known)));
   }
+  return listed.flatMap((one, i) => (known.has(one) ? [i] : []));
 }
 
 /** Dots of what has lost in the partitions, and is known here. */
@@ -78,25 +96,31 @@ export async function ownLosses(
   return known;
 }
 
-/** All have one hash. */
-async function learnOfHash(node: StorageNode, listed: readonly ListedRequest[]): Promise<void> {
+/** All have one hash. Adds those that are known then to `known`. */
+async function learnOfHash(node: Learner, listed: readonly ListedRequest[], known: Set<ListedRequest>): Promise<void> {
   const [{ hash }] = listed as [ListedRequest];
   const prefix = Buffer.alloc(8);
   prefix.writeBigUInt64BE(hash);
   const found = await Promise.all(listed.map(({ id }) => node.requests.find(prefix, id)));
-  const unknown = listed.filter((_, i) => found[i] === undefined);
+  for (const [i, one] of listed.entries()) if (found[i] !== undefined) known.add(one);
+  const settled = listed.filter((one) => one.isSettled && !known.has(one));
+  const remembered = settled.map((one): Mutation => node.requests.remember(prefix, one, true));
+  if (remembered.length > 0) await node.engine.write(remembered, true);
+  for (const one of settled) known.add(one);
+  const unknown = listed.filter((one) => !known.has(one));
   if (unknown.length === 0) return;
   const { entries } = await node.store.scan(prefix, Buffer.concat([prefix, afterHash]), keysOfHashMax);
   for (const [key] of entries) {
+    let made: readonly ListedRequest[] = [];
     const { committed } = await node.store.change(
       key,
       (own) => {
-        const made = unknown.filter(({ dot }) => contains(own.record.clock, dot));
-        if (own.bytes === undefined || made.length === 0) return undefined;
-        return { also: made.map(({ id, dot }) => node.requests.remember(key, { id, dot })) };
+        made = own.bytes === undefined ? [] : unknown.filter(({ dot }) => contains(own.record.clock, dot));
+        return { also: made.map((one) => node.requests.remember(key, one)) };
       },
       true,
     );
     await committed;
+    for (const one of made) known.add(one);
   }
 }

@@ -25,11 +25,12 @@ import { isStorageKey, STORAGE_KEY_BYTES } from '../core/ring/storage-key.ts';
 import type { Armed } from '../core/stability/barrier.ts';
 import { eraOf } from '../core/stability/era.ts';
 import { type Admission, writeDeadline } from './background.ts';
-import { listLosses as listLossesOf, listRequests as listRequestsOf } from './beside-records.ts';
+import { learnRequests, listLosses as listLossesOf, listRequests as listRequestsOf } from './beside-records.ts';
 import { agreeOn, letGo } from './let-go.ts';
 import type { StorageNode } from './node.ts';
 import { checkRecords, listRecords } from './record-lists.ts';
 import { CorruptRecord } from './record-store.ts';
+import { pageRequests } from './request-table.ts';
 
 const keysMax = 256;
 /** Leaves that are listed at once: at ten records each about a thousand keys. */
@@ -174,6 +175,7 @@ export async function answerExchange(
     checkRecords: check,
     listRequests,
     listLosses,
+    learnRequests: told,
     agree,
     arm,
     cross,
@@ -195,6 +197,11 @@ export async function answerExchange(
     if (!of.every((partition) => isPartition({ partition, partitions })) || from.length > loserKeyBytesMax)
       throw invalid('list_losses');
     return { ...nothing, ...(await listLossesOf(node, listLosses)) };
+  }
+  if (told !== undefined) {
+    const areRequests = told.requests.every(({ id }) => id.length <= node.validation.limits.requestIdBytesMax);
+    if (told.requests.length > pageRequests || !areRequests) throw invalid('learn_requests');
+    return { ...nothing, agreed: await learnRequests(node, told.requests) };
   }
   if (check !== undefined) {
     if (!areKeys(check.keys)) throw invalid('check_records');
@@ -284,8 +291,9 @@ function armedAnswer({ era, partitions }: Armed): ExchangeResponse {
 export function requestOf(part: Partial<ExchangeRequest>): ExchangeRequest {
   const none = { compare: undefined, list: undefined, fetch: undefined };
   const besides = { listRecords: undefined, checkRecords: undefined, listRequests: undefined, listLosses: undefined };
+  const giving = { learnRequests: undefined };
   const collecting = { agree: undefined, arm: undefined, cross: undefined, collect: undefined };
-  return { ...none, ...besides, ...collecting, ...part };
+  return { ...none, ...besides, ...giving, ...collecting, ...part };
 }
 
 function isPartition({ partition, partitions }: { readonly partition: number; readonly partitions: number }): boolean {

@@ -1,14 +1,16 @@
 /**
  * Records of a partition that is no more this node's: each is given to the owners that lack it, and dropped once all of
- * them have it synced. What is owed to a home goes with its hint (handoff.ts): only the others get it here.
+ * them have it synced. What is owed to a home goes with its hint (handoff.ts): only the others get it here. Then the owners
+ * are told which requests this node remembers: it may be the only one that saw a first attempt (P5), and be gone at the second.
  *
  * I1 A record is dropped only if it is still what the owners have confirmed, and is owed to nobody.
  */
 import { Failure } from '../core/failure.ts';
-import { positionIn, rangeOfPartition } from '../core/ring/partition.ts';
+import { positionIn, rangeOfPartition, type StorageRange } from '../core/ring/partition.ts';
 import type { Ring } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
 import { type Admission, writeDeadline } from './background.ts';
+import { encodeRequest } from './beside-records.ts';
 import { requestOf } from './exchange.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { bytesDigest, pageRecords } from './record-lists.ts';
@@ -57,6 +59,7 @@ export async function handBack(
     from = page.next;
     if (from !== undefined) reached(positionIn(partition, ring.partitions, from));
   }
+  await giveRequests(node, { start, end }, owners, { admit });
   return done;
 
   /** The owner has them all synced then. */
@@ -92,4 +95,33 @@ export async function handBack(
     if (held.bytes === undefined) done.dropped++;
     else if (held.owed.length === 0) done.left++;
   }
+}
+
+/**
+ * Tells the owners of a range what is remembered of it here, once they have its records. What they do not take (I1) is told
+ * them the next time too; it stays here like all the rest. Throws what a call to an owner throws.
+ */
+async function giveRequests(
+  node: Pick<StorageNode, 'requests' | 'peers'>,
+  range: StorageRange,
+  owners: readonly string[],
+  { admit }: Pick<Admission, 'admit'>,
+): Promise<void> {
+  let from: Uint8Array | undefined;
+  do {
+    const page = await node.requests.list(range, from);
+    const news = page.requests.filter(({ isGiven }) => !isGiven);
+    if (news.length > 0) {
+      const requests = news.map(encodeRequest);
+      let taken: ReadonlySet<number> = new Set(news.keys());
+      for (const owner of owners) {
+        if (!node.peers.reachable(owner)) throw new Failure('NOT_ENOUGH_REPLICAS', `node ${owner} cannot be reached`);
+        await admit(requests.length, 0);
+        const { agreed } = await node.peers.replica(owner).exchange(requestOf({ learnRequests: { requests } }));
+        taken = new Set(agreed.filter((i) => taken.has(i)));
+      }
+      await node.requests.noteGiven(news.filter((_, i) => taken.has(i)));
+    }
+    from = page.next;
+  } while (from !== undefined);
 }

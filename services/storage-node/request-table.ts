@@ -25,14 +25,14 @@ import type { RememberedRequest } from '../core/quorum/peers.ts';
 import type { StorageRange } from '../core/ring/partition.ts';
 import { type CausalContext, contains, type Dot } from '../core/versioning/causal-context.ts';
 
-const pageRequests = 1_024;
+export const pageRequests = 1_024;
 const noBytes = new Uint8Array(0);
 
 export interface RequestTable {
   /** Finds the generation that the last run was at. Before it resolves nothing may be changed. */
   open(): Promise<void>;
-  /** To be written with the record. */
-  remember(key: Uint8Array, request: RememberedRequest): Mutation;
+  /** To be written with the record; `isSettled`: whether there is one or not. */
+  remember(key: Uint8Array, request: RememberedRequest, isSettled?: boolean): Mutation;
   /** Forgets the requests of the key with such dots: to be written with what comes into the place of its record. */
   forget(key: Uint8Array, isGone: (dot: Dot) => boolean): Promise<readonly Mutation[]>;
   /** Remembers of these dots that they are settled: to be written when the record of the key is let go (let-go.ts). */
@@ -41,6 +41,8 @@ export interface RequestTable {
   find(key: Uint8Array, requestId: Uint8Array): Promise<Remembered | undefined>;
   /** A page of those of keys in the range, the older ones first, from the `next` of the page before. Sees what is committed. */
   list(range: StorageRange, from: Uint8Array | undefined): Promise<RequestPage>;
+  /** All owners of their partition know these: they need not be told again. */
+  noteGiven(requests: readonly KeptRequest[]): Promise<void>;
 }
 
 export interface ListedRequest {
@@ -48,10 +50,17 @@ export interface ListedRequest {
   readonly hash: bigint;
   readonly id: Uint8Array;
   readonly dot: Dot;
+  readonly isSettled: boolean;
+}
+
+export interface KeptRequest extends ListedRequest {
+  readonly isGiven: boolean;
+  /** Where it is in the table. */
+  readonly at: Uint8Array;
 }
 
 export interface RequestPage {
-  readonly requests: readonly ListedRequest[];
+  readonly requests: readonly KeptRequest[];
   /** Undefined: that was all. */
   readonly next: Uint8Array | undefined;
 }
@@ -110,7 +119,7 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
       }
     },
 
-    remember(key, { id, dot }) {
+    remember(key, { id, dot }, isSettled = false) {
       if (inGeneration >= perGeneration) {
         generation++;
         inGeneration = 0;
@@ -120,7 +129,7 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
       return {
         space: 'requests',
         key: requestKey(generation, key, id),
-        value: encodeRemembered({ dot, isSettled: false }),
+        value: encodeRemembered({ dot, isSettled, isGiven: false }),
       };
     },
 
@@ -134,9 +143,9 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
 
     async settle(key, dots) {
       const settled: Mutation[] = [];
-      for await (const [at, { dot, isSettled }] of rememberedOf(key)) {
-        if (isSettled || !contains(dots, dot)) continue;
-        settled.push({ space: 'requests', key: at, value: encodeRemembered({ dot, isSettled: true }) });
+      for await (const [at, remembered] of rememberedOf(key)) {
+        if (remembered.isSettled || !contains(dots, remembered.dot)) continue;
+        settled.push({ space: 'requests', key: at, value: encodeRemembered({ ...remembered, isSettled: true }) });
       }
       return settled;
     },
@@ -150,11 +159,18 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
         const page = await engine.scan('requests', at, last, pageRequests);
         if (page.entries.length === 0 && page.next === undefined) continue;
         const requests = page.entries.map(([key, value]) => {
-          return { ...parseRequestKey(key), dot: decodeRemembered(value).dot };
+          return { ...parseRequestKey(key), ...decodeRemembered(value), at: key };
         });
         return { requests, next: page.next ?? (each < generation ? last : undefined) };
       }
       return { requests: [], next: undefined };
+    },
+
+    async noteGiven(requests) {
+      const given = requests.map((one): Mutation => {
+        return { space: 'requests', key: one.at, value: encodeRemembered({ ...one, isGiven: true }) };
+      });
+      if (given.length > 0) await engine.write(given, false);
     },
 
     async find(key, requestId) {

@@ -97,12 +97,7 @@ async function pullRequests(node: StorageNode, pull: Pull, { admit }: Admission)
     const listing = { partition, partitions, from, ...partsOfEpoch(epoch) };
     const page = await node.peers.replica(owner).exchange(requestOf({ listRequests: listing }));
     await admit(page.requests.length, 0);
-    await learnRequests(
-      node,
-      page.requests.map(({ hash, id, dotActor: actor, dotCounter }) => {
-        return { hash, id, dot: { actor, counter: Number(dotCounter) } };
-      }),
-    );
+    await learnRequests(node, page.requests);
     return page;
   });
 }

@@ -6,7 +6,7 @@
  *
  * I1 A partition counts as pulled only from all owners that are not DOWN, since the fence of it was last moved.
  * I2 `leftovers` names every partition of others that records may be left of: all of them after a start, and those that a
- *    ring took away.
+ *    ring took away. All of them too when the node is to leave: as a fallback it may remember requests that nobody else does.
  * I3 While there is nothing to do there is no timer.
  */
 import type { Metrics } from '../core/ports.ts';
@@ -61,6 +61,7 @@ export function createTransfers(node: StorageNode, background: Background, metri
   );
 
   const selfIn = (ring: Ring) => nodeById(ring, node.id)?.index ?? -1;
+  const isLeaving = (ring: Ring) => nodeById(ring, node.id)?.status === 'LEAVING';
   const servesHere = (ring: Ring, partition: number) => serves(ring, partition, selfIn(ring));
 
   function follow(ring: Ring): void {
@@ -72,9 +73,10 @@ export function createTransfers(node: StorageNode, background: Background, metri
       return partitionsSharing(partition, ring.partitions, before.partitions).some((old) => was(before, old, self));
     };
     if (before !== undefined && before.partitions !== ring.partitions) renumber(before, ring);
+    const isToLeave = isLeaving(ring) && before !== undefined && !isLeaving(before);
     for (let partition = 0; partition < ring.partitions; partition++) {
       if (servesHere(ring, partition)) leftovers.delete(partition);
-      else if (before === undefined || formerly(partition, serves)) leftovers.add(partition);
+      else if (before === undefined || isToLeave || formerly(partition, serves)) leftovers.add(partition);
     }
     for (const partition of ring.pending.keys()) if (formerly(partition, isHome)) givenUp.set(partition, clock.now());
     for (const partition of givenUp.keys()) if (!isPending(ring, partition, selfIn(ring))) givenUp.delete(partition);

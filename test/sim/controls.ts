@@ -295,6 +295,18 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'requests-not-handed-back',
+    test: 'test/storage-node/beside-records.test.ts',
+    fault: 'who hands records back does not tell their owners which requests it remembers',
+    edits: [
+      {
+        file: 'services/storage-node/hand-back.ts',
+        snippet: '  await giveRequests(node, { start, end }, owners, { admit });',
+        replacement: '  void giveRequests;',
+      },
+    ],
+  },
+  {
     name: 'exchange-that-only-pulls',
     fault: 'an exchange asks only for what the other replica lists, and sends nothing: neither ever hears of a delete',
     edits: [

@@ -7,7 +7,7 @@ import { createRing, type Ring } from '../../services/core/ring/ring.ts';
 import { printDot } from '../../services/core/versioning/causal-context.ts';
 import { listLosers } from '../../services/storage-node/losers.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
-import { get, gotten, put, stored, valuesOf } from './requests.ts';
+import { get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
 
 type Three = readonly [TestNode, TestNode, TestNode];
 
@@ -16,8 +16,8 @@ interface Move {
   readonly cluster: Cluster;
   readonly before: Three;
   readonly after: Three;
-  /** Pulled, flipped and settled; those before cannot be reached any more. */
-  carryOut(): Promise<void>;
+  /** Pulled, flipped and settled, `away` back at the end; those before cannot be reached any more. */
+  carryOut(away?: TestNode): Promise<void>;
 }
 
 function createMove(): Move {
@@ -30,21 +30,31 @@ function createMove(): Move {
   const owners = ring.owners.slice();
   owners.set(indexesOf(after), partition * ring.replicas);
   let sequence = ring.version.sequence;
-  const goOver = (change: Partial<Ring>) => {
+  const goOver = (targets: readonly TestNode[], change: Partial<Ring>) => {
     sequence += 1n;
-    cluster.goOver(nodes, createRing({ ...ring, ...change, version: { term: 1n, sequence } }));
+    const next = createRing({ ...ring, ...change, version: { term: 1n, sequence } });
+    cluster.goOver(targets, next);
+    return next;
   };
   return {
     cluster,
     before,
     after,
-    async carryOut() {
+    async carryOut(away) {
+      const here = nodes.filter((node) => node !== away);
+      const down = ring.nodes.map((node) => (node.id === away?.id ? { ...node, status: 'DOWN' as const } : node));
+      if (away !== undefined) cluster.setReachable(away, false);
       for (const { node } of nodes) node.transfers.start();
-      goOver({ pending: new Map([[partition, indexesOf(after)]]) });
+      goOver(here, { nodes: down, pending: new Map([[partition, indexesOf(after)]]) });
       await pass(cluster, 3_000);
       for (const { node } of after) assert.deepEqual(node.transfers.pulled(), [partition]);
-      goOver({ owners, pending: new Map([[partition, indexesOf(before)]]) });
-      goOver({ owners });
+      const leaving = indexesOf(before).filter((index) => nodes[index] !== away);
+      goOver(here, { nodes: down, owners, pending: new Map([[partition, leaving]]) });
+      const settled = goOver(here, { nodes: down, owners });
+      if (away !== undefined) {
+        cluster.goOver([away], settled);
+        cluster.setReachable(away, true);
+      }
       await pass(cluster, 3_000);
       for (const node of before) assert.equal(await cluster.held(node, 'cart'), undefined);
       for (const node of nodes) if (!after.includes(node)) cluster.setReachable(node, false);
@@ -96,6 +106,76 @@ test('what one owner alone remembers moves too, and is pulled once', async () =>
     );
   }
   for (const { metrics } of after) assert.equal(metrics.valueOf('cartwheel_requests_remembered'), 3);
+});
+
+/** Two writes, of which the second replaces the first, at a node that reaches no other one. */
+async function writeAlone(cluster: Cluster, alone: TestNode, requestId: Buffer): Promise<string | undefined> {
+  for (const node of cluster.nodes) if (node !== alone) cluster.setReachable(node, false);
+  const { receipt } = await stored(cluster.run(alone, put('cart', 'old', { requestId, w: 1 })));
+  const { context } = await gotten(cluster.run(alone, get('cart', { r: 1 })));
+  await stored(cluster.run(alone, put('cart', 'new', { context, w: 1 })));
+  for (const node of cluster.nodes) cluster.setReachable(node, true);
+  return receipt?.dot;
+}
+
+test('P5: a second attempt of what only an owner knew that was down while its partition moved is no other write', async () => {
+  const { cluster, before, after, carryOut } = createMove();
+  const requestId = Buffer.from('request 1');
+  const [alone] = before;
+  // Nothing is delivered yet: no clock moves.
+  const dot = await writeAlone(cluster, alone, requestId);
+  await carryOut(alone);
+  const second = await stored(cluster.run(after[1], put('cart', 'old', { requestId, attempt: 1 })));
+  assert.equal(second.receipt?.dot, dot);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(after[0], get('cart', { r: 3 })))), ['new']);
+});
+
+test('P5: a second attempt of what only a fallback knew that has left since is no other write', async () => {
+  const cluster = createCluster({ nodes: 5, wallNow: () => 1_700_000_000_000 });
+  const homes = cluster.homes('cart');
+  const fallback = cluster.nodes.find((node) => !homes.includes(node)) as TestNode;
+  for (const { node } of cluster.nodes) node.transfers.start();
+  await pass(cluster, 1_000);
+  const requestId = Buffer.from('request 1');
+  const dot = await writeAlone(cluster, fallback, requestId);
+  await pass(cluster, 3_000);
+  assert.equal(await cluster.held(fallback, 'cart'), undefined, 'handed over');
+  const { ring } = cluster;
+  const nodes = ring.nodes.map((node) => (node.id === fallback.id ? { ...node, status: 'LEAVING' as const } : node));
+  cluster.goOver(cluster.nodes, createRing({ ...ring, nodes, version: { term: 1n, sequence: 5n } }));
+  await pass(cluster, 3_000);
+  cluster.setReachable(fallback, false);
+  fallback.answers = 'no';
+  const second = await stored(cluster.run(homes[1] as TestNode, put('cart', 'old', { requestId, attempt: 1 })));
+  assert.equal(second.receipt?.dot, dot);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(homes[0] as TestNode, get('cart', { r: 3 })))), ['new']);
+});
+
+test('P5: a request whose write was deleted and let go moves too, though there is no record that tells of it', async () => {
+  const { cluster, before, after, carryOut } = createMove();
+  const requestId = Buffer.from('request 1');
+  const first = await stored(cluster.run(before[0], put('cart', 'v', { requestId, w: 3 })));
+  const { context } = await gotten(cluster.run(before[0], get('cart', { r: 3 })));
+  await removed(cluster.run(before[0], remove('cart', context, { w: 3 })));
+  const { collection } = before[0].node;
+  assert.equal((await collection.collectAll()) + (await collection.collectAll()), 1);
+  await carryOut();
+  const second = await stored(cluster.run(after[1], put('cart', 'v', { requestId, attempt: 1 })));
+  assert.equal(second.receipt?.dot, first.receipt?.dot);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(after[0], get('cart', { r: 3 })))), []);
+});
+
+test('what was given to the owners is not given again, and is remembered here all the same', async () => {
+  const { cluster, before, carryOut } = createMove();
+  const requestId = Buffer.from('request 1');
+  await writeAlone(cluster, before[0], requestId);
+  await carryOut(before[0]);
+  const { requests } = before[0].node;
+  const { requests: kept } = await requests.list({ start: Buffer.alloc(8), end: undefined }, undefined);
+  assert.deepEqual(
+    kept.map(({ id, isGiven }) => [Buffer.from(id).toString(), isGiven]),
+    [['request 1', true]],
+  );
 });
 
 test('values that lost move with the partition, each once', async () => {

@@ -226,7 +226,8 @@ test('nonsense is refused', async () => {
   const none = requestOf({});
   const page = { ringTerm: 1, ringSequence: 1, partitions: 8, from: Buffer.alloc(0) };
   const tooMany = Array.from({ length: 257 }, (_, i) => i);
-  for (const request of [
+  const request = { hash: 1n, id: Buffer.from('id'), dotActor: 1n, dotCounter: 1n, settled: false };
+  for (const asked of [
     none,
     { ...none, compare: { level: 99, nodes: [] } },
     { ...none, compare: { level: 2, nodes: [{ index: 4, digest: 0n }] } },
@@ -235,9 +236,11 @@ test('nonsense is refused', async () => {
     { ...none, fetch: { keys: tooMany.map(() => Buffer.from('k')) } },
     { ...none, listRequests: { ...page, partition: 8 } },
     { ...none, listRequests: { ...page, partition: 0, from: Buffer.alloc(5_000) } },
+    { ...none, learnRequests: { requests: Array.from({ length: 1_025 }, () => request) } },
+    { ...none, learnRequests: { requests: [{ ...request, id: Buffer.alloc(33) }] } },
     { ...none, listLosses: { ...page, of: [0, 8] } },
     { ...none, listLosses: { ...page, of: [0], from: Buffer.alloc(5_000) } },
   ]) {
-    assert.equal((await failureOf(answerExchange(node, request))).reason, 'OPERATION_INVALID');
+    assert.equal((await failureOf(answerExchange(node, asked))).reason, 'OPERATION_INVALID');
   }
 });

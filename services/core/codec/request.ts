@@ -9,13 +9,14 @@
  *
  *   u64     actor
  *   varint  counter
- *   u8      1 where its write is settled; else nothing
+ *   u8      flags, where there are any: 1 its write is settled, 2 it was given to the owners
  */
 import type { Dot } from '../versioning/causal-context.ts';
 import { ByteReader, ByteWriter, varintSize } from './bytes.ts';
 
 const hashBytes = 8;
 const SETTLED = 1;
+const GIVEN = 2;
 
 export function requestKey(generation: number, storageKey: Uint8Array, requestId: Uint8Array): Uint8Array {
   const writer = new ByteWriter(new Uint8Array(4 + hashBytes + requestId.length));
@@ -56,20 +57,23 @@ export interface Remembered {
   readonly dot: Dot;
   /** Its record was let go here: what it wrote is covered, and gone everywhere. */
   readonly isSettled: boolean;
+  /** The partition is others’, and all of its owners know it (beside-records.ts). */
+  readonly isGiven: boolean;
 }
 
-export function encodeRemembered({ dot: { actor, counter }, isSettled }: Remembered): Uint8Array {
-  const writer = new ByteWriter(new Uint8Array(8 + varintSize(counter) + (isSettled ? 1 : 0)));
+export function encodeRemembered({ dot: { actor, counter }, isSettled, isGiven }: Remembered): Uint8Array {
+  const flags = (isSettled ? SETTLED : 0) | (isGiven ? GIVEN : 0);
+  const writer = new ByteWriter(new Uint8Array(8 + varintSize(counter) + (flags === 0 ? 0 : 1)));
   writer.u64(actor);
   writer.varint(counter);
-  if (isSettled) writer.u8(SETTLED);
+  if (flags !== 0) writer.u8(flags);
   return writer.bytes;
 }
 
 export function decodeRemembered(bytes: Uint8Array): Remembered {
   const reader = new ByteReader(bytes);
   const dot = { actor: reader.u64(), counter: reader.varint() };
-  const isSettled = reader.position < bytes.length && reader.u8() === SETTLED;
+  const flags = reader.position < bytes.length ? reader.u8() : 0;
   reader.finish();
-  return { dot, isSettled };
+  return { dot, isSettled: (flags & SETTLED) !== 0, isGiven: (flags & GIVEN) !== 0 };
 }
