@@ -8,7 +8,8 @@
  * I1 Every operation given to `send` gets exactly one answer: a result, or the failure of the stream.
  * I2 No operation is sent that the server would end the stream for: one that is larger than its `max_message_bytes`.
  * I3 At most `bytesInFlightMax` bytes and the server's `max_in_flight` operations are unanswered or waiting.
- * I4 What an operation waits here, and is on its way, counts against its deadline (core/remote-clock.ts).
+ * I4 What an operation waits here, and is on its way, counts against its deadline (core/remote-clock.ts). So none is sent
+ *    before the server's welcome, which tells its clock: one that lay in a link could be made after it was given up.
  */
 import {
   type ClientDuplexStream,
@@ -38,8 +39,6 @@ export const bytesInFlightMax = 32 * 1024 * 1024;
 /** While fewer operations are unanswered nothing waits for a fuller frame; see frame-gate.ts, I3. */
 const frameWindow = 8;
 const connectTimeoutMs = 5_000;
-/** Every server takes messages of this size. A larger operation waits for the welcome, which says what this one takes. */
-const surelyTakenBytes = 2 * 1024 * 1024;
 /** Of a message, beside the operation as it is estimated. */
 const messageOverheadBytes = 1024;
 
@@ -166,9 +165,9 @@ export function openSession(options: SessionClientOptions): SessionClient {
   }
 
   function sendUnwelcomed(): void {
-    const large = unwelcomed;
+    const waiting = unwelcomed;
     unwelcomed = [];
-    for (const { operation, since, bytes } of large) {
+    for (const { operation, since, bytes } of waiting) {
       if (isTooLarge(bytes)) settle(operation.id, tooLarge(operation, address, mostBytes()));
       else if (!gate.push({ operation, since }, bytes)) settle(operation.id, overloaded());
     }
@@ -248,8 +247,7 @@ export function openSession(options: SessionClientOptions): SessionClient {
       else if (full) onResult(overloaded());
       else {
         const waiting = { operation: { ...body, id }, since: now() };
-        const waits = messageBytesMax === undefined && bytes > surelyTakenBytes;
-        if (waits) unwelcomed.push({ ...waiting, bytes });
+        if (messageBytesMax === undefined) unwelcomed.push({ ...waiting, bytes });
         else if (!gate.push(waiting, bytes)) {
           onResult(overloaded());
           return id;
