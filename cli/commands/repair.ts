@@ -14,13 +14,18 @@ const columns = [
   { title: 'LONGEST AGO', align: 'right' },
   { title: 'DIFFERING', align: 'right' },
   { title: 'LAG', align: 'right' },
+  { title: 'TO LET GO', align: 'right' },
+  { title: 'OLDEST', align: 'right' },
+  { title: 'WAITS FOR' },
 ] as const;
 
 export function addRepair(program: Command): void {
-  const repair = program.command('repair').description('how replicas are kept equal (anti-entropy)');
+  const repair = program
+    .command('repair')
+    .description('how replicas are kept equal (anti-entropy), and what is let go');
   repair
     .command('status')
-    .description('show how far each node has compared its replicas with the others')
+    .description('show how far each node has compared its replicas with the others, and what waits to be let go')
     .addHelpText(
       'after',
       `
@@ -28,11 +33,17 @@ A pair is a partition of the node and another home of it; each is compared about
 node, and at once when a node is back. LAG is the age of the oldest difference that is known. While the DIGESTS of a node
 are built, after a crash, it compares nothing.
 
+TO LET GO are records of which something may go once nothing is left anywhere that it keeps away: tombstones, what has
+expired, and entries of long clocks. A node looks for them about once in its --collect-after, and lets go what it has found
+twice. OLDEST is since the first of them was found, and WAITS FOR what stood against it when that was tried last: nodes that
+are away, a ring that changes, records that are kept for others.
+
 Asks every storage node of the ring. Exits with 1 when one cannot be asked.
 
 Examples:
   cartwheel repair status
-  cartwheel repair status -o json | jq '.nodes[] | select(.differing > 0)'`,
+  cartwheel repair status -o json | jq '.nodes[] | select(.differing > 0)'
+  cartwheel repair status -o json | jq -r '.nodes[] | select(.collectionWaitsFor != "") | .collectionWaitsFor'`,
     )
     .action(async (_: object, command: Command) => {
       const settings = settingsOf(command);
@@ -57,7 +68,8 @@ Examples:
     });
 }
 
-function cells(address: string, { digestsBuilt, pairs, compared, oldestMs, differing, lagMs }: RepairStatus): string[] {
+function cells(address: string, status: RepairStatus): string[] {
+  const { digestsBuilt, pairs, compared, oldestMs, differing, lagMs, collectable, collectableOldestMs } = status;
   return [
     address,
     digestsBuilt === 1 ? 'complete' : `${Math.floor(digestsBuilt * 100)}% built`,
@@ -66,5 +78,8 @@ function cells(address: string, { digestsBuilt, pairs, compared, oldestMs, diffe
     oldestMs === undefined ? '-' : duration(Number(oldestMs) / 1_000),
     count(differing),
     differing === 0 ? '-' : duration(Number(lagMs) / 1_000),
+    count(collectable),
+    collectableOldestMs === undefined ? '-' : duration(Number(collectableOldestMs) / 1_000),
+    status.collectionWaitsFor || '-',
   ];
 }

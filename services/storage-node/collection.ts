@@ -16,10 +16,10 @@
 import type { CoveredDots, ExchangeRequest, ExchangeResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import type { Metrics } from '../core/ports.ts';
 import { partitionOfStorageKey, rangeOfPartition } from '../core/ring/partition.ts';
-import { isHome, nodeById, partsOfEpoch, type Ring } from '../core/ring/ring.ts';
+import { isHome, nodeById, partsOfEpoch, type Ring, type RingNode } from '../core/ring/ring.ts';
 import { type Armed, createBarrier, objection } from '../core/stability/barrier.ts';
 import { eraOf } from '../core/stability/era.ts';
-import { coveredByAll, spare } from '../core/stability/settled.ts';
+import { coveredByAll, covers, spare } from '../core/stability/settled.ts';
 import { type CausalContext, includes } from '../core/versioning/causal-context.ts';
 import { emptyRecord, type KeyRecord } from '../core/versioning/record.ts';
 import { type BackgroundTask, writeDeadline } from './background.ts';
@@ -41,10 +41,20 @@ export interface Collection {
   start(): void;
   /** One look, now, and a barrier where there is something; resolves with how many records were let go, or parts of them. */
   collectAll(): Promise<number>;
-  /** For people; empty: nothing keeps it. */
-  readonly waitsFor: string;
+  status(): CollectionStatus;
   pause(): void;
   stop(): void;
+}
+
+export interface CollectionStatus {
+  /** Records of which something could go, as this node saw when it looked last, and has not. */
+  readonly waiting: number;
+  /** Since the first of them was found; undefined: there are none. */
+  readonly oldestMs: number | undefined;
+  /** Since the last look ended; undefined: there was none yet. */
+  readonly lookedMs: number | undefined;
+  /** For people: what stood against it when it was tried last; empty: nothing did. */
+  readonly waitsFor: string;
 }
 
 /** Of one key: dots that could go. */
@@ -55,10 +65,13 @@ interface Spare {
 
 export function createCollection(node: StorageNode, metrics: Metrics, everyMs: number): Collection {
   const { clock, random, background, peers, barriers } = node;
-  /** Names of the keys of which something could go, as far as this node sees, when it looked last. */
-  let foundBefore: ReadonlySet<string> = new Set();
-  let waitsFor = '';
-  const measures = collectionMetrics(metrics, () => foundBefore.size);
+  /** By name of the key: of what could go, as far as this node sees, when it was found first. */
+  let waiting = new Map<string, number>();
+  let oldest: number | undefined;
+  let lookedAt: number | undefined;
+  /** What stood against it, in the order it was met, when it was tried last. */
+  let obstacles: string[] = [];
+  const measures = collectionMetrics(metrics, status);
   const rounds = createRounds({
     clock,
     delayMs: () => (everyMs > 0 ? everyMs / 2 + random.below(everyMs) : undefined),
@@ -71,8 +84,11 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
     const task = background.begin('collection', 'of what is stable');
     try {
       const found = await look(ring, task);
-      const old = [...found].flatMap(([name, one]) => (foundBefore.has(name) ? [one] : []));
-      foundBefore = new Set(found.keys());
+      const old = [...found].flatMap(([name, one]) => (waiting.has(name) ? [one] : []));
+      const now = clock.now();
+      waiting = new Map([...found.keys()].map((name) => [name, waiting.get(name) ?? now]));
+      lookedAt = now;
+      obstacles = [];
       let gone = 0;
       for (let i = 0; i < old.length && !rounds.stopped; i += recordsAtOnce) {
         gone += await collect(ring, old.slice(i, i + recordsAtOnce), task);
@@ -82,8 +98,15 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
       if (!rounds.stopped) node.metrics.replicaFailed(node.id, 'collection', error);
       return 0;
     } finally {
+      oldest = [...waiting.values()].reduce<number | undefined>((a, b) => Math.min(a ?? b, b), undefined);
       task.end();
     }
+  }
+
+  function status(): CollectionStatus {
+    const since = (at: number | undefined) => (at === undefined ? undefined : clock.now() - at);
+    const { size } = waiting;
+    return { waiting: size, oldestMs: since(oldest), lookedMs: since(lookedAt), waitsFor: obstacles[0] ?? '' };
   }
 
   /** Records of which something could go. */
@@ -114,8 +137,9 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
 
   async function collect(ring: Ring, old: readonly Spare[], task: BackgroundTask): Promise<number> {
     const away = ring.nodes.filter(({ id, status }) => status !== 'LEFT' && id !== node.id && !peers.reachable(id));
-    waitsFor = objection(ring) ?? away.map(({ address }) => address).join(', ');
-    if (waitsFor !== '') {
+    const obstacle = objection(ring) ?? (away.length > 0 ? `${addresses(away)}, which is away` : undefined);
+    if (obstacle !== undefined) {
+      obstacles.push(obstacle);
       measures.barrier.refused.add(1);
       return 0;
     }
@@ -129,8 +153,11 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
 
   /** What all homes say that they cover. */
   async function agreedAmong(ring: Ring, old: readonly Spare[], task: BackgroundTask): Promise<readonly Spare[]> {
-    const homes = homesOf(ring, partitionOf(ring, old)).map(({ id }) => id);
+    const nodes = homesOf(ring, partitionOf(ring, old));
+    const homes = nodes.map(({ id }) => id);
     const theirs = await Promise.all(homes.map((id) => (id === node.id ? undefined : recordsAt(id, old, task))));
+    const lacking = nodes.filter(({ id }, i) => id !== node.id && !coversAll(theirs[i], old));
+    if (lacking.length > 0) obstacles.push(`${addresses(lacking)} to cover the same`);
     const common = old.map(({ key, dots }): Spare => {
       const records = theirs.flatMap((kept) => (kept === undefined ? [] : (kept.get(nameOf(key)) ?? emptyRecord)));
       return { key, dots: coveredByAll(dots, records, wallMs(clock)) };
@@ -144,6 +171,11 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
       }),
     );
     return covered.filter((_, i) => agreements.every((agreed) => agreed.has(i)));
+  }
+
+  function coversAll(kept: ReadonlyMap<string, KeyRecord> | undefined, keys: readonly Spare[]): boolean {
+    if (kept === undefined) return false;
+    return keys.every(({ key, dots }) => covers(kept.get(nameOf(key)) ?? emptyRecord, dots, wallMs(clock)));
   }
 
   /** What another home has of these keys; undefined: it cannot be told. Where it lacks some of what could go here, it is told that, for the next time. */
@@ -196,7 +228,11 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
     }
     const stable = barrier.stable();
     measures.barrier[stable.size > 0 ? 'crossed' : 'refused'].add(1);
-    if (stable.size === 0) waitsFor = 'a barrier that all nodes go over';
+    const holders = new Set(barrier.heldBy());
+    if (holders.size > 0) {
+      const names = addresses(ring.nodes.filter(({ id }) => holders.has(id)));
+      obstacles.push(`${names} to go over a barrier: it does not answer, or keeps records for others`);
+    }
     return stable;
   }
 
@@ -229,7 +265,10 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
         homesOf(ring, partitionOf(ring, records)).map(async ({ id }) => {
           await admit(records.length, 0);
           const answer = await ask(id, { collect: messageOf(records) });
-          if (id === node.id) gone += answer?.agreed.length ?? 0;
+          if (id !== node.id) return;
+          const here = (answer?.agreed ?? []).flatMap((i) => records[i] ?? []);
+          for (const { key } of here) waiting.delete(nameOf(key));
+          gone += here.length;
         }),
       );
     }
@@ -249,12 +288,14 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
   return {
     start: () => rounds.start(),
     collectAll,
-    get waitsFor() {
-      return waitsFor;
-    },
+    status,
     pause: () => rounds.pause(),
     stop: () => rounds.stop(),
   };
+}
+
+function addresses(nodes: readonly RingNode[]): string {
+  return nodes.map(({ address }) => address).join(', ');
 }
 
 /** Lists of one partition each, of at most `keysMax`. */
@@ -267,9 +308,25 @@ function partitionOf(ring: Ring, [first]: readonly Spare[]): number {
   return partitionOfStorageKey((first as Spare).key, ring.partitions);
 }
 
-function collectionMetrics(metrics: Metrics, found: () => number) {
+function collectionMetrics(metrics: Metrics, status: () => CollectionStatus) {
   const barrier = (result: string) =>
     metrics.counter('cartwheel_barriers_total', 'Barriers that this node has begun, or could not begin', { result });
-  metrics.gauge('cartwheel_collectable_records', 'Records of which something may go once it is stable', found);
+  metrics.gauge('cartwheel_collectable_records', 'Records of which something may go once it is stable', () => {
+    return status().waiting;
+  });
+  metrics.gauge(
+    'cartwheel_collectable_age_seconds',
+    'Since the first of those records was found; 0: there is none',
+    () => {
+      return (status().oldestMs ?? 0) / 1_000;
+    },
+  );
+  metrics.gauge(
+    'cartwheel_collection_held',
+    '1 where something stood against a collection when it was tried last',
+    () => {
+      return status().waitsFor === '' ? 0 : 1;
+    },
+  );
   return { barrier: { crossed: barrier('crossed'), refused: barrier('refused') } };
 }

@@ -310,13 +310,22 @@ async function hintStatus({ hints, handoff, clock }: AssembledNode): Promise<Hin
   });
 }
 
-function repairStatus({ exchanges }: AssembledNode): RepairStatus {
+function repairStatus({ exchanges, collection }: AssembledNode): RepairStatus {
   const { oldestMs, lagMs, ...status } = exchanges.status();
+  const collecting = collection.status();
   return {
     ...status,
     lagMs: BigInt(Math.round(lagMs)),
-    oldestMs: oldestMs === undefined ? undefined : BigInt(Math.round(oldestMs)),
+    oldestMs: wholeMs(oldestMs),
+    collectable: BigInt(collecting.waiting),
+    collectableOldestMs: wholeMs(collecting.oldestMs),
+    lookedMs: wholeMs(collecting.lookedMs),
+    collectionWaitsFor: collecting.waitsFor,
   };
+}
+
+function wholeMs(ms: number | undefined): bigint | undefined {
+  return ms === undefined ? undefined : BigInt(Math.round(ms));
 }
 
 function taskStatus({ background }: AssembledNode): TaskStatus[] {
@@ -325,7 +334,7 @@ function taskStatus({ background }: AssembledNode): TaskStatus[] {
     runningMs: BigInt(Math.round(ms)),
     operations: BigInt(operations),
     bytes: BigInt(bytes),
-    etaMs: etaMs === undefined ? undefined : BigInt(Math.round(etaMs)),
+    etaMs: wholeMs(etaMs),
   }));
 }
 

@@ -75,7 +75,10 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
 test('the tables for people', { timeout: hangMs }, async () => {
   const endpoint = ['--endpoint', cluster.router.address];
   const status = await cartwheel(['repair', 'status', ...endpoint]);
-  assert.match(status.stdout, /^NODE +DIGESTS +PAIRS +COMPARED +LONGEST AGO +DIFFERING +LAG\n(\S+ +complete .*\n){3}$/);
+  assert.match(
+    status.stdout,
+    /^NODE +DIGESTS +PAIRS +COMPARED +LONGEST AGO +DIFFERING +LAG +TO LET GO +OLDEST +WAITS FOR *\n(\S+ +complete .*\n){3}$/,
+  );
   const tasks = await cartwheel(['tasks', ...endpoint]);
   assert.equal(tasks.code, 0, tasks.stderr);
 });

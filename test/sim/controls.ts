@@ -631,8 +631,8 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/collection.ts',
-        snippet: "waitsFor = objection(ring) ?? away.map(({ address }) => address).join(', ');",
-        replacement: "waitsFor = objection(ring) ?? (void away, '');",
+        snippet: '(away.length > 0 ?',
+        replacement: '(away.length > Number.POSITIVE_INFINITY ?',
       },
       {
         file: 'services/storage-node/collection.ts',

@@ -5,6 +5,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { EraMoved } from '../../services/core/quorum/peers.ts';
 import { createRing } from '../../services/core/ring/ring.ts';
 import { createBarriers } from '../../services/storage-node/barriers.ts';
+import { nothingHeld } from '../../services/storage-node/record-store.ts';
 import { type ClusterOptions, createCluster, type TestNode } from './cluster.ts';
 import { createReadableMetrics } from './metrics.ts';
 import { get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
@@ -71,7 +72,7 @@ test('nothing is let go while any node is away, home or not', async () => {
     const away = [...homes, ...others][who] as TestNode;
     cluster.setReachable(away, false);
     assert.equal(await collect(homes[0]), 0);
-    assert.match(homes[0].node.collection.waitsFor, new RegExp(`h${away.id.slice(1)}:1`));
+    assert.match(homes[0].node.collection.status().waitsFor, new RegExp(`h${away.id.slice(1)}:1`));
     cluster.setReachable(away, true);
     away.answers = 'no';
     assert.equal(await collect(homes[0]), 0);
@@ -93,6 +94,7 @@ test('nothing is let go while a home lacks the tombstone; the look that finds th
   third.answers = 'yes';
   await first.node.store.change(at.key, (held) => ({ copy: { ...held, owed: [] } }), true); // no hint remembers it
   assert.equal(await collect(second), 0);
+  assert.match(second.node.collection.status().waitsFor, new RegExp(`^h${third.id.slice(1)}:1 to cover the same`));
   assert.deepEqual((await cluster.held(third, 'cart'))?.siblings, []);
   assert.equal(await kept(), 3);
   assert.equal(await second.node.collection.collectAll(), 1);
@@ -110,6 +112,31 @@ test('P4: nothing is let go while a fallback keeps something of the partition', 
   await deleteCart(at);
   assert.equal(await collect(first), 0);
   assert.equal(await kept(), 4);
+});
+
+test('what waits to be let go is told: how many records, for how long, and who holds it', async () => {
+  const at = await setup();
+  const { cluster, homes, others, key } = at;
+  const [first] = homes;
+  const { collection } = first.node;
+  assert.deepEqual(collection.status(), { waiting: 0, oldestMs: undefined, lookedMs: undefined, waitsFor: '' });
+  await stored(cluster.run(first, put('cart', 'v', { w: 3 })));
+  const record = (await first.node.store.read(key)) as Uint8Array;
+  await deleteCart(at);
+  await collection.collectAll();
+  cluster.clock.advance(5_000);
+  assert.deepEqual(collection.status(), { waiting: 1, oldestMs: 5_000, lookedMs: 5_000, waitsFor: '' });
+  const [fallback] = others as [TestNode];
+  await fallback.node.replica.write({ key, record, era: 0, sync: true, hintedFor: homes[2].id, deadline });
+  assert.equal(await collection.collectAll(), 0);
+  const { waiting, oldestMs, waitsFor } = collection.status();
+  assert.deepEqual([waiting, oldestMs], [1, 5_000]);
+  assert.match(waitsFor, new RegExp(`^h${fallback.id.slice(1)}:1 to go over a barrier`));
+  assert.equal(first.metrics.valueOf('cartwheel_collection_held'), 1);
+  await fallback.node.store.change(key, () => ({ copy: nothingHeld }), true);
+  assert.equal(await collection.collectAll(), 1);
+  assert.deepEqual(collection.status(), { waiting: 0, oldestMs: undefined, lookedMs: 0, waitsFor: '' });
+  assert.equal(first.metrics.valueOf('cartwheel_collection_held'), 0);
 });
 
 test('P4: what comes to a fallback between the two questions stops the barrier', async () => {
@@ -211,7 +238,7 @@ test('nothing is let go while the ring changes', async () => {
   const pending = new Map([[partition, [Number(index)]]]);
   cluster.goOver(cluster.nodes, createRing({ ...cluster.ring, version: { term: 1n, sequence: 5n }, pending }));
   assert.equal(await collect(homes[0]), 0);
-  assert.match(homes[0].node.collection.waitsFor, /the ring to stop changing/);
+  assert.match(homes[0].node.collection.status().waitsFor, /the ring to stop changing/);
   assert.equal(await kept(), 3);
 });
 

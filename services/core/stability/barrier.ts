@@ -38,6 +38,8 @@ export interface Barrier {
   crossed(nodeId: string, answer: Crossed): void;
   /** Partitions whose records are stable, of those that were asked for. */
   stable(): ReadonlySet<number>;
+  /** Who has not said yes, for all that was asked for, to the last question that was put. */
+  heldBy(): readonly string[];
 }
 
 /** Why the ring lets no barrier begin; undefined: it does. */
@@ -81,6 +83,15 @@ export function createBarrier(ring: Ring, self: string, partitions: Iterable<num
       if ([...crossedBy.values()].some((answer) => answer.era !== era)) return new Set();
       const armed = agreedBy(armedBy);
       return new Set([...agreedBy(crossedBy)].filter((partition) => armed.has(partition)));
+    },
+    heldBy() {
+      const answers = era === undefined ? armedBy : crossedBy;
+      return nodes.filter((id) => {
+        const answer = answers.get(id);
+        if (answer === undefined || (era !== undefined && answer.era !== era)) return true;
+        const agreed = new Set(answer.partitions);
+        return [...wanted].some((partition) => !agreed.has(partition));
+      });
     },
   };
 }
