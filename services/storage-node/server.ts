@@ -32,6 +32,7 @@ import type { Stop } from '../platform/process.ts';
 import { createRandom } from '../platform/random.ts';
 import { readStatuses } from '../platform/read-statuses.ts';
 import { createRingSource } from '../platform/ring-source.ts';
+import { watchDirectory } from '../platform/rocksdb/directory-watch.ts';
 import { openRocksEngine } from '../platform/rocksdb/engine.ts';
 import { statusService } from '../platform/status-service.ts';
 import { createPeers } from '../platform/streams/peers.ts';
@@ -140,6 +141,10 @@ async function startOn(engine: StorageEngine, { config, log, metrics, random }: 
       log.error({ err: error }, 'the disk failed; nothing is acknowledged any more, and the process ends');
       clock.after(500, () => process.exit(exitStorageFailed));
     },
+  });
+  const directory = await watchDirectory(config.data, clock, (error) => {
+    log.error({ err: error }, 'what is written is on no disk any more: the process ends');
+    process.exit(exitStorageFailed);
   });
 
   await node.open().catch(async (error: unknown) => {
@@ -263,6 +268,7 @@ async function startOn(engine: StorageEngine, { config, log, metrics, random }: 
     draining = true;
     catchingUp.stop();
     afterLeaving.stop();
+    directory.stop();
     server.setServing(false);
     await Promise.race([sessions.drain(), new Promise<void>((resolve) => clock.after(config.drain, resolve))]);
     await gossip.stop();

@@ -1,6 +1,6 @@
 /** A storage node whose disk is lost, or does not open, is built anew from the others, while clients write and read. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type CartwheelClient, connect } from '../../client/index.ts';
@@ -29,6 +29,7 @@ after(async () => {
 });
 
 const devCommand = (...args: string[]) => cartwheel(['dev', ...args, '--data', directory]);
+const status = () => cartwheel(['status', '--endpoint', addressOf(1)]);
 const addressOf = (number: number) => `127.0.0.1:${dev.basePort + 10 + number}`;
 
 async function onlyValueOf(key: string): Promise<string> {
@@ -51,9 +52,9 @@ async function allIsEverywhere(): Promise<void> {
 
 test('a node whose disk was wiped under load is replaced, and nothing is lost', { timeout: 3 * hangMs }, async () => {
   const { id: before } = await client.status(addressOf(2));
-  process.kill(dev.children()['storage-2'] as number, 'SIGKILL');
-  await until('it is dead', () => /storage-2 DEAD/.test(dev.output()));
-  rmSync(join(directory, 'storage-2'), { recursive: true });
+  // Under the running process, whose files can be written still: it must not go on acknowledging.
+  renameSync(join(directory, 'storage-2'), join(directory, 'storage-2.lost'));
+  await until('it has ended by itself', () => /storage-2 DEAD \(exit code 74\)/.test(dev.output()));
   await devCommand('--restart');
   await until('it is back, as another node', async () => {
     const status = await client.status(addressOf(2)).catch(() => undefined);
@@ -61,6 +62,9 @@ test('a node whose disk was wiped under load is replaced, and nothing is lost', 
   });
   const { id: empty, storage } = await client.status(addressOf(2));
   assert.equal(storage?.partitions, 0, 'what it has lost it does not own');
+  const ill = await status();
+  assert.match(ill.stdout, new RegExp(`${addressOf(2)} +storage node +${before} .* GONE`));
+  assert.deepEqual([ill.code, /cartwheel ring replace/.test(ill.stderr)], [1, true], ill.stderr);
 
   const { code, stdout, stderr } = await devCommand('replace', 'storage-2');
   assert.equal(code, 0, stderr);
@@ -69,6 +73,10 @@ test('a node whose disk was wiped under load is replaced, and nothing is lost', 
   const after = await client.status(addressOf(2));
   assert.equal(after.id, empty, 'it was empty already, and was not emptied again');
   assert.equal(after.storage?.partitions, 64);
+  await until('everybody is up, and nobody knows the lost one any more', async () => {
+    const { code, stdout: shown } = await status();
+    return code === 0 && !shown.includes(before);
+  });
   await load.stop();
   assert.ok(load.written.length > 0);
   await allIsEverywhere();

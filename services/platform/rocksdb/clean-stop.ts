@@ -51,9 +51,14 @@ interface Mark {
   readonly fingerprint: string;
 }
 
+/** Names the run that has, or last had, the directory open; undefined where there is none. */
+export function runOf(directory: string): Promise<string | undefined> {
+  return readIfThere(join(directory, RUN));
+}
+
 /** Reads the mark and compares it with the files. Call it before RocksDB opens: opening changes them. */
 export async function inspectLastRun(directory: string): Promise<LastRun> {
-  const run = await readIfThere(join(directory, RUN));
+  const run = await runOf(directory);
   const content = await readIfThere(join(directory, MARK));
   if (run === undefined) {
     return { run, lineage: undefined, finding: 'the directory is new' };
@@ -77,7 +82,7 @@ export async function inspectLastRun(directory: string): Promise<LastRun> {
 /** Takes the directory over. Call it while holding RocksDB's lock, and before anything is written (I2). */
 export async function beginRun(directory: string, last: LastRun, random: Random): Promise<Run> {
   // Another process may have come and gone between the look at the mark and the lock.
-  const untouched = (await readIfThere(join(directory, RUN))) === last.run;
+  const untouched = (await runOf(directory)) === last.run;
   const lineage = untouched && last.lineage !== undefined ? last.lineage : random.u64();
   const run = hex(random.u64()) + hex(random.u64());
   await writeDurably(directory, RUN, run);
