@@ -7,10 +7,10 @@ import { withClient } from '../connection.ts';
 import { askRunning, type ControlAnswer, type ControlRequest } from '../dev/control.ts';
 import { storedLayout } from '../dev/directory.ts';
 import { addressOf, claimantBeside, type DevLayout, processesOf, storageName, storageNodesMax } from '../dev/layout.ts';
-import { note, write } from '../output.ts';
-import { Problem } from '../problem.ts';
+import { note, shellWord, write } from '../output.ts';
+import { messageOf, Problem } from '../problem.ts';
 import { changeDone, plannedOnceKnown, planSummary, replaceLost } from '../ring-change.ts';
-import { type Settings, settingsOf } from '../settings.ts';
+import { settingsOf } from '../settings.ts';
 import { integerBetween } from '../values.ts';
 
 /** A node has to start, and the claimant to hear of it. */
@@ -36,13 +36,15 @@ Examples:
     )
     .action(async (count: number, _: object, command: Command) => {
       const running = await runningDev(command);
-      const { started } = await running.ask({ command: 'add', count });
-      note(`started ${started.join(', ')}`);
-      const join = started.map((name) => running.addressOfNode(name));
-      await withClient(running.settings, async (client) => {
+      // Before anything is started: without the claimant it would wait outside the ring.
+      const added = await running.withClaimant(async (client) => {
+        const { started } = await running.ask({ command: 'add', count });
+        note(`started ${started.join(', ')}`);
+        const join = started.map((name) => running.addressOfNode(name));
         await carriedOut(client, () => plannedOnceKnown(client, { join }, knownWithinMs));
+        return started;
       });
-      await write(`added ${started.join(', ')}\n`);
+      await write(`added ${added.join(', ')}\n`);
     });
 
   dev
@@ -60,7 +62,7 @@ Examples:
     .action(async (name: string, { lost = false }: { lost?: boolean }, command: Command) => {
       const running = await runningDev(command);
       const address = running.addressOfNode(name);
-      await withClient(running.settings, async (client) => {
+      await running.withClaimant(async (client) => {
         const status = await client.changes.status();
         // It has left already where an earlier remove was interrupted at its end.
         if (!isMember(status, address)) return;
@@ -89,7 +91,7 @@ Examples:
     .action(async (name: string, { acceptLoss = false }: { acceptLoss?: boolean }, command: Command) => {
       const running = await runningDev(command);
       const address = running.addressOfNode(name);
-      await withClient(running.settings, async (client) => {
+      await running.withClaimant(async (client) => {
         if (!(await isEmptyNode(client, address))) await running.ask({ command: 'wipe', name });
         note(`${name} runs with an empty directory; the old one is ${name}.replaced until this is done`);
         const planId = await replaceLost(client, { leaves: address, joins: address }, acceptLoss, knownWithinMs);
@@ -110,8 +112,8 @@ async function isEmptyNode(client: CartwheelClient, address: string): Promise<bo
 }
 
 interface RunningDev {
-  /** The claimant is the endpoint. */
-  readonly settings: Settings;
+  /** Throws a Problem, and runs nothing, where the claimant does not answer. */
+  withClaimant<T>(run: (client: CartwheelClient) => Promise<T>): Promise<T>;
   addressOfNode(name: string): string;
   /** Throws a Problem where it could not be done. */
   ask(request: ControlRequest): Promise<ControlAnswer>;
@@ -133,8 +135,24 @@ async function runningDev(command: Command): Promise<RunningDev> {
     return layout;
   };
   const claimant = claimantBeside(addressOf(layoutNow().basePort));
+  const settings = { ...settingsOf(command), endpoints: claimant === undefined ? [] : [claimant] };
   return {
-    settings: { ...settingsOf(command), endpoints: claimant === undefined ? [] : [claimant] },
+    async withClaimant(run) {
+      let answered = false;
+      try {
+        return await withClient(settings, async (client) => {
+          await client.changes.status();
+          answered = true;
+          return run(client);
+        });
+      } catch (error) {
+        if (answered || !(error instanceof Problem)) throw error;
+        throw new Problem(
+          `membership-1, which changes the ring, does not answer: ${messageOf(error)}`,
+          `cartwheel dev --restart --data ${shellWord(data)} starts it if it is dead`,
+        );
+      }
+    },
     ask,
     addressOfNode(name) {
       const layout = layoutNow();

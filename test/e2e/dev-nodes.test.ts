@@ -67,6 +67,10 @@ test('a node is removed although the claimant is killed meanwhile', { timeout: 3
   await until('the change is under way', async () => (await client.status(claimant)).claimant?.change !== undefined);
   process.kill(dev.children()['membership-1'] as number, 'SIGKILL');
   await until('it is dead', () => /membership-1 DEAD/.test(dev.output()));
+  const refused = await devCommand('add', '1');
+  assert.match(refused.stderr, /^cartwheel: membership-1, which changes the ring, does not answer: .*dev --restart/);
+  assert.equal(refused.code, 1);
+  assert.equal(dev.children()['storage-6'], undefined, 'nothing was started that would wait for it');
   await devCommand('--restart');
   const { code, stdout, stderr } = await removing;
   assert.equal(code, 0, stderr);
