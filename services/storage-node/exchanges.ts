@@ -143,7 +143,7 @@ export function createExchanges(
         continue;
       }
       const refused = (refusedUntil.get(home) ?? 0) > clock.now();
-      if (rounds.stopped || refused || isHome(ring, partition, self.index) || !peers.reachable(home)) continue;
+      if (rounds.stopped || refused || serves(ring, partition, self.index) || !peers.reachable(home)) continue;
       const task = background.begin('hand-over', `partition ${partition} to ${home}`);
       try {
         const { given, left } = await handOver(node, ring, partition, home, task);

@@ -5,12 +5,14 @@
  * I1 A record is given up only when every node that it is kept for has synced it, and only if it is still what was sent.
  *    One that is also owed to another by a hint goes with that, or marks the partition again (handoff.ts).
  * I2 When it ends, what was given up is gone from the engine: whoever then forgets why it was kept leaves nothing behind.
+ * I3 Nothing is given up of a partition that this node serves by the time, or takes over: what it has pulled it counts as
+ *    its own. Nor of one that it has given up itself, which is handed back to all that own it (hand-back.ts), not to one.
  */
 import { positionIn, rangeOfPartition } from '../core/ring/partition.ts';
-import { isHome, nodeById, type Ring } from '../core/ring/ring.ts';
+import type { Ring } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
 import { type Admission, writeDeadline } from './background.ts';
-import type { StorageNode } from './node.ts';
+import { isServedBy, placeOf, type StorageNode } from './node.ts';
 import { type Held, nothingHeld, unchanged } from './record-store.ts';
 
 const pageRecords = 64;
@@ -30,9 +32,11 @@ export async function handOver(
   { admit, reached }: Admission,
 ): Promise<HandedOver> {
   const { start, end } = rangeOfPartition(partition, ring.partitions);
-  const self = nodeById(ring, node.id);
-  const belongsHere = self !== undefined && isHome(ring, partition, self.index);
-  const keptForOthers = (key: Uint8Array) => node.hints.isMarked(key, home);
+  /** By the ring of the very turn in which it would go (I3). */
+  const staysHere = (key: Uint8Array): boolean => {
+    const place = placeOf(node.ring() ?? ring, key);
+    return isServedBy(place, node.id) || node.leftovers.has(place.partition) || node.hints.isMarked(key, home);
+  };
   let given = 0;
   let left = 0;
   await node.store.flush();
@@ -53,11 +57,10 @@ export async function handOver(
         const deadline = writeDeadline(node);
         await node.peers.replica(home).write({ key, record: bytes, era, sync: true, hintedFor: '', deadline });
         given++;
-        if (belongsHere || keptForOthers(key)) return;
-        const unlessChanged = (now: Held) =>
-          now.owed.length === 0 && now.bytes !== undefined && sameBytes(now.bytes, bytes)
-            ? { copy: nothingHeld }
-            : unchanged;
+        const unlessChanged = (now: Held) => {
+          if (staysHere(key) || now.owed.length > 0 || now.bytes === undefined) return unchanged;
+          return sameBytes(now.bytes, bytes) ? { copy: nothingHeld } : unchanged;
+        };
         const { held, committed } = await node.store.change(key, unlessChanged, false);
         if (held.bytes !== undefined && !sameBytes(held.bytes, bytes)) left++;
         await committed; // before the mark goes (I2)

@@ -99,6 +99,7 @@ test('what a fallback keeps beyond its hints goes to its home, and then away', a
   const cluster = await setup(5);
   const [home] = cluster.homes('cart') as [TestNode, TestNode, TestNode];
   const others = cluster.nodes.filter((node) => !cluster.homes('cart').includes(node));
+  for (const node of others) await handBack(cluster, node);
   await without(cluster, home, async () => {
     const coordinator = cluster.homes('cart')[1] as TestNode;
     await stored(cluster.run(coordinator, put('cart', 'v', { w: 3 })));
