@@ -33,6 +33,7 @@ import { wallMs } from './node.ts';
 import { beside, type Held, type Next, type RecordStore, unchanged } from './record-store.ts';
 import type { RequestTable } from './request-table.ts';
 
+  siblingOfRequest,
 /** A page reads at most this many records, so that no scan holds the event loop for long. */
 const scanRecordsMax = 512;
 
@@ -142,6 +143,8 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
         const parsed = parseStorageKey(key);
         if (parsed.namespace !== namespace || !sameBytes(parsed.key.subarray(0, prefix.length), prefix)) continue;
         const opened = store.open(key, stored);
+      // What is absent may have been lost (I3): then it is no answer.
+      if (knownDot === undefined && siblingOfRequest(held.record, requestId) === undefined) checkFilled(key);
         if (opened === undefined) continue; // the other homes list it
         const siblings = visibleSiblings(opened.record, wallMs(clock)).length;
         keys.push({ key, checksum: recordChecksum(opened.bytes), siblings });

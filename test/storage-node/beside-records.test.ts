@@ -81,6 +81,21 @@ test('P5: a second attempt that comes after the partition has moved, and its val
   assert.deepEqual(valuesOf(await gotten(cluster.run(after[0], get('cart', { r: 3 })))), ['new']);
 });
 
+test('P5: nor does one whose value was deleted, and the tombstone let go, before the partition moved', async () => {
+  const { cluster, before, after, carryOut } = createMove();
+  for (const { node } of cluster.nodes) await node.open();
+  const requestId = Buffer.from('request 1');
+  const first = await stored(cluster.run(before[0], put('cart', 'old', { requestId, w: 3 })));
+  const { context } = await gotten(cluster.run(before[0], get('cart', { r: 3 })));
+  await removed(cluster.run(before[0], remove('cart', context, { w: 3 })));
+  for (let i = 0; i < 3; i++) await before[0].node.collection.collectAll();
+  for (const node of before) assert.equal(await cluster.held(node, 'cart'), undefined);
+  await carryOut();
+  const second = await stored(cluster.run(after[1], put('cart', 'old', { requestId, attempt: 1 })));
+  assert.equal(second.receipt?.dot, first.receipt?.dot);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(after[0], get('cart', { r: 3 })))), []);
+});
+
 test('what one owner alone remembers moves too, and is pulled once', async () => {
   const { cluster, before, after, carryOut } = createMove();
   const [alone, ...others] = before;

@@ -74,6 +74,72 @@ test('a fallback that has handed the record over still knows the request, and ot
   assert.deepEqual(valuesOf(await gotten(cluster.run(third, get('cart', { r: 1 })))), ['new']);
 });
 
+/** All homes away: a fallback coordinates `old`, and hands it over to the first home, alone, when that is back. */
+async function handedOverByItsCoordinator() {
+  const { cluster, homes } = setup({ nodes: 5, partitions: 16 });
+  for (const { node } of cluster.nodes) await node.open();
+  const [first] = homes;
+  const [fallback, other] = cluster.nodes.filter((node) => !homes.includes(node)) as [TestNode, TestNode];
+  for (const node of [...homes, other]) cluster.setReachable(node, false);
+  const { receipt } = await stored(cluster.run(fallback, put('cart', 'old', { requestId, w: 1 }), { forwarded: true }));
+  fallback.node.leftovers.clear();
+  const home = cluster.nodes.find(({ id }) => id === receipt?.acks[0]?.hintedFor) as TestNode;
+  await fallback.node.store.change(cluster.storageKey('cart'), (held) => ({ copy: { ...held, owed: [home.id] } }), true);
+  cluster.setReachable(home, true);
+  for (let i = 0; i < 20; i++) {
+    cluster.clock.advance(100);
+    await settle();
+  }
+  assert.equal(await cluster.held(fallback, 'cart'), undefined, 'handed over');
+  return { cluster, homes, first, home, fallback, other, dot: receipt?.dot };
+}
+
+test('P5: where none of those who have the write answers it is not made once more, though it is remembered', async () => {
+  const { cluster, homes, home, fallback, other, dot } = await handedOverByItsCoordinator();
+  const { context } = await gotten(cluster.run(home, get('cart', { r: 1 })));
+  await stored(cluster.run(home, put('cart', 'new', { context, w: 1 })));
+  cluster.setReachable(home, false);
+  cluster.setReachable(other, true);
+  const failure = await failureOf(cluster.run(fallback, put('cart', 'old', retry), { forwarded: true }));
+  assert.deepEqual([failure.reason, failure.outcome], ['NOT_ENOUGH_REPLICAS', 'UNKNOWN']);
+  for (const node of homes) cluster.setReachable(node, true);
+  const again = await stored(cluster.run(fallback, put('cart', 'old', retry), { forwarded: true }));
+  assert.equal(again.receipt?.dot, dot);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(home, get('cart', { r: 3 })))), ['new']);
+});
+
+test('P3: a fallback that has another copy of the key by now does not speak for the one it handed over', async () => {
+  const { cluster, homes, home, fallback, other, dot } = await handedOverByItsCoordinator();
+  cluster.setReachable(home, false);
+  cluster.setReachable(other, true);
+  const [elsewhere, third] = homes.filter((node) => node !== home) as [TestNode, TestNode];
+  for (const node of [elsewhere, third]) cluster.setReachable(node, true);
+  await stored(cluster.run(elsewhere, put('cart', 'another', { w: 3 })));
+  await settle();
+  const failure = await failureOf(cluster.run(elsewhere, put('cart', 'old', retry)));
+  assert.equal(failure.outcome, 'UNKNOWN');
+  cluster.setReachable(home, true);
+  const again = await stored(cluster.run(elsewhere, put('cart', 'old', { ...retry, w: 3 })));
+  assert.equal(again.receipt?.dot, dot);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(third, get('cart', { r: 1 })))), ['another', 'old']);
+  assert.ok(fallback.id.length > 0);
+});
+
+test('P5: a second attempt of what only a fallback remembers, and all have let go, is the same write still', async () => {
+  const { cluster, homes, home, fallback, other, dot } = await handedOverByItsCoordinator();
+  for (const node of [...homes, other]) cluster.setReachable(node, true);
+  const { context } = await gotten(cluster.run(home, get('cart', { r: 3 })));
+  await settle();
+  await removed(cluster.run(home, remove('cart', context, { w: 3 })));
+  await settle();
+  for (let i = 0; i < 4; i++) await home.node.collection.collectAll();
+  for (const node of cluster.nodes) assert.equal(await cluster.held(node, 'cart'), undefined, node.id);
+  const again = await stored(cluster.run(homes[1], put('cart', 'old', { ...retry, w: 3 })));
+  assert.equal(again.receipt?.dot, dot);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(home, get('cart', { r: 3 })))), []);
+  assert.ok(fallback.id.length > 0);
+});
+
 test('a replica that holds the value of a request knows the request, however it came by it', async () => {
   const { cluster, homes } = setup();
   const [first, second, third] = homes;
