@@ -37,8 +37,11 @@ export interface MemoryDisk {
   failWrites(error: Error): void;
   /** As if a file had been changed while no engine was open: the next one gets a new lineage. */
   touch(): void;
-  /** As after damage to its files: these records are gone, and all requests; the engine that is opened next is incomplete. */
-  lose(keys: readonly Uint8Array[]): void;
+  /**
+   * As after damage to its files: these records are gone, and all requests, and all that is in these spaces; the engine that
+   * is opened next is incomplete.
+   */
+  lose(keys: readonly Uint8Array[], lost?: readonly Space[]): void;
   /** What it has under the key; undefined too while writes of the key are uncertain. */
   settled(space: Space, key: Uint8Array): Uint8Array | undefined;
   /** A bit of such a value turns: counted from the first, and round from the last. */
@@ -116,11 +119,11 @@ export function createMemoryDisk(): MemoryDisk {
     touch() {
       state.cleanLineage = undefined;
     },
-    lose(keys) {
+    lose(keys, lost = []) {
       const mutations = keys.map((key): Mutation => ({ space: 'records', key, value: undefined }));
       for (const spaces of [state.synced, state.live]) {
         spaces.apply(mutations);
-        spaces.clear('requests');
+        for (const space of ['requests', ...lost] as const) spaces.clear(space);
       }
       state.cleanLineage = undefined;
       state.incomplete = true;

@@ -23,7 +23,7 @@ import { createDigests } from './digests.ts';
 import { answerExchange } from './exchange.ts';
 import { createExchanges, type Exchanges } from './exchanges.ts';
 import { createHandoff, type Handoff } from './handoff.ts';
-import { createHintBook } from './hints.ts';
+import { createHintBook, indexAgain } from './hints.ts';
 import { createLeftovers } from './leftovers.ts';
 import { createLocalReplica } from './local-replica.ts';
 import { createLoserLedger } from './losers.ts';
@@ -215,6 +215,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
       refill.stop();
       verification.stop();
       collection.stop();
+      if (engine.isIncomplete) await indexAgain(engine, store, wallMs(clock));
       repair.stop();
       handoff.stop();
       losers.stop();

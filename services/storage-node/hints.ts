@@ -10,10 +10,10 @@
  *    becomes marks of all that share keys with it, under new numbers: whoever has the old number in hand unmarks nothing.
  *    The disk follows in one batch, and names the number of partitions; what it still has of before is taken in likewise.
  */
-import { decodeHintNote, hintsOf, parseHintKey } from '../core/codec/hint.ts';
-import type { Metrics, Mutation, StorageEngine } from '../core/ports.ts';
+import { decodeHintNote, encodeHintNote, hintKey, hintsOf, parseHintKey } from '../core/codec/hint.ts';
+import type { Metrics, Mutation, ScanPage, StorageEngine } from '../core/ports.ts';
 import { partitionOfStorageKey, partitionsSharing } from '../core/ring/partition.ts';
-import { beside, type Held, type Next } from './record-store.ts';
+import { beside, type Held, type Next, type RecordStore } from './record-store.ts';
 
 const pageHints = 2_048;
 /** A summary looks at no more of each node's hints. */
@@ -237,6 +237,32 @@ export function createHintBook(engine: StorageEngine, metrics: Metrics, hintsMax
       return summaries;
     },
   };
+}
+
+/**
+ * Of a directory that was damaged (StorageEngine.isIncomplete): puts back into the index what it has lost. Whom a record is
+ * owed to is kept with it. Before anything is changed.
+ */
+export async function indexAgain(
+  engine: StorageEngine,
+  store: Pick<RecordStore, 'open'>,
+  sinceMs: number,
+): Promise<void> {
+  for (let from: Uint8Array | undefined = noBytes; from !== undefined; ) {
+    const page: ScanPage = await engine.scan('records', from, undefined, pageHints);
+    const hints = page.entries.flatMap(([key, stored]) => {
+      const record = store.open(key, stored);
+      const value = encodeHintNote({ sinceMs, recordBytes: record?.bytes.length ?? 0 });
+      return (record?.owed ?? []).map((home) => ({ space: 'hints' as const, key: hintKey(home, key), value }));
+    });
+    const found = await engine.getMany(
+      'hints',
+      hints.map(({ key }) => key),
+    );
+    const lost = hints.filter((_, i) => found[i] === undefined);
+    if (lost.length > 0) await engine.write(lost, true);
+    from = page.next;
+  }
 }
 
 interface KeptMark extends Omit<MarkedPartition, 'mark'> {

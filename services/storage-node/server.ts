@@ -32,6 +32,7 @@ import type { Stop } from '../platform/process.ts';
 import { createRandom } from '../platform/random.ts';
 import { readStatuses } from '../platform/read-statuses.ts';
 import { createRingSource } from '../platform/ring-source.ts';
+import { DataDirectoryError } from '../platform/rocksdb/data-directory.ts';
 import { watchDirectory } from '../platform/rocksdb/directory-watch.ts';
 import { openRocksEngine } from '../platform/rocksdb/engine.ts';
 import { statusService } from '../platform/status-service.ts';
@@ -70,7 +71,7 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
   try {
     return await startOn(engine, { config, log, metrics, random });
   } catch (error) {
-    if (error instanceof DamagedData) await engine.close();
+    if (error instanceof DamagedData || error instanceof DataDirectoryError) await engine.close();
     throw error;
   }
 }
@@ -85,7 +86,7 @@ interface StartOptions {
 async function startOn(engine: StorageEngine, { config, log, metrics, random }: StartOptions): Promise<Stop> {
   const clock = createClock();
   const rings = createRingSource();
-  const id = await readIdentity(engine, random);
+  const id = await readIdentity(engine, random, config.data);
   let clusterId = '';
   let storageFailed = false;
   let draining = false;

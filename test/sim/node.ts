@@ -70,8 +70,8 @@ export interface SimulatedNode {
   stop(onStopped: () => void): void;
   failDisk(): void;
   touchDirectory(): void;
-  /** While it is down. It knows that some are gone, not which. */
-  loseRecords(keys: readonly string[]): void;
+  /** While it is down. It knows that some are gone, not which. `hints`: the index of them is gone too. */
+  loseRecords(keys: readonly string[], hints: boolean): void;
   /** It crashes, for good: another node has to take its place. */
   loseDisk(): void;
   /** What its disk has of the key, for certain. */
@@ -475,8 +475,8 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       oracle.diskLost(name);
     },
 
-    loseRecords(keys) {
-      disk.lose(keys.map(storageKeyOf));
+    loseRecords(keys, hints) {
+      disk.lose(keys.map(storageKeyOf), hints ? ['hints'] : []);
       endedBy = 'a crash';
     },
 

@@ -7,6 +7,7 @@ import { every, type Fault, startLater, survivorsOf } from './world.ts';
 
 export const lostBlocks: Fault = (world) => {
   const random = world.random('lost blocks');
+  const indexes = world.random('lost indexes');
   const { nodes, history, marks } = world;
   every(world, world.profile.lostBlockEveryMs, random, () => {
     if (nodes.some(({ isIncomplete }) => isIncomplete)) return;
@@ -21,7 +22,10 @@ export const lostBlocks: Fault = (world) => {
     const lost = copies.filter(() => random.chance(0.6));
     history.note('records lost', node.name, lost.map(({ key }) => key).join(' '));
     for (const { key, elsewhere } of lost) world.damaged(node, key, elsewhere);
-    node.loseRecords(lost.map(({ key }) => key));
+    node.loseRecords(
+      lost.map(({ key }) => key),
+      indexes.chance(0.3),
+    );
     if (lost.length > 0) marks.add('damaged files lost records of a node');
   });
 };
