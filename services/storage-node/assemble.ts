@@ -140,7 +140,15 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     () => store.writingMs,
   );
   const fences = createFences();
-  const barriers = createBarriers({ id, engine, metrics, ring: () => ports.ring(), store: () => store });
+  const leftovers = createLeftovers();
+  const barriers = createBarriers({
+    ...{ id, engine, metrics, ring: () => ports.ring(), store: () => store },
+    onLeftBehind() {
+      leftovers.clear();
+      const advice = 'start it with an empty directory (--renew), as another node';
+      log.warn({ leftBehind: id }, `this node had left the ring, and what it kept is out of date; ${advice}`);
+    },
+  });
   const peers = keepingEra(ports.peers, id, barriers);
   const coordinatorMetrics = createCoordinatorMetrics(metrics, log);
   const replica = createLocalReplica({
@@ -155,7 +163,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     ring: () => ports.ring(),
     learnRing: (nodeId) => ports.learnRing(nodeId),
     fences,
-    leftovers: createLeftovers(),
+    leftovers,
     barriers,
     engine,
     store,
@@ -207,6 +215,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
       await requests.open();
       await losers.open();
       await digests.open();
+      if (engine.isIncomplete) await indexAgain(engine, store, wallMs(clock));
       await handoff.start();
     },
     async close() {
@@ -215,7 +224,6 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
       refill.stop();
       verification.stop();
       collection.stop();
-      if (engine.isIncomplete) await indexAgain(engine, store, wallMs(clock));
       repair.stop();
       handoff.stop();
       losers.stop();

@@ -8,12 +8,14 @@
  *    (local-replica.ts).
  * I3 What was known in an earlier era this node tells nobody any more, and hears from whoever refuses it in which era
  *    they are. So a node that joins later, and was asked nothing, is not told it.
- * I4 A watch begins before it is looked, and is not kept over a restart: who asks the second question then hears no.
+ * I4 A node that has left the ring is asked nothing any more, and is told of no later era: then it is left behind, and
+ *    hands nothing of what it keeps to anybody (local-replica.ts).
+ * I5 A watch begins before it is looked, and is not kept over a restart: who asks the second question then hears no.
  */
 import { ByteReader, ByteWriter } from '../core/codec/bytes.ts';
 import { Failure } from '../core/failure.ts';
 import type { Metrics, StorageEngine } from '../core/ports.ts';
-import { EraMoved, type Peers, type Replica } from '../core/quorum/peers.ts';
+import { EraMoved, LeftBehind, type Peers, type Replica } from '../core/quorum/peers.ts';
 import { partitionOfStorageKey, rangeOfPartition } from '../core/ring/partition.ts';
 import { epochOf, isHome, nodeById, type Ring } from '../core/ring/ring.ts';
 import type { Armed, Crossed } from '../core/stability/barrier.ts';
@@ -27,6 +29,8 @@ const none: readonly number[] = Object.freeze([]);
 
 export interface Barriers {
   readonly era: number;
+  /** See I4; so it stays. */
+  readonly isLeftBehind: boolean;
   /** Takes up the era of the last run. Before it resolves nothing may be changed. */
   open(): Promise<void>;
   /** Goes over to this era at once, where it is later; resolves when that is on the disk. */
@@ -36,6 +40,8 @@ export interface Barriers {
   /** `epoch`: of the ring by which is asked. */
   arm(barrier: bigint, epoch: number, partitions: readonly number[]): Promise<Armed>;
   cross(barrier: bigint, era: number): Promise<Crossed>;
+  /** Another node has said so (I4). */
+  leaveBehind(): void;
 }
 
 export interface BarriersOptions {
@@ -45,6 +51,8 @@ export interface BarriersOptions {
   readonly metrics: Metrics;
   ring(): Ring | undefined;
   store(): Pick<RecordStore, 'flush' | 'scan'>;
+  /** Once. */
+  onLeftBehind?(): void;
 }
 
 interface Watched {
@@ -57,10 +65,11 @@ interface Watched {
   readonly clean: Set<number>;
 }
 
-export function createBarriers({ id, engine, metrics, ring, store }: BarriersOptions): Barriers {
+export function createBarriers({ id, engine, metrics, ring, store, onLeftBehind }: BarriersOptions): Barriers {
   /** By barrier, the oldest first. */
   const watches = new Map<bigint, Watched>();
   let era = firstEra;
+  let isLeftBehind = false;
   let kept: Promise<void> = Promise.resolve();
   metrics.gauge('cartwheel_era', 'Barriers that this node has gone over, as a number that grows', () => era);
 
@@ -87,6 +96,16 @@ export function createBarriers({ id, engine, metrics, ring, store }: BarriersOpt
       return era;
     },
 
+    get isLeftBehind() {
+      return isLeftBehind;
+    },
+
+    leaveBehind() {
+      if (isLeftBehind) return;
+      isLeftBehind = true;
+      onLeftBehind?.();
+    },
+
     async open() {
       const [stored] = await engine.getMany('meta', [eraKey]);
       if (stored !== undefined) era = eraOf(new ByteReader(stored).u64()) ?? firstEra;
@@ -101,7 +120,9 @@ export function createBarriers({ id, engine, metrics, ring, store }: BarriersOpt
     async arm(barrier, epoch, wanted) {
       const known = ring();
       const self = known && nodeById(known, id);
-      if (known === undefined || self === undefined || !isKnown(epoch)) return { era, partitions: none };
+      // What it has agreed on may be gone from the disk since (StorageEngine.isIncomplete).
+      if (known === undefined || self === undefined || !isKnown(epoch) || engine.isIncomplete)
+        return { era, partitions: none };
       const asked = [...new Set(wanted)].filter((partition) => partition < known.partitions);
       const own = new Set(asked.filter((partition) => isHome(known, partition, self.index)));
       const clean = new Set(asked.filter((partition) => !own.has(partition)));
@@ -130,7 +151,11 @@ export function createBarriers({ id, engine, metrics, ring, store }: BarriersOpt
 }
 
 /** I3. */
-export function keepingEra(peers: Peers, self: string, barriers: Pick<Barriers, 'era' | 'follow'>): Peers {
+export function keepingEra(
+  peers: Peers,
+  self: string,
+  barriers: Pick<Barriers, 'era' | 'follow' | 'leaveBehind'>,
+): Peers {
   const kept = new WeakMap<Replica, Replica>();
 
   function replicaOn(nodeId: string): Replica {
@@ -145,6 +170,7 @@ export function keepingEra(peers: Peers, self: string, barriers: Pick<Barriers, 
           await replica.write(message);
         } catch (error) {
           if (error instanceof EraMoved) void barriers.follow(error.era);
+          if (error instanceof LeftBehind) barriers.leaveBehind();
           throw error;
         }
       },

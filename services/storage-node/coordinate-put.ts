@@ -83,8 +83,12 @@ async function write(
   let known = isRetry ? await recall(node, place, request, deadline) : undefined;
   let isMinted = false;
   for (let at = place; ; at = placeOf(currentRing(node), request.storageKey)) {
+    if (isMinted && request.strict && !at.homes.some(({ id }) => id === node.id)) throw noHomeAnyMore(node);
     try {
-      const knownHere = (own: Held) => knownStill(node, own, known, isMinted);
+      const knownHere = (own: Held) => {
+        if (!isMinted && at.ring !== node.ring() && !isListed(node, request.storageKey)) throw new RingMoved(node.id);
+        return knownStill(node, own, known, isMinted);
+      };
       return await writeAt(node, at, request, asked, applyTo, known, knownHere, (made) => {
         known = made;
         isMinted = true;
@@ -256,6 +260,17 @@ function knownStill(node: StorageNode, own: Held, known: Known | undefined, isMi
   throw new Failure('NOT_ENOUGH_REPLICAS', message, { outcome: 'UNKNOWN' });
 }
 
+/** Whether this node may be asked for the key: one that leaves, and is not, says that it keeps nothing for anybody. */
+function isListed(node: StorageNode, key: Uint8Array): boolean {
+  return placeOf(currentRing(node), key).preference.some(({ id }) => id === node.id);
+}
+
+/** It would count as a fallback, which a strict namespace forbids; a home completes the write at a second attempt. */
+function noHomeAnyMore(node: StorageNode): Failure {
+  const message = `node ${node.id} is no home of the key any more, and the namespace allows no others`;
+  return new Failure('NOT_ENOUGH_REPLICAS', message, { outcome: 'UNKNOWN' });
+}
+
 /** I3: what nobody else keeps for these homes, this node does. Unsynced: nothing that was answered rests on it. */
 async function owe(
   node: StorageNode,
@@ -266,8 +281,9 @@ async function owe(
 ): Promise<void> {
   if (homes.length === 0) return;
   const owed = (own: Held): Next => {
-    // It may be covered by now, and forgotten (core/stability): whoever has got it tells the others.
-    if (own.bytes === undefined && era < node.barriers.era) return unchanged;
+    // It may be covered by now, and forgotten (core/stability): whoever has got it tells the others. And so they do where
+    // this node has left the ring meanwhile.
+    if (own.bytes === undefined && (era < node.barriers.era || !isListed(node, key))) return unchanged;
     // Handed over to another home since, and gone: it is kept once more, for these.
     const kept = own.bytes === undefined ? { copy: { ...written, birth: undefined, owed: own.owed } } : unchanged;
     return homes.reduce<Next>((next, home) => node.hints.owe(own, next, home, key), kept);

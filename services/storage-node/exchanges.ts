@@ -131,7 +131,7 @@ export function createExchanges(
     const ring = node.ring();
     const self = ring && nodeById(ring, node.id);
     let moved = 0;
-    if (ring === undefined || self === undefined) return moved;
+    if (ring === undefined || self === undefined || node.barriers.isLeftBehind) return moved;
     for (const { home, partition, mark } of hints.marks()) {
       // The numbers may be others by now.
       if (node.ring() !== ring) return moved;

@@ -51,7 +51,7 @@ interface Course {
 }
 
 export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
-  const { clock, random, hints, peers, store, metrics } = node;
+  const { barriers, clock, random, hints, peers, store, metrics } = node;
   const courses = new Map<string, Course>();
   /** After a failure: not before then, and then twice as long. */
   const pauses = new Map<string, { until: number; ms: number }>();
@@ -69,12 +69,12 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
   }
 
   function watch(): void {
-    if (!stopped) timer ??= clock.after(lookEveryMs, look);
+    if (!stopped && !barriers.isLeftBehind) timer ??= clock.after(lookEveryMs, look);
   }
 
   function begin(nodeId: string): void {
     const paused = (pauses.get(nodeId)?.until ?? 0) > clock.now();
-    if (stopped || paused || courses.has(nodeId) || hints.count(nodeId) === 0) return;
+    if (stopped || paused || barriers.isLeftBehind || courses.has(nodeId) || hints.count(nodeId) === 0) return;
     if (!peers.reachable(nodeId) && !hasLeft(nodeId)) return;
     const course: Course = { startedAt: clock.now(), delivered: 0 };
     courses.set(nodeId, course);

@@ -2,16 +2,26 @@
  * This node's own replica: what it does for coordinators, itself among them.
  *
  * I1 A record that belongs elsewhere is stored only for a home that it is then owed to, or where one of the key is
- *    kept for a home already: what nobody would ever take away again must not come.
+ *    kept for a home already: what nobody would ever take away again must not come. A node that leaves, and has nothing in
+ *    hand any more, takes none for a home either: it may have said that it owes nothing, and be gone in a moment.
  * I2 What was placed by a ring that is behind the fence of the partition is refused (core/ring/fences.ts).
  * I3 Of a partition that this node has lost some of nothing is said: absence would be an answer.
- * I4 A record that was known in an era before this node's is refused (core/stability/era.ts), by whomever it is sent.
+ * I4 A record that was known in an era before this node's is refused (core/stability/era.ts), by whomever it is sent. Who
+ *    has left the ring is not told which era that is: it was not asked when it began, so what is on its disk is from before.
  * I5 A request whose write has been covered and let go by all homes is known still: the copy then tells that it is covered.
  */
 import { type RecordCodec, recordChecksum } from '../core/codec/record.ts';
 import { Failure } from '../core/failure.ts';
 import type { Clock } from '../core/ports.ts';
-import { EraMoved, type RememberedRequest, type Replica, RingMoved, type ScannedKey } from '../core/quorum/peers.ts';
+import {
+  EraMoved,
+  LeftBehind,
+  type RememberedRequest,
+  type Replica,
+  RingMoved,
+  type ScannedKey,
+} from '../core/quorum/peers.ts';
+import { isEmptied } from '../core/ring/change.ts';
 import type { Fences } from '../core/ring/fences.ts';
 import { partitionOfStorageKey } from '../core/ring/partition.ts';
 import { nodeById, type Ring, serves } from '../core/ring/ring.ts';
@@ -24,6 +34,7 @@ import {
   merge,
   replicaEntriesMax,
   sameBytes,
+  siblingOfRequest,
   visibleSiblings,
 } from '../core/versioning/record.ts';
 import type { Barriers } from './barriers.ts';
@@ -33,7 +44,6 @@ import { wallMs } from './node.ts';
 import { beside, type Held, type Next, type RecordStore, unchanged } from './record-store.ts';
 import type { RequestTable } from './request-table.ts';
 
-  siblingOfRequest,
 /** A page reads at most this many records, so that no scan holds the event loop for long. */
 const scanRecordsMax = 512;
 
@@ -64,7 +74,7 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
       const partition = partitionOfStorageKey(key, known.partitions);
       if (serves(known, partition, self.index)) return;
       const home = hintedFor === '' ? undefined : nodeById(known, hintedFor);
-      if (home !== undefined && serves(known, partition, home.index)) return;
+      if (home !== undefined && serves(known, partition, home.index) && !isEmptied(known, self)) return;
       if (own.bytes !== undefined) return;
     }
     throw new Failure('NOT_ENOUGH_REPLICAS', `node ${id} does not own the partition of the key`);
@@ -85,8 +95,12 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
   }
 
   /** I4. */
-  function checkEra(era: number): void {
-    if (era < barriers.era) throw new EraMoved(id, barriers.era);
+  function checkEra(era: number, from: string | undefined): void {
+    if (era >= barriers.era) return;
+    const known = ring();
+    const sender = known && from !== undefined ? nodeById(known, from) : undefined;
+    if (sender?.status !== 'LEFT') throw new EraMoved(id, barriers.era);
+    throw new LeftBehind(`node ${from} has left the ring, and what it kept may have been let go since`);
   }
 
   function merged(own: Held, incoming: KeyRecord, bytes: Uint8Array): Next {
@@ -99,14 +113,14 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
   }
 
   return {
-    async write({ key, record: bytes, era, sync, buffered, hintedFor, request, deadline, epoch }) {
+    async write({ key, record: bytes, era, sync, buffered, hintedFor, request, deadline, epoch, from }) {
       if (clock.now() >= deadline) throw new Failure('DEADLINE', 'the deadline had passed when the record arrived');
       const incoming = records.decode(bytes);
       const { committed } = await store.change(
         key,
         (own) => {
           checkFence(key, epoch);
-          checkEra(era);
+          checkEra(era, from);
           checkOwnership(key, hintedFor, own);
           const next = remembering(merged(own, incoming, bytes), key, request);
           return hintedFor === '' || hintedFor === id ? next : hints.owe(own, next, hintedFor, key);
@@ -129,6 +143,8 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
       if (requestId === undefined) return { record: held.bytes, owed: held.owed };
       await committed;
       const { dot: knownDot, isSettled = false } = (await requests.find(key, requestId)) ?? {};
+      // What is absent may have been lost (I3): then it is no answer.
+      if (knownDot === undefined && siblingOfRequest(held.record, requestId) === undefined) checkFilled(key);
       const record = isSettled && knownDot !== undefined ? covering(held, knownDot) : held.bytes;
       return { record, owed: held.owed, knownDot };
     },
@@ -143,8 +159,6 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
         const parsed = parseStorageKey(key);
         if (parsed.namespace !== namespace || !sameBytes(parsed.key.subarray(0, prefix.length), prefix)) continue;
         const opened = store.open(key, stored);
-      // What is absent may have been lost (I3): then it is no answer.
-      if (knownDot === undefined && siblingOfRequest(held.record, requestId) === undefined) checkFilled(key);
         if (opened === undefined) continue; // the other homes list it
         const siblings = visibleSiblings(opened.record, wallMs(clock)).length;
         keys.push({ key, checksum: recordChecksum(opened.bytes), siblings });

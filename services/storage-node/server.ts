@@ -156,6 +156,7 @@ async function startOn(engine: StorageEngine, { config, log, metrics, random }: 
   const afterLeaving = watchLeaving({
     ...{ id, directory: config.data, clock, log },
     owes: async () => {
+      if (node.barriers.isLeftBehind) return 0;
       const hints = await node.hints.summary();
       return (
         node.leftovers.size +
@@ -300,7 +301,9 @@ function readiness({ storageFailed, ring, confirmed, behind }: Readiness): { ok:
   return behind === undefined ? { ok: true } : { ok: false, reason: behind };
 }
 
-async function hintStatus({ hints, handoff, clock }: AssembledNode): Promise<HintStatus[]> {
+async function hintStatus({ hints, handoff, clock, store }: AssembledNode): Promise<HintStatus[]> {
+  // Hints count once they are written, and a node that leaves is taken for gone when it has none.
+  await store.flush().catch(() => {});
   const summaries = await hints.summary();
   return summaries.map(({ nodeId, hints: count, bytes, oldestMs, markedPartitions }) => {
     const progress = handoff.progress(nodeId);

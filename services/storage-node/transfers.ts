@@ -191,6 +191,7 @@ export function createTransfers(node: StorageNode, background: Background, metri
   async function giveBack(partition: number): Promise<void> {
     const ring = known;
     if (ring === undefined || servesHere(ring, partition)) return;
+    if (node.barriers.isLeftBehind) return leftovers.delete(partition);
     const added = leftovers.addedAt(partition);
     const task = background.begin('hand-back', `partition ${partition}`);
     try {

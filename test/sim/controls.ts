@@ -658,6 +658,73 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'left-and-told-of-the-era',
+    fault: 'a node that had left, and comes back with its disk, is told of the era that began without it',
+    edits: [
+      {
+        file: 'services/storage-node/local-replica.ts',
+        snippet: "if (sender?.status !== 'LEFT') throw new EraMoved(id, barriers.era);",
+        replacement: 'if (sender?.status !== undefined) throw new EraMoved(id, barriers.era);',
+      },
+    ],
+  },
+  {
+    name: 'leaving-and-still-taking',
+    fault: 'a node that leaves takes records for others after it has said that it owes nothing',
+    edits: [
+      {
+        file: 'services/storage-node/local-replica.ts',
+        snippet: '&& !isEmptied(known, self)) return;',
+        replacement: ') return void isEmptied;',
+      },
+      {
+        file: 'services/storage-node/coordinate-put.ts',
+        snippet:
+          '        if (!isMinted && at.ring !== node.ring() && !isListed(node, request.storageKey)) throw new RingMoved(node.id);\n',
+        replacement: '',
+      },
+    ],
+  },
+  {
+    name: 'handed-over-and-taken-over',
+    fault:
+      'a node that takes a partition over gives up what it has pulled, because it kept some of it for one of its homes',
+    edits: [
+      {
+        file: 'services/storage-node/hand-over.ts',
+        snippet: 'isServedBy(place, node.id) || ',
+        replacement: '(void isServedBy, false) || ',
+      },
+      {
+        file: 'services/storage-node/exchanges.ts',
+        snippet: 'refused || serves(ring, partition, self.index)',
+        replacement: 'refused || isHome(ring, partition, self.index)',
+      },
+    ],
+  },
+  {
+    name: 'hints-lost-with-their-index',
+    fault: 'a node whose index of hints was damaged forgets whom it owes what it keeps',
+    edits: [
+      {
+        file: 'services/storage-node/assemble.ts',
+        snippet: 'if (engine.isIncomplete) await indexAgain(engine, store, wallMs(clock));',
+        replacement: 'void indexAgain;',
+      },
+    ],
+  },
+  {
+    name: 'remembered-and-made-again',
+    fault: 'a second attempt is made once more where nobody who answers has the write, though it is remembered',
+    edits: [
+      {
+        file: 'services/storage-node/recall.ts',
+        snippet: 'if (dot === undefined) return replaced(remembered, isFromAll);',
+        replacement: 'if (dot === undefined) return void [replaced, remembered, isFromAll];',
+      },
+    ],
+  },
+  {
     name: 'clocks-that-grow',
     fault: 'clocks keep the entries of nodes that are long gone',
     edits: [

@@ -74,6 +74,17 @@ export interface SimulatedNode {
   loseRecords(keys: readonly string[], hints: boolean): void;
   /** It crashes, for good: another node has to take its place. */
   loseDisk(): void;
+  /** It crashes, and another one takes its place: but it only starts no more until `comeBack`. */
+  goAway(survivors: number): void;
+  comeBack(): void;
+  /** It has left the ring, and is taken away with its disk: nobody needs anything of it. */
+  takeAway(): void;
+  /** Taken for lost, and not back yet. */
+  readonly isAway: boolean;
+  /** Its disk was lost, or was taken for lost. */
+  readonly isGivenUp: boolean;
+  /** It has been told that what it has is out of date: it hands nothing over. */
+  readonly isLeftBehind: boolean;
   /** What its disk has of the key, for certain. */
   onDisk(key: string): KeyRecord | 'damaged' | undefined;
   flipBit(key: string, bit: number): void;
@@ -137,6 +148,8 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
   const { name, profile, names, scheduler, random, network, oracle, history, marks, metrics } = options;
   let disk = createMemoryDisk();
   let isLost = false;
+  let isAway = false;
+  let isGivenUp = false;
   /** On its disk. */
   let keptRing = options.ring;
   const diskTimes = createDiskTimes(scheduler, random.fork('disk'), profile.disk);
@@ -149,7 +162,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
 
   function start(): void {
     if (running !== undefined) throw new Error(`${name} runs already`);
-    if (isLost) return;
+    if (isLost || isAway) return;
     const number = lives++;
     const own = random.fork(`life ${number}`);
     const opened = openMemoryEngine(disk, { random: own.fork('lineage'), schedule: diskTimes.schedule });
@@ -175,7 +188,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     const bare = assembleStorageNode({
       id: name,
       engine,
-      peers: watchedPeers(createSimulatedPeers(wire, clock, () => own.fraction(), marks)),
+      peers: watchedPeers(createSimulatedPeers(name, wire, clock, () => own.fraction(), marks)),
       clock,
       random: own.fork('births'),
       hash: xxh64,
@@ -379,6 +392,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
 
   /** A node that logs an error, or a warning, has met something that should not happen here. */
   const complain: Log['error'] = (fields, message) => {
+    if ('leftBehind' in fields) return;
     if ('lostKey' in fields) return oracle.lost(name, Buffer.from(String(fields.lostKey), 'hex'));
     oracle.fail(new Violation('no bug', `${name} logged: ${message} ${JSON.stringify(fields)}`));
   };
@@ -466,8 +480,43 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       disk.failWrites(new Error('EIO'));
     },
 
+    get isAway() {
+      return isAway;
+    },
+
+    get isGivenUp() {
+      return isGivenUp;
+    },
+
+    get isLeftBehind() {
+      return running?.assembled.barriers.isLeftBehind ?? false;
+    },
+
+    goAway(survivors) {
+      node.crash(survivors);
+      isAway = true;
+      isGivenUp = true;
+      oracle.diskLost(name);
+    },
+
+    comeBack() {
+      history.note('comes back', name);
+      marks.add('a node that was taken for lost came back');
+      isAway = false;
+      if (running === undefined) start();
+    },
+
+    takeAway() {
+      history.note('taken away', name);
+      end('a clean stop');
+      disk.crash();
+      disk = createMemoryDisk();
+      isLost = true;
+    },
+
     loseDisk() {
       end('a crash');
+      isGivenUp = true;
       // None of the promises of the old one settles any more.
       disk.crash();
       disk = createMemoryDisk();

@@ -14,6 +14,7 @@ import type { Clock } from '../../services/core/ports.ts';
 import { createPeerHealth, lookEveryMs, type PeerHealth } from '../../services/core/quorum/peer-health.ts';
 import {
   EraMoved,
+  LeftBehind,
   type Peers,
   type Replica,
   type ReplicaCopyReport,
@@ -22,6 +23,7 @@ import {
 } from '../../services/core/quorum/peers.ts';
 import { partsOfEpoch } from '../../services/core/ring/ring.ts';
 import { parseDot, printDot } from '../../services/core/versioning/causal-context.ts';
+import { wireVersion } from '../../services/platform/streams/handshake.ts';
 import { placedBy, requestOf } from '../../services/platform/streams/replica-service.ts';
 import type { Marks } from './marks.ts';
 import { ConnectionLost, type Wire } from './wire.ts';
@@ -37,6 +39,7 @@ interface Peer {
 }
 
 export function createSimulatedPeers(
+  self: string,
   wire: Wire,
   clock: Pick<Clock, 'now' | 'after'>,
   jitter: () => number,
@@ -105,7 +108,8 @@ export function createSimulatedPeers(
     duplicable: boolean,
     onSilent: () => void = () => {},
   ): Promise<ReplicaCopyReport> {
-    const bytes = ReplicateRequest.encode(ReplicateRequest.fromPartial(request)).finish();
+    const hello = { wireVersion, clusterId: '', nodeId: self, replicas: 0, peerId: to };
+    const bytes = ReplicateRequest.encode(ReplicateRequest.fromPartial({ hello, ...request })).finish();
     const { health, waiting } = peerOf(to);
     const silent = () => onSilent();
     waiting.add(silent);
@@ -135,6 +139,10 @@ export function createSimulatedPeers(
     if (result?.status === ReplicaStatus.ERA_MOVED) {
       marks.add('a replica was in a later era');
       throw new EraMoved(to, Number(result.era));
+    }
+    if (result?.status === ReplicaStatus.LEFT_BEHIND) {
+      marks.add('a node that had left came back out of date');
+      throw new LeftBehind(result.message);
     }
     throw new Failure('STORAGE_FAILED', `node ${to}: ${result?.message}`, { outcome: 'UNKNOWN' });
   }
@@ -196,7 +204,7 @@ export async function serveReplica(
   clock: Pick<Clock, 'now'>,
   bytes: Uint8Array,
 ): Promise<Uint8Array> {
-  const { writes, reads, probe } = ReplicateRequest.decode(bytes);
+  const { hello, writes, reads, probe } = ReplicateRequest.decode(bytes);
   if (probe) return ReplicateResponse.encode(ReplicateResponse.fromPartial({ alive: true })).finish();
   const [write] = writes;
   const [read] = reads;
@@ -209,7 +217,8 @@ export async function serveReplica(
       const request = requestOf(write.requestId, write.dotActor, write.dotCounter);
       const placed = placedBy(write.ringTerm, write.ringSequence);
       const era = Number(write.era);
-      await replica.write({ ...write, ...placed, era, request, deadline: clock.now() + write.timeoutMs });
+      const deadline = clock.now() + write.timeoutMs;
+      await replica.write({ ...write, ...placed, era, request, deadline, from: hello?.nodeId });
     } else if (read?.inspect) {
       const { key, requestId } = read;
       const deadline = clock.now() + read.timeoutMs;
@@ -234,6 +243,7 @@ export async function serveReplica(
 
 function statusOf(error: unknown): ReplicaStatus {
   if (error instanceof EraMoved) return ReplicaStatus.ERA_MOVED;
+  if (error instanceof LeftBehind) return ReplicaStatus.LEFT_BEHIND;
   return error instanceof RingMoved ? ReplicaStatus.RING_MOVED : ReplicaStatus.FAILED;
 }
 

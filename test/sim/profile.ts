@@ -82,6 +82,10 @@ export interface Profile {
   readonly bitFlipEveryMs: number;
   /** 0: no disk is lost. Else one, once, and another node takes its place. */
   readonly wipedDiskEveryMs: number;
+  /** A node is away, once, and taken for lost; it comes back when another one has its place. */
+  readonly oldDiskEveryMs: number;
+  /** Nodes that have left are taken away, with their disks. */
+  readonly departureEveryMs: number;
   /** Of a node's files some are damaged, so that it starts again without some of its records. */
   readonly lostBlockEveryMs: number;
   /** What may go is let go after two looks about so far apart; 0: nothing is, until faults are over. */
@@ -142,12 +146,15 @@ export function profileOf(seed: number): Profile {
     doublings: doublingsOf(seededRandom(seed, 'doublings'), changes.profile.ringChangeEveryMs > 0, changes.isAll),
     bitFlipEveryMs: bitFlipsOf(seededRandom(seed, 'turned bits')),
     wipedDiskEveryMs: 0,
+    oldDiskEveryMs: 0,
+    departureEveryMs: departuresOf(seededRandom(seed, 'departures'), changes.profile.ringChangeEveryMs > 0),
     lostBlockEveryMs: 0,
     ...collectionOf(seededRandom(seed, 'collection')),
     ...durabilities(seededRandom(seed, 'durability')),
   };
   const alone = changes.isAll ? withoutOtherFaults(usual, seededRandom(seed, 'ring changes alone')) : usual;
-  const profile = withLostDisk(alone, seededRandom(seed, 'wiped disks'));
+  const lost = withLostDisk(alone, seededRandom(seed, 'wiped disks'));
+  const profile = withOldDisk(lost, seededRandom(seed, 'old disks'));
   const expires = profile.wallSkewMs <= 50 && seededRandom(seed, 'expiring').chance(0.5);
   return { ...profile, expiring: expires ? 0.3 : 0 };
 }
@@ -207,6 +214,21 @@ function withLostDisk(profile: Omit<Profile, 'expiring'>, random: SeededRandom):
   const none = { bitFlipEveryMs: 0, latest: 0 };
   if (dice < 0.15) return { ...profile, ...none, wipedDiskEveryMs: everyMs, spares: profile.spares + 1 };
   return dice < 0.3 ? { ...profile, ...none, lostBlockEveryMs: everyMs } : profile;
+}
+
+/** Half of the disks that would be lost come back, when much has been deleted and let go. */
+function withOldDisk(profile: Omit<Profile, 'expiring'>, random: SeededRandom): Omit<Profile, 'expiring'> {
+  const { wipedDiskEveryMs, collectAfterMs, deleting } = profile;
+  if (wipedDiskEveryMs === 0 || !random.chance(0.5)) return profile;
+  const collecting = {
+    collectAfterMs: collectAfterMs || random.between(20, 100),
+    deleting: deleting || random.between(0.2, 0.5),
+  };
+  return { ...profile, ...collecting, wipedDiskEveryMs: 0, oldDiskEveryMs: wipedDiskEveryMs };
+}
+
+function departuresOf(random: SeededRandom, ringChanges: boolean): number {
+  return ringChanges && random.chance(0.5) ? random.between(20, 200) : 0;
 }
 
 function repeatedOutagesOf(random: SeededRandom): number {

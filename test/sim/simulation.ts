@@ -19,9 +19,11 @@ import { bitFlips } from './faults/bit-flips.ts';
 import { cleanStops } from './faults/clean-stops.ts';
 import { clockJumps } from './faults/clock-jumps.ts';
 import { crashes } from './faults/crashes.ts';
+import { departures } from './faults/departures.ts';
 import { diskFailures } from './faults/disk-failures.ts';
 import { doublings } from './faults/doublings.ts';
 import { lostBlocks } from './faults/lost-blocks.ts';
+import { oldDisks } from './faults/old-disks.ts';
 import { outages } from './faults/outages.ts';
 import { partitions } from './faults/partitions.ts';
 import { powerLoss } from './faults/power-loss.ts';
@@ -49,7 +51,7 @@ import { createScheduler } from './scheduler.ts';
 import { runReader, runWorkload } from './workload.ts';
 
 const faults = [
-  ...[ringChanges, doublings, wipedDisks, lostBlocks],
+  ...[ringChanges, doublings, wipedDisks, oldDisks, departures, lostBlocks],
   ...[crashes, outages, powerLoss, cleanStops, diskFailures, partitions],
   ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps, restoredNotices, repeatedOutages, bitFlips],
 ];
@@ -140,7 +142,9 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       ...{ scheduler, network, oracle, history, marks },
       clocksDifferMs: 2 * profile.wallSkewMs + 2,
       crashesOf,
-      damagesDisks: [profile.bitFlipEveryMs, profile.wipedDiskEveryMs, profile.lostBlockEveryMs].some((ms) => ms > 0),
+      damagesDisks: [
+        ...[profile.bitFlipEveryMs, profile.wipedDiskEveryMs, profile.oldDiskEveryMs, profile.lostBlockEveryMs],
+      ].some((ms) => ms > 0),
     });
   const clients = Array.from({ length: profile.clients }, (_, i) => clientOf(`client-${i}`, profile.routedShare));
   const readers = Array.from({ length: profile.readers }, (_, i) => clientOf(`reader-${i}`, 1));
@@ -204,11 +208,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
     await settle();
   }
 
-  const unhandled = (error: unknown) => oracle.fail(error);
-  process.on('unhandledRejection', unhandled);
-  try {
-    await faultsAndLoad();
-    await heal();
+  async function end(): Promise<void> {
     const cluster = {
       ...{ nodes: nodes.filter(({ state }) => state === 'up'), keys, homesOf, records },
       isMember: (name: string) => isIn(claimant.ring, name),
@@ -227,6 +227,25 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       runUntilDone,
       settle,
     });
+  }
+
+  /** Those that were taken for lost, when everything that they could bring back has gone. */
+  async function comeBack(): Promise<void> {
+    const away = nodes.filter(({ isAway }) => isAway);
+    if (away.length === 0) return;
+    for (const node of away) node.comeBack();
+    await runUntilDone(claimant.settled());
+    await settle();
+    await end();
+  }
+
+  const unhandled = (error: unknown) => oracle.fail(error);
+  process.on('unhandledRejection', unhandled);
+  try {
+    await faultsAndLoad();
+    await heal();
+    await end();
+    await comeBack();
   } catch (error) {
     oracle.fail(error);
   } finally {

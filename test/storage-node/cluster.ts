@@ -133,7 +133,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
         reachable: (nodeId) => find(nodeId).reachable,
         connected: (nodeId) => find(nodeId).reachable || find(nodeId).silent,
         onReachable: (listener) => reachableListeners.add(listener),
-        replica: (nodeId) => remote(find(nodeId)),
+        replica: (nodeId) => remote(find(nodeId), id),
       },
       clock,
       random,
@@ -181,7 +181,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
   }
 
   /** The node's replica as others meet it: at the end of a turn, and only with copies. */
-  function remote(target: TestNode): Replica {
+  function remote(target: TestNode, from: string): Replica {
     async function call<T>(kind: Call, answer: () => Promise<T>): Promise<T> {
       target.calls.push(kind);
       await new Promise(setImmediate);
@@ -192,7 +192,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
     }
     const { replica } = target.node;
     return {
-      write: (message) => call('write', () => replica.write({ ...message, record: Buffer.from(message.record) })),
+      write: (message) => call('write', () => replica.write({ ...message, record: Buffer.from(message.record), from })),
       read: (message) =>
         call('read', async () => {
           const bytes = await replica.read(message);

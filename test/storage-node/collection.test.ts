@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { EraMoved } from '../../services/core/quorum/peers.ts';
-import { createRing } from '../../services/core/ring/ring.ts';
+import { createRing, epochOf } from '../../services/core/ring/ring.ts';
 import { createBarriers } from '../../services/storage-node/barriers.ts';
 import { nothingHeld } from '../../services/storage-node/record-store.ts';
 import { type ClusterOptions, createCluster, type TestNode } from './cluster.ts';
@@ -255,4 +255,79 @@ test('the era is on the disk before a node says that it has gone over to it', as
   assert.equal(again.era, 65_536);
   await again.follow(1);
   assert.equal(again.era, 65_536);
+});
+
+/** The only partition goes from n2, which has left and cannot be reached, to n3; then `cart` is deleted, and let go. */
+async function leftWithTheDisk() {
+  const at = await setup({ partitions: 1 });
+  const { cluster } = at;
+  const [n0, , n2] = at.homes;
+  await stored(cluster.run(n0, put('cart', 'v', { w: 3 })));
+  cluster.setReachable(n2, false);
+  n2.answers = 'no';
+  const ring = createRing({
+    ...cluster.ring,
+    version: { term: 1n, sequence: cluster.ring.version.sequence + 1n },
+    owners: Uint16Array.of(0, 1, 3),
+    nodes: cluster.ring.nodes.map((node) => (node.id === n2.id ? { ...node, status: 'LEFT' as const } : node)),
+  });
+  const staying = cluster.nodes.filter((node) => node !== n2);
+  cluster.goOver(staying, ring);
+  await gotten(cluster.run(n0, get('cart', { r: 3 })));
+  await settle();
+  const back = () => {
+    n2.answers = 'yes';
+    cluster.setReachable(n2, true);
+  };
+  return { ...at, n0, n2, ring, back };
+}
+
+test('P4: a node that had left by then hands nothing back of what was let go, whatever ring it knows', async () => {
+  const { cluster, n0, n2, ring, back, ...at } = await leftWithTheDisk();
+  const { context } = await gotten(cluster.run(n0, get('cart', { r: 3 })));
+  await removed(cluster.run(n0, remove('cart', context, { w: 3 })));
+  assert.equal(await collect(n0), 1);
+  assert.equal(await at.kept(), 1, 'it has the value on its disk');
+  back();
+  for (let i = 0; i < 3; i++) await n2.node.exchanges.compareAll();
+  cluster.goOver([n2], ring);
+  n2.node.leftovers.add(0);
+  n2.node.transfers.start();
+  for (let i = 0; i < 100; i++) {
+    cluster.clock.advance(50);
+    await settle();
+  }
+  assert.deepEqual(valuesOf(await gotten(cluster.run(n0, get('cart', { r: 3 })))), []);
+  assert.equal(await at.kept(), 1);
+  assert.equal(n2.node.barriers.isLeftBehind, true);
+  assert.equal(n2.node.leftovers.size, 0, 'it waits for nobody to take it');
+});
+
+test('a node that has left hands back what it has while nothing was let go', async () => {
+  const { cluster, homes, n2, ring, back } = await leftWithTheDisk();
+  n2.answers = 'yes';
+  await stored(cluster.run(n2, put('late', 'v', { w: 1 }), { forwarded: true }));
+  back();
+  cluster.goOver([n2], ring);
+  n2.node.leftovers.add(0);
+  n2.node.transfers.start();
+  for (let i = 0; i < 100; i++) {
+    cluster.clock.advance(50);
+    await settle();
+  }
+  assert.deepEqual(valuesOf(await gotten(cluster.run(homes[0], get('late', { r: 3 })))), ['v']);
+  assert.equal(await cluster.held(n2, 'late'), undefined);
+});
+
+test('P4: a home that has lost some of its disk since it agreed stops the barrier', async () => {
+  const { cluster, homes } = await setup();
+  const engine = Object.create(homes[0].engine, { isIncomplete: { value: true } });
+  const { store } = homes[0].node;
+  const barriers = createBarriers({
+    ...{ id: homes[0].id, engine, metrics: createReadableMetrics(), ring: () => cluster.ring, store: () => store },
+  });
+  const epoch = epochOf(cluster.ring.version);
+  assert.deepEqual((await barriers.arm(1n, epoch, [0, 1])).partitions, []);
+  const whole = homes[0].node.barriers;
+  assert.notDeepEqual((await whole.arm(1n, epoch, [0, 1])).partitions, []);
 });

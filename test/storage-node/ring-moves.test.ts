@@ -2,11 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PutRequest, PutResponse, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { builtInNamespace } from '../../services/core/namespaces/namespace.ts';
 import { RingMoved } from '../../services/core/quorum/peers.ts';
 import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
 import { createRing, epochOf, type Ring } from '../../services/core/ring/ring.ts';
+import { printDot } from '../../services/core/versioning/causal-context.ts';
 import { listKeys } from '../../services/storage-node/list-keys.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
+import { failureOf } from './requests.ts';
 
 const key = 'cart';
 
@@ -278,4 +281,56 @@ test('a partition that the disk has not the room for is not pulled, and it is sa
   assert.equal(entering.node.transfers.pulled().length, 1);
   assert.equal(entering.node.transfers.waitsFor(), '');
   assert.deepEqual(await valuesAt(move, entering), ['v']);
+});
+
+test('in a strict namespace a coordinator that is no home any more does not count; a home completes the write', async () => {
+  const move = createMove();
+  const { leaving, staying, entering, cluster } = move;
+  cluster.namespaces.set('default', { ...builtInNamespace, version: 1, strict: true });
+  cluster.goOver([...staying, entering], move.flipped);
+  (staying[0] as TestNode).calls.length = 0;
+  const requestId = Buffer.from('a request');
+  const failure = await failureOf(cluster.run(leaving, put({ requestId, w: 2 })));
+  assert.deepEqual([failure.reason, failure.outcome], ['NOT_ENOUGH_REPLICAS', 'UNKNOWN']);
+  const { receipt } = await stored(cluster.run(entering, put({ requestId, attempt: 1, w: 3 })));
+  assert.ok(receipt?.acks.every(({ hintedFor }) => hintedFor === ''));
+  const dots = new Set((await cluster.held(entering, key))?.siblings.map(({ dot }) => printDot(dot)));
+  assert.deepEqual(dots, new Set([receipt?.dot]));
+  assert.deepEqual(await valuesAt(move, leaving), ['v']);
+});
+
+test('a node that leaves and has nothing in hand any more takes nothing for others, and coordinates nothing', async () => {
+  const cluster = createCluster({ nodes: 5 });
+  const homes = cluster.homes(key);
+  const fallback = cluster.nodes.find((node) => !homes.includes(node)) as TestNode;
+  const index = cluster.nodes.indexOf(fallback);
+  const others = cluster.nodes.map((_, i) => i).filter((i) => i !== index);
+  const { ring } = cluster;
+  const owners = ring.owners.slice();
+  for (let partition = 0; partition < ring.partitions; partition++) {
+    const row = owners.subarray(partition * 3, partition * 3 + 3);
+    const instead = others.find((i) => !row.includes(i)) as number;
+    row.forEach((owner, i) => {
+      if (owner === index) row[i] = instead;
+    });
+  }
+  const nodes = ring.nodes.map((node) => (node.index === index ? { ...node, status: 'LEAVING' as const } : node));
+  const emptied = createRing({ ...ring, version: { term: 1n, sequence: 9n }, owners, nodes });
+  const [home] = homes as [TestNode];
+  await stored(cluster.run(home, put({ w: 3 })));
+  const record = (await home.node.store.read(cluster.storageKey(key))) as Uint8Array;
+  const write = { key: cluster.storageKey(key), record, era: 0, sync: true, hintedFor: home.id, deadline: 1e9 };
+
+  // What it was asked before it knew the ring, and comes to only afterwards.
+  fallback.stalledDisk = [];
+  const coordinated = failureOf(cluster.run(fallback, put(), { forwarded: true }));
+  const kept = failureOf(fallback.node.replica.write(write));
+  cluster.goOver([fallback], emptied);
+  const stalled = fallback.stalledDisk;
+  fallback.stalledDisk = undefined;
+  await new Promise(setImmediate);
+  for (const run of stalled) run();
+  assert.equal((await kept).reason, 'NOT_ENOUGH_REPLICAS');
+  assert.equal((await coordinated).reason, 'NOT_ENOUGH_REPLICAS');
+  assert.equal(await cluster.held(fallback, key), undefined);
 });

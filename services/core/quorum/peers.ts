@@ -1,4 +1,5 @@
 import type { ExchangeRequest, ExchangeResponse } from '../../../proto/gen/cartwheel/replica/v1/replica.ts';
+import { Failure } from '../failure.ts';
 import type { Dot } from '../versioning/causal-context.ts';
 
 /** The port through which a coordinator reaches the other replicas. */
@@ -26,6 +27,17 @@ export class EraMoved extends RingMoved {
   }
 }
 
+/**
+ * The node is in a later era than the one in which the record was known, and this one had left the ring when that began:
+ * what it knows may have been let go (core/stability). Nothing was done, and nothing that it kept is of any use.
+ */
+export class LeftBehind extends Failure {
+  constructor(message: string) {
+    super('NOT_ENOUGH_REPLICAS', message);
+    this.name = 'LeftBehind';
+  }
+}
+
 export interface ReplicaWriteMessage extends Awaited, Placed, Traced {
   readonly key: Uint8Array;
   /** The record's encoding. */
@@ -42,6 +54,8 @@ export interface ReplicaWriteMessage extends Awaited, Placed, Traced {
   readonly request?: RememberedRequest | undefined;
   /** On the sender's monotonic clock; what is left of it travels. */
   readonly deadline: number;
+  /** Id of the node that sent it, where that is another than this. */
+  readonly from?: string | undefined;
 }
 
 export interface RememberedRequest {

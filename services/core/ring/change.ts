@@ -165,6 +165,14 @@ function leavingNodes(ring: Ring, owners: Uint16Array, partition: number): numbe
   return rowOf(ring.owners, partition, ring.replicas).filter((node) => !after.includes(node));
 }
 
+/**
+ * Whether a node that leaves has nothing in hand any more: it says what it still owes to others, and is LEFT once that is
+ * nothing. So it takes nothing more.
+ */
+export function isEmptied(ring: Ring, { index, status }: Pick<RingNode, 'index' | 'status'>): boolean {
+  return (status === 'LEAVING' || status === 'LEFT') && !holdsSomething(ring, index);
+}
+
 /** Whether a node owns partitions, or is pending for some. */
 export function holdsSomething(ring: Ring, index: number): boolean {
   return ring.owners.includes(index) || [...ring.pending.values()].some((nodes) => nodes.includes(index));

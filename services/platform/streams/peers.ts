@@ -24,6 +24,7 @@ import type { Clock, CounterHandle, HistogramHandle, Log, Metrics, Random } from
 import { createPeerHealth, lookEveryMs, silenceMs } from '../../core/quorum/peer-health.ts';
 import {
   EraMoved,
+  LeftBehind,
   type Peers,
   type Replica,
   type ReplicaCopyReport,
@@ -473,6 +474,8 @@ function refused(nodeId: string, { status, message, era }: ReplicaResult): Failu
       return new Failure('NOT_ENOUGH_REPLICAS', text);
     case ReplicaStatus.RING_MOVED:
       return new RingMoved(nodeId);
+    case ReplicaStatus.LEFT_BEHIND:
+      return new LeftBehind(text);
     case ReplicaStatus.ERA_MOVED:
       return new EraMoved(nodeId, eraOf(era) ?? firstEra);
     default:

@@ -24,6 +24,7 @@ import { Failure } from '../../core/failure.ts';
 import type { Clock, Log } from '../../core/ports.ts';
 import {
   EraMoved,
+  LeftBehind,
   type Placed,
   type RememberedRequest,
   type Replica,
@@ -110,7 +111,8 @@ function serveStream(
   { replica, terms, clock }: ReplicaServiceOptions,
 ): void {
   const joiner = createJoiner();
-  let greeted = false;
+  /** Id of the node at the other end; undefined until it has greeted. */
+  let from: string | undefined;
   let underWay = 0;
   let paused = false;
   let ended = false;
@@ -161,7 +163,7 @@ function serveStream(
       refuse(status.FAILED_PRECONDITION, refusal);
       return false;
     }
-    greeted = true;
+    from = hello?.nodeId;
     stream.write({ welcome: handshakeOf(terms(), ''), results: [], alive: false });
     return true;
   }
@@ -221,7 +223,7 @@ function serveStream(
   }
 
   stream.on('data', (request: ReplicateRequest) => {
-    if (ended || (!greeted && !greet(request))) return;
+    if (ended || (from === undefined && !greet(request))) return;
     for (const write of request.writes) {
       const { key, sync, buffered, hintedFor, requestId, dotActor, dotCounter, ringTerm, ringSequence } = write;
       const { traceparent, era } = write;
@@ -241,6 +243,7 @@ function serveStream(
             traceparent,
             ...placedBy(ringTerm, ringSequence),
             era: eraOf(era) ?? firstEra,
+            from,
           });
           return nothing;
         },
@@ -304,6 +307,7 @@ function refusal(id: number, status: ReplicaResult['status'], message: string): 
 
 function statusOf(error: unknown): ReplicaResult['status'] {
   if (error instanceof EraMoved) return ReplicaStatus.ERA_MOVED;
+  if (error instanceof LeftBehind) return ReplicaStatus.LEFT_BEHIND;
   if (error instanceof RingMoved) return ReplicaStatus.RING_MOVED;
   if (error instanceof Malformed) return ReplicaStatus.FAILED;
   if (!(error instanceof Failure)) return ReplicaStatus.FAILED;
