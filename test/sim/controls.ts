@@ -609,8 +609,8 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/local-replica.ts',
-        snippet: 'if (era < barriers.era) throw new EraMoved(id, barriers.era);',
-        replacement: '',
+        snippet: 'if (era >= barriers.era) return;',
+        replacement: 'if (era >= 0) return;',
       },
     ],
   },
@@ -670,6 +670,7 @@ export const controls: readonly Control[] = [
   },
   {
     name: 'leaving-and-still-taking',
+    test: 'test/storage-node/ring-moves.test.ts',
     fault: 'a node that leaves takes records for others after it has said that it owes nothing',
     edits: [
       {
@@ -687,6 +688,7 @@ export const controls: readonly Control[] = [
   },
   {
     name: 'handed-over-and-taken-over',
+    test: 'test/storage-node/hand-over.test.ts',
     fault:
       'a node that takes a partition over gives up what it has pulled, because it kept some of it for one of its homes',
     edits: [
@@ -704,17 +706,19 @@ export const controls: readonly Control[] = [
   },
   {
     name: 'hints-lost-with-their-index',
+    test: 'test/storage-node/hints.test.ts',
     fault: 'a node whose index of hints was damaged forgets whom it owes what it keeps',
     edits: [
       {
-        file: 'services/storage-node/assemble.ts',
-        snippet: 'if (engine.isIncomplete) await indexAgain(engine, store, wallMs(clock));',
-        replacement: 'void indexAgain;',
+        file: 'services/storage-node/hints.ts',
+        snippet: 'const lost = hints.filter((_, i) => found[i] === undefined);',
+        replacement: 'const lost = hints.filter((_, i) => found[i] === null);',
       },
     ],
   },
   {
     name: 'remembered-and-made-again',
+    test: 'test/storage-node/requests-remembered.test.ts',
     fault: 'a second attempt is made once more where nobody who answers has the write, though it is remembered',
     edits: [
       {

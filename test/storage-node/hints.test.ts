@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import { hintsOf } from '../../services/core/codec/hint.ts';
 import { builtInNamespace } from '../../services/core/namespaces/namespace.ts';
 import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
-import { createHintBook } from '../../services/storage-node/hints.ts';
+import { openMemoryEngine } from '../../services/platform/memory-engine.ts';
+import { createHintBook, indexAgain } from '../../services/storage-node/hints.ts';
 import { type ClusterOptions, createCluster, type TestNode } from './cluster.ts';
 import { createReadableMetrics } from './metrics.ts';
 import { failureOf, get, gotten, put, remove, stored, valuesOf } from './requests.ts';
@@ -290,4 +292,24 @@ test('a namespace can have all N asked on each get, and a home that was behind i
   assert.equal(certificate?.replicasAsked, 3);
   for (let i = 0; i < 40; i++) await turn();
   assert.ok((await cluster.held(homes[2], 'cart')) !== undefined);
+});
+
+test('what damage has taken of the index is put back, from what records say that they are owed to', async () => {
+  const { cluster, homes } = await setup();
+  const away = homes[2];
+  cluster.setReachable(away, false);
+  await stored(cluster.run(homes[0], put('cart', 'v', { w: 3 })));
+  await pass(cluster, 200);
+  const fallback = cluster.nodes.find(({ node }) => node.hints.count(away.id) > 0) as TestNode;
+  await fallback.engine.close();
+  fallback.disk.lose([], ['hints']);
+  const random = { u64: () => 7n, below: () => 0 };
+  const damaged = openMemoryEngine(fallback.disk, { random });
+  const { start, end } = hintsOf(away.id);
+  const indexed = async () => (await damaged.scan('hints', start, end, 10)).entries.length;
+  assert.equal(await indexed(), 0);
+  for (let i = 0; i < 2; i++) await indexAgain(damaged, fallback.node.store, 5);
+  assert.equal(await indexed(), 1);
+  const another = hintsOf(homes[1].id);
+  assert.equal((await damaged.scan('hints', another.start, another.end, 10)).entries.length, 0);
 });
