@@ -9,21 +9,28 @@ import { watchDirectory } from '../../services/platform/rocksdb/directory-watch.
 const scratch = mkdtempSync(join(tmpdir(), 'cartwheel-directory-watch-'));
 after(() => rmSync(scratch, { recursive: true }));
 
-/** A look is made whenever the last one is over and `look` is called. */
+/** A look is made when `look` is called, and is over when the next one is due. */
 function handClock() {
   let due: (() => void) | undefined;
+  let onDue = () => {};
   return {
     after(_: number, run: () => void) {
       due = run;
+      onDue();
       return () => {
         due = undefined;
       };
     },
-    async look(): Promise<void> {
-      while (due === undefined) await new Promise((done) => setImmediate(done));
+    look(): void {
       const run = due;
       due = undefined;
-      run();
+      run?.();
+    },
+    lookedOnce(): Promise<void> {
+      return new Promise((resolve) => {
+        onDue = resolve;
+        this.look();
+      });
     },
   };
 }
@@ -46,13 +53,20 @@ for (const [what, lose] of ways) {
     writeFileSync(join(directory, 'RUN'), 'ours');
     const clock = handClock();
     const told: string[] = [];
-    await watchDirectory(directory, clock, (error) => told.push(error.message));
-    await clock.look();
-    await clock.look();
+    let onTold = () => {};
+    await watchDirectory(directory, clock, (error) => {
+      told.push(error.message);
+      onTold();
+    });
+    await clock.lookedOnce();
+    await clock.lookedOnce();
     assert.deepEqual(told, []);
     lose(directory);
-    await clock.look();
-    while (told.length === 0) await new Promise((done) => setImmediate(done));
+    await new Promise<void>((resolve) => {
+      onTold = resolve;
+      clock.look();
+    });
+    clock.look();
     assert.match(told.join(), new RegExp(`^data directory ${directory} was removed, or another is in its place$`));
   });
 }
@@ -62,9 +76,8 @@ test('one that was stopped tells nothing', async () => {
   writeFileSync(join(directory, 'RUN'), 'ours');
   const clock = handClock();
   const watch = await watchDirectory(directory, clock, () => assert.fail('it was told'));
-  const looking = clock.look();
+  clock.look();
   watch.stop();
   rmSync(directory, { recursive: true });
-  await looking;
   await new Promise((done) => setTimeout(done, 50));
 });
