@@ -90,6 +90,8 @@ export interface StorageEngine {
    * so, over restarts, until `complete`.
    */
   readonly isIncomplete: boolean;
+  /** Damage was met since it was opened. Opened anew it is rebuilt from what can be read, and may then be incomplete. */
+  readonly isDamaged: boolean;
   /** Its owner has put back what was missing, synced. */
   complete(): Promise<void>;
   /** The values in the order of the keys; undefined where there is none. */

@@ -205,6 +205,9 @@ export function openMemoryEngine(disk: MemoryDisk, { random, schedule }: MemoryE
       return state.incomplete;
     },
 
+    // Its disk loses what is damaged while nobody has it open (`lose`).
+    isDamaged: false,
+
     async complete() {
       state.incomplete = false;
     },

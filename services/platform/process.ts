@@ -3,6 +3,8 @@
  *
  *     runProcess('router', async () => { …start…; return async () => { …drain, close… }; });
  *
+ * `main` may have its service stopped and started again, in this process, as if that had been started anew.
+ *
  * I1 SIGTERM, SIGINT, SIGHUP and the end of the parent that spawned it over an IPC channel stop it gracefully,
  *    once; another signal, a second or more after the first, ends it at once.
  * I2 A bug (an exception or rejection that nobody caught) is logged and ends the process: its state is unknown.
@@ -35,8 +37,11 @@ export type Stop = (cause: string) => Promise<void>;
  */
 const BUFFER_PAGE_BYTES = 256 * 1_024;
 
+/** Stops the service and calls `main` once more. `cause` is for the log. Does nothing while it starts or stops. */
+export type Restart = (cause: string) => void;
+
 /** Runs `main`, which resolves once the service serves. `service` names it in the log. */
-export function runProcess(service: string, main: () => Promise<Stop>): void {
+export function runProcess(service: string, main: (restart: Restart) => Promise<Stop>): void {
   Buffer.poolSize = BUFFER_PAGE_BYTES;
   const log = createLog({ service, level: 'info' });
   let stopping: string | undefined;
@@ -52,13 +57,17 @@ export function runProcess(service: string, main: () => Promise<Stop>): void {
     }
   }
 
-  function requestStop(cause: string): void {
-    if (stopping !== undefined) return;
-    stopping = cause;
-    setTimeout(() => {
+  function limitStop(cause: string): NodeJS.Timeout {
+    return setTimeout(() => {
       log.error({ cause, deadlineMs: STOP_DEADLINE_MS }, 'stopping took longer than its deadline');
       process.exit(EXIT_STARTED_WRONG);
     }, STOP_DEADLINE_MS).unref();
+  }
+
+  function requestStop(cause: string): void {
+    if (stopping !== undefined) return;
+    stopping = cause;
+    limitStop(cause);
     // While it still starts, the end of the start stops it.
     if (stop) void stopNow(cause);
   }
@@ -83,23 +92,47 @@ export function runProcess(service: string, main: () => Promise<Stop>): void {
   // A reader of stdout or stderr that goes away (a pipe, the parent) is no reason to end badly.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
-  // What main throws at once (a wrong flag) is an answer like any other.
-  (async () => main())().then(
-    (started) => {
-      stop = started;
-      if (stopping !== undefined) void stopNow(stopping);
-    },
-    (error: unknown) => {
-      if (error instanceof HelpRequested) {
-        process.stdout.write(error.text);
-        process.exit(0);
-      }
-      if (error instanceof ConfigurationProblems) {
-        process.stderr.write(`${error.message}\n`);
-        process.exit(EXIT_USAGE);
-      }
-      log.fatal({ err: error }, `${service} did not start: ${error instanceof Error ? error.message : String(error)}`);
-      process.exit(EXIT_STARTED_WRONG);
-    },
-  );
+  function restart(cause: string): void {
+    if (stopping !== undefined || stop === undefined) return;
+    const stopThis = stop;
+    stop = undefined;
+    const limit = limitStop(cause);
+    stopThis(cause).then(
+      () => {
+        clearTimeout(limit);
+        // A signal that came meanwhile has nothing left to stop.
+        if (stopping === undefined) start();
+        else process.exit(0);
+      },
+      (error: unknown) => {
+        log.error({ err: error, cause }, 'stopping failed');
+        process.exit(EXIT_STARTED_WRONG);
+      },
+    );
+  }
+
+  start();
+
+  function start(): void {
+    // What main throws at once (a wrong flag) is an answer like any other.
+    (async () => main(restart))().then(serving, startedWrong);
+  }
+
+  function serving(started: Stop): void {
+    stop = started;
+    if (stopping !== undefined) void stopNow(stopping);
+  }
+
+  function startedWrong(error: unknown): void {
+    if (error instanceof HelpRequested) {
+      process.stdout.write(error.text);
+      process.exit(0);
+    }
+    if (error instanceof ConfigurationProblems) {
+      process.stderr.write(`${error.message}\n`);
+      process.exit(EXIT_USAGE);
+    }
+    log.fatal({ err: error }, `${service} did not start: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(EXIT_STARTED_WRONG);
+  }
 }

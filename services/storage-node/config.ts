@@ -64,6 +64,12 @@ const schema = {
       about: 'tombstones, expired values and what clocks do not need are let go about so much later; 0s: never',
       default: '24h',
     }),
+    // What the rebuilding of a database takes is short beside it, so that even on a bad disk the node is there most of the time.
+    'rebuild-every': duration({
+      about:
+        'where data files are damaged, the node opens its database anew, and so mends it, at most about so often; 0s: never',
+      default: '10m',
+    }),
     'background-target': duration({
       about: "background work backs off while the 99.9th percentile of clients' operations here is above this",
       default: '100ms',

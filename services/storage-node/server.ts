@@ -28,7 +28,7 @@ import { createKeyValueService } from '../platform/kv-service.ts';
 import { createLog } from '../platform/logging.ts';
 import { createMetrics } from '../platform/metrics.ts';
 import { createNamespaceAdmin } from '../platform/namespaces/namespace-admin.ts';
-import type { Stop } from '../platform/process.ts';
+import type { Restart, Stop } from '../platform/process.ts';
 import { createRandom } from '../platform/random.ts';
 import { readStatuses } from '../platform/read-statuses.ts';
 import { createRingSource } from '../platform/ring-source.ts';
@@ -53,6 +53,7 @@ import { listKeys } from './list-keys.ts';
 import { listLosers } from './losers.ts';
 import { wallMs } from './node.ts';
 import { runOperation } from './operations.ts';
+import { createRebuild } from './rebuild.ts';
 import { bufferLimits } from './record-store.ts';
 
 /** EX_IOERR: a disk that fails leaves what was acknowledged in doubt, and the process must not go on. */
@@ -62,14 +63,14 @@ const confirmationPatienceMs = 2_000;
 const gossipMemory = Buffer.from('gossip');
 
 /** Throws DamagedData where damage is met while it starts: started once more it rebuilds its database (rocksdb/scrub.ts). */
-export async function startStorageNode(config: StorageNodeConfig): Promise<Stop> {
+export async function startStorageNode(config: StorageNodeConfig, restart: Restart): Promise<Stop> {
   const log = createLog({ service: 'storage-node', level: config['log-level'] });
   const metrics = createMetrics({ service: 'storage-node' });
   const random = createRandom();
   if (config.renew) await renewDirectory(config.data, log);
   const engine = await openRocksEngine({ directory: config.data, random, log, metrics });
   try {
-    return await startOn(engine, { config, log, metrics, random });
+    return await startOn(engine, { config, restart, log, metrics, random });
   } catch (error) {
     if (error instanceof DamagedData || error instanceof DataDirectoryError) await engine.close();
     throw error;
@@ -78,12 +79,13 @@ export async function startStorageNode(config: StorageNodeConfig): Promise<Stop>
 
 interface StartOptions {
   readonly config: StorageNodeConfig;
+  readonly restart: Restart;
   readonly log: ReturnType<typeof createLog>;
   readonly metrics: ReturnType<typeof createMetrics>;
   readonly random: Random;
 }
 
-async function startOn(engine: StorageEngine, { config, log, metrics, random }: StartOptions): Promise<Stop> {
+async function startOn(engine: StorageEngine, { config, restart, log, metrics, random }: StartOptions): Promise<Stop> {
   const clock = createClock();
   const rings = createRingSource();
   const id = await readIdentity(engine, random, config.data);
@@ -249,6 +251,14 @@ async function startOn(engine: StorageEngine, { config, log, metrics, random }: 
   node.collection.start();
   node.transfers.start();
   node.refill.start();
+  const rebuild = createRebuild(node, config['rebuild-every'], () => {
+    log.warn(
+      { data: config.data },
+      'files of the database are damaged, and the others can do without this node: it is rebuilt',
+    );
+    restart('damaged files');
+  });
+  rebuild.start();
   const probes: Probes = {
     startup: () => ({ ok: true }),
     live: () => ({ ok: true }),
@@ -271,6 +281,7 @@ async function startOn(engine: StorageEngine, { config, log, metrics, random }: 
     catchingUp.stop();
     afterLeaving.stop();
     directory.stop();
+    rebuild.stop();
     server.setServing(false);
     await Promise.race([sessions.drain(), new Promise<void>((resolve) => clock.after(config.drain, resolve))]);
     await gossip.stop();

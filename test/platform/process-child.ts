@@ -1,6 +1,6 @@
 /** A process that runProcess runs, which behaves as its first argument says (process.test.ts). */
 import { integer, loadConfiguration } from '../../services/platform/configuration.ts';
-import { runProcess, type Stop } from '../../services/platform/process.ts';
+import { type Restart, runProcess, type Stop } from '../../services/platform/process.ts';
 
 const [behaviour, ...argv] = process.argv.slice(2);
 
@@ -17,8 +17,23 @@ async function serve(stop: Stop): Promise<Stop> {
 
 const stopped: Stop = async (cause) => say(`stopped by ${cause}`);
 
-const BEHAVIOURS: Readonly<Record<string, () => Promise<Stop>>> = {
+let starts = 0;
+
+const BEHAVIOURS: Readonly<Record<string, (restart: Restart) => Promise<Stop>>> = {
   serve: () => serve(stopped),
+  'start-again': async (restart) => {
+    starts++;
+    if (starts === 1) setTimeout(() => restart('itself'), 10);
+    say(`start ${starts}`);
+    return serve(stopped);
+  },
+  'start-again-slowly': async (restart) => {
+    setTimeout(() => restart('itself'), 10);
+    return serve(async (cause) => {
+      say(`stopping for ${cause}`);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+    });
+  },
   'start-slowly': async () => {
     say('starting');
     await new Promise((resolve) => setTimeout(resolve, 300));

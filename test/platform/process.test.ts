@@ -53,6 +53,24 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   });
 }
 
+test('a service that wants it is stopped and started again in its process', async () => {
+  const { child, ended, saw } = start('start-again');
+  await saw('start 2\nserving');
+  child.kill('SIGTERM');
+  const { code, stdout } = await ended;
+  assert.equal(code, 0);
+  assert.equal(stdout, 'start 1\nserving\nstopped by itself\nstart 2\nserving\nstopped by SIGTERM\n');
+});
+
+test('a signal while a service stops to start again ends the process, and nothing is started', async () => {
+  const { child, ended, saw } = start('start-again-slowly');
+  await saw('stopping for itself');
+  child.kill('SIGTERM');
+  const { code, stdout } = await ended;
+  assert.equal(code, 0);
+  assert.equal(stdout, 'serving\nstopping for itself\n');
+});
+
 test('a signal during the start stops the service when it has started', async () => {
   const { child, ended, saw } = start('start-slowly');
   await saw('starting');

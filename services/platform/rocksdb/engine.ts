@@ -37,7 +37,7 @@ import { isDamage, isIncomplete, markComplete, markDamaged, scrubIfDamaged } fro
  *
  * A block whose checksum is wrong is refused by RocksDB, and a read that needs it is a DamagedData; it is never served.
  * A compaction that needs it makes every later write fail, and so ends the process; the next start rebuilds the database
- * from what can be read (scrub.ts).
+ * from what can be read (scrub.ts), which the node brings about by itself before (storage-node/rebuild.ts).
  *
  * A known limit of the binding: an iterator positions itself on the event loop (the first block of a scan page may be
  * read there).
@@ -99,13 +99,19 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
     );
     let toldOfDamageAt = Number.NEGATIVE_INFINITY;
     let damageNoted: Promise<void> | undefined;
+    let damaged = false;
 
     /** So that the next start rebuilds the database (scrub.ts). */
     function noteDamage(what: string): void {
-      damageNoted ??= markDamaged(directory, what).catch((error: unknown) => {
-        damageNoted = undefined; // whoever meets it next tries again
-        log.error({ directory, error: messageOf(error) }, 'that files are damaged could not be noted');
-      });
+      damageNoted ??= markDamaged(directory, what).then(
+        () => {
+          damaged = true;
+        },
+        (error: unknown) => {
+          damageNoted = undefined; // whoever meets it next tries again
+          log.error({ directory, error: messageOf(error) }, 'that files are damaged could not be noted');
+        },
+      );
     }
     let closing: Promise<void> | undefined;
 
@@ -121,7 +127,8 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
       const now = performance.now();
       if (now - toldOfDamageAt > TELL_OF_DAMAGE_EVERY_MS) {
         toldOfDamageAt = now;
-        const advice = 'restart this process, and it is rebuilt, from the other replicas where it cannot be read';
+        const advice =
+          'opened anew, which the node does by itself, it is rebuilt, from the other replicas where it cannot be read';
         log.error({ directory, error: error.message }, `files of the database are damaged; ${advice}`);
       }
       return new DamagedData(error.message, { cause: error });
@@ -150,6 +157,10 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
 
       get isIncomplete() {
         return incomplete;
+      },
+
+      get isDamaged() {
+        return damaged;
       },
 
       async complete() {
