@@ -26,7 +26,7 @@ export interface TableInput {
   readonly now: number;
 }
 
-/** The live table and its footer, lines cut to `width`. */
+/** The live table and its footer, lines cut to `width`, where that is known (not 0). */
 export function liveTable({ children, figures, restartCommand, now }: TableInput, width: number): string[] {
   const rows = children.map((child) => {
     const { name, port, zone } = child.plan;
@@ -44,7 +44,9 @@ export function liveTable({ children, figures, restartCommand, now }: TableInput
   });
   const dead = children.filter((child) => child.isDead).length;
   const footer = dead === 0 ? 'q quits' : `q quits, r starts dead ones again; elsewhere: ${restartCommand}`;
-  return [...table(columns, rows).trimEnd().split('\n'), '', footer].map((line) => cut(line, width));
+  return [...table(columns, rows).trimEnd().split('\n'), '', footer].map((line) =>
+    cut(line, width || unknownSize.columns),
+  );
 }
 
 /** What just became of a child, in one line. */
@@ -102,6 +104,9 @@ function cut(line: string, width: number): string {
   return `${shown}…`;
 }
 
+/** A terminal may say that it has none, as one does that nobody has told its size (`docker exec -t`). */
+const unknownSize = { columns: 120, rows: 40 } as const;
+
 /** Redraws a block of lines in place. Whatever else is to be seen goes through `above`. */
 export class LiveBlock {
   private drawn = 0;
@@ -112,7 +117,7 @@ export class LiveBlock {
   }
 
   draw(lines: readonly string[]): void {
-    const fitting = lines.slice(0, Math.max(1, this.out.rows - 1));
+    const fitting = lines.slice(0, Math.max(1, (this.out.rows || unknownSize.rows) - 1));
     this.out.write(`${this.erased()}${fitting.map((line) => `${line}\n`).join('')}`);
     this.drawn = fitting.length;
   }

@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { Child } from '../../cli/dev/child.ts';
 import { askRunning, controlPath, listenForControl } from '../../cli/dev/control.ts';
 import { storedLayout, storeLayout } from '../../cli/dev/directory.ts';
 import {
@@ -18,6 +19,7 @@ import {
   storageNodesMax,
 } from '../../cli/dev/layout.ts';
 import { between, histogramCounts, quantile, total } from '../../cli/dev/scrape.ts';
+import { LiveBlock, liveTable } from '../../cli/dev/view.ts';
 import { Problem } from '../../cli/problem.ts';
 import { cartwheel } from './run-cartwheel.ts';
 
@@ -214,3 +216,13 @@ function listening(): Promise<{ port: number; close: () => void }> {
     });
   });
 }
+
+test('a terminal that does not know its size is shown the table all the same', () => {
+  const shown: string[] = [];
+  const out = { rows: 0, columns: 0, write: (text: string) => shown.push(text) } as unknown as NodeJS.WriteStream;
+  const [plan] = processesOf(layout, '/data');
+  const child = new Child(plan as ProcessPlan, () => {});
+  const input = { children: [child], figures: new Map(), restartCommand: 'again', now: 0 };
+  new LiveBlock(out).draw(liveTable(input, out.columns));
+  assert.match(shown.join(''), /^PROCESS +PID .*\nrouter +- +127\.0\.0\.1:\d+ .*\n\nq quits\n$/);
+});

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { everyNode } from '../../cli/every-node.ts';
-import type { CartwheelClient } from '../../client/index.ts';
+import { type CartwheelClient, OperationFailed } from '../../client/index.ts';
+import { Failure } from '../../services/core/failure.ts';
 
 test('every node of the ring is asked once, and none that has left, whose address another one may have', async () => {
   const nodes = [
@@ -20,4 +21,14 @@ test('every node of the ring is asked once, and none that has left, whose addres
   assert.deepEqual(asked.sort(), ['a:1', 'b:1']);
   assert.deepEqual(answers, [{ address: 'b:1', answer: 'fine' }]);
   assert.deepEqual(unreachable, ['a:1 (no answer)']);
+});
+
+test('what every node refuses is told as that, and not as nodes that are away', async () => {
+  const nodes = ['a:1', 'b:1'].map((address) => ({ address, status: 2 }));
+  const client = { ring: async () => ({ nodes }) } as unknown as CartwheelClient;
+  const refused = everyNode(client, async (address) => {
+    const reason = address === 'a:1' ? 'NOT_ENOUGH_REPLICAS' : 'NAMESPACE_UNKNOWN';
+    throw new OperationFailed(new Failure(reason, `no answer from ${address}`));
+  });
+  await assert.rejects(refused, { reason: 'NAMESPACE_UNKNOWN' });
 });
