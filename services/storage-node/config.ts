@@ -10,6 +10,7 @@ import {
   duration,
   integer,
   loadConfiguration,
+  splitAddress,
   text,
   toggle,
 } from '../platform/configuration.ts';
@@ -22,7 +23,10 @@ const schema = {
   fields: {
     listen: address({ about: 'gRPC: clients, routers, other nodes', default: '127.0.0.1:7411' }),
     admin: address({ about: 'HTTP: /livez /readyz /startupz /metrics', default: '127.0.0.1:7511' }),
-    advertise: address({ about: 'where others reach --listen; the same where it is not set', default: '0.0.0.0:0' }),
+    advertise: address({
+      about: 'where clients and other nodes reach --listen; the same where it is not set',
+      example: 'node-1:7411',
+    }),
     data: text({ about: 'data directory, made where there is none', example: '/var/lib/cartwheel', required: true }),
     seeds: addresses({ about: 'membership processes or other nodes to join by' }),
     host: text({ about: 'the physical host; no two homes of a key are on one', default: 'localhost' }),
@@ -104,12 +108,24 @@ const schema = {
   },
 } as const;
 
-export type StorageNodeConfig = Configuration<typeof schema.fields>;
+export interface StorageNodeConfig extends Configuration<typeof schema.fields> {
+  readonly advertise: string;
+}
+
+/** Every address of a machine: what listens there is reached at one of them, and a stranger who goes to it meets himself. */
+const wildcards: readonly (string | undefined)[] = ['0.0.0.0', '::'];
 
 export function readConfig(argv: readonly string[], environment: NodeJS.ProcessEnv): StorageNodeConfig {
   const config = loadConfiguration(schema, argv, environment);
   const zone = config['zone-file'] === undefined ? config.zone : zoneIn(config['zone-file']);
-  return { ...config, zone, advertise: config.advertise === '0.0.0.0:0' ? config.listen : config.advertise };
+  const advertise = config.advertise ?? config.listen;
+  if (wildcards.includes(splitAddress(advertise)?.host)) {
+    const given = config.advertise === undefined ? `missing, and --listen is ${advertise}` : `it is ${advertise}`;
+    throw new ConfigurationProblems(schema.name, [
+      `--advertise: ${given}: no address at which others could reach it; for example --advertise ${schema.fields.advertise.example}`,
+    ]);
+  }
+  return { ...config, zone, advertise };
 }
 
 function zoneIn(file: string): string {
