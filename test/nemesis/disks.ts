@@ -28,13 +28,13 @@ export interface Disks {
 
 export const EIO = constants.errno.EIO;
 
-const source = fileURLToPath(new URL('../e2e/slow-disk-preload.c', import.meta.url));
+export const slowDiskSource = fileURLToPath(new URL('../e2e/slow-disk-preload.c', import.meta.url));
 
 export async function prepareDisks(directory: string): Promise<Disks> {
   mkdirSync(directory, { recursive: true });
   const library = join(directory, 'slow-disk.so');
   const controlOf = (node: string) => join(directory, `${node}.control`);
-  const obstacle = await compileLibrary(source, library);
+  const obstacle = await compileLibrary(slowDiskSource, library);
   return {
     obstacle,
     environmentOf(node) {

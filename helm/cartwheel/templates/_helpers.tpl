@@ -102,11 +102,12 @@ readinessProbe:
   httpGet: { path: /readyz, port: admin }
   periodSeconds: 2
   timeoutSeconds: 3
+# Two minutes: a process on a machine that is too busy answers late, and to kill it would make that worse for all.
 livenessProbe:
   httpGet: { path: /livez, port: admin }
   periodSeconds: 10
-  timeoutSeconds: 5
-  failureThreshold: 6
+  timeoutSeconds: 10
+  failureThreshold: 12
 {{- end }}
 
 {{/* Where pods may run: (dict "root" $ "component" … "values" …). */}}
