@@ -63,8 +63,8 @@ export interface ConnectOptions {
   /** host:port of routers or storage nodes; the first that answers is used, the others when it is gone. */
   readonly endpoints: readonly string[];
   /**
-   * Send each operation straight to a home of its key: the one that answered the get whose context a write goes with,
-   * else the one that seems to answer sooner. Where no storage node can be reached operations go to the endpoints.
+   * Send each operation straight to a home of its key: a write to the first of them, unless another seems to answer much
+   * sooner, a get to one that seems to. Where no storage node can be reached operations go to the endpoints.
    */
   readonly direct?: boolean | undefined;
   /** Where this client is: homes in this zone are preferred, until they take twice as long. Only with `direct`. */
@@ -126,8 +126,6 @@ export function connect(options: ConnectOptions): CartwheelClient {
   const channels = createUnaryChannels(clock);
   const newRequestId = createRequestIds(random);
   const extra = createExtraBudget(attemptsSavedMax);
-  /** By the context that a get was answered with: by whom. A write with it is best made where that was read. */
-  const answeredBy = new WeakMap<Uint8Array, string>();
   const underWay = new Set<Promise<unknown>>();
   let watch: RingWatch | undefined;
   let closing = false;
@@ -139,24 +137,23 @@ export function connect(options: ConnectOptions): CartwheelClient {
     return watch;
   }
 
-  async function addressesFor(namespace: string, key: Buffer, preferred?: string): Promise<readonly string[]> {
+  type Which = 'get' | 'put' | 'delete';
+
+  async function addressesFor(namespace: string, key: Buffer, which: Which): Promise<readonly string[]> {
     if (!direct) return endpoints;
     const ring = ringWatch().current() ?? (await ringWatch().first(ringTimeoutMs));
     const { storageKey } = locate(namespace, key, { limits: requestLimits, hash: xxh64 });
-    const coordinators = balancer.order(coordinatorsOf(ring, storageKey), preferred);
+    const coordinators = balancer.order(coordinatorsOf(ring, storageKey), which === 'get' ? 'read' : 'write');
     // Routers reach what this client cannot.
     return [...coordinators, ...endpoints.filter((address) => !coordinators.includes(address))];
   }
-
-  type Which = 'get' | 'put' | 'delete';
 
   async function run<Name extends Which>(
     which: Name,
     key: Buffer,
     body: Omit<OperationBody, 'timeoutMs'>,
     options: OperationOptions,
-    preferred?: string,
-  ): Promise<{ answer: NonNullable<Result[Name]>; by: string }> {
+  ): Promise<NonNullable<Result[Name]>> {
     const { namespace = '', timeoutMs = requestLimits.timeoutMsDefault, signal, traceparent } = options;
     signal?.throwIfAborted();
     const startedAt = clock.now();
@@ -178,14 +175,14 @@ export function connect(options: ConnectOptions): CartwheelClient {
       const until = { deadline: startedAt + timeoutMs, cancellation: cancellationOf(signal) };
       const operation = { ...body, timeoutMs, traceparent };
       const result = await patiently(until, async () => {
-        const addresses = await addressesFor(namespace, key, preferred);
+        const addresses = await addressesFor(namespace, key, which);
         return dispatch(ports, addresses, operation, until);
       });
       const answer = result[which];
       if (answer == null)
         throw new Failure('INTERNAL', `a ${which} was answered with something else`, { outcome: 'UNKNOWN' });
       tell(undefined);
-      return { answer, by: by ?? '' };
+      return answer;
     } catch (error) {
       tell(signal?.aborted ? 'ABORTED' : error instanceof Failure ? error.reason : 'INTERNAL');
       signal?.throwIfAborted();
@@ -226,9 +223,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
       check(options);
       const { namespace = '', r, maxBytes = 0, dots = [], session = noBytes } = options;
       const get = { namespace, key: bytesOf(key), r, sessionContext: bytesOf(session), maxBytes, dots: [...dots] };
-      const { answer, by } = await counted(run('get', get.key, { get }, options));
-      answeredBy.set(answer.context, by);
-      return answerOf(answer);
+      return answerOf(await counted(run('get', get.key, { get }, options)));
     },
 
     async put(key, value, options = {}) {
@@ -247,8 +242,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
         ttl: ttlMs === undefined ? undefined : encodeDuration(ttlMs),
         require: require && { durable: 0, hosts: 0, zones: 0, ...require },
       };
-      const home = answeredBy.get(context);
-      const { answer } = await counted(run('put', put.key, { put }, options, home));
+      const answer = await counted(run('put', put.key, { put }, options));
       const { context: next, siblings, receipt } = answer;
       return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };
     },
@@ -265,8 +259,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
         requestId: bytesOf(requestId),
         attempt,
       };
-      const home = answeredBy.get(context);
-      const { answer } = await counted(run('delete', request.key, { delete: request }, options, home));
+      const answer = await counted(run('delete', request.key, { delete: request }, options));
       const { context: next, siblings, receipt } = answer;
       return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };
     },

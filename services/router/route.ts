@@ -44,7 +44,7 @@ export function createRouter(ports: RouterPorts): Router {
   // Placed when it is sent: the ring may have changed while it waited.
   async function send(key: string, operation: Operation, until: Until): Promise<Answer> {
     const coordinators = coordinatorsOf(currentRing(ports), storageKeyOfText(key));
-    const addresses = balancer.order(coordinators);
+    const addresses = balancer.order(coordinators, operation.get === undefined ? 'write' : 'read');
     return dispatch({ pool: balancer, clock, extra, newRequestId }, addresses, operation, until);
   }
   const flights = createKeyFlights(clock, metrics, send, ports.keyLimits);

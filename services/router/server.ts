@@ -85,7 +85,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
 
   async function explain(request: ExplainRequest, deadline: number) {
     const { storageKey } = locate(request.namespace, request.key, validation);
-    const addresses = balancer.order(coordinatorsOf(currentRing(placing), storageKey));
+    const addresses = balancer.order(coordinatorsOf(currentRing(placing), storageKey), 'read');
     const address = addresses.find((each) => pool.ready(each)) ?? (addresses[0] as string);
     return channels.explain(address, request, Math.max(1, deadline - clock.now()));
   }

@@ -8,26 +8,31 @@
  * I1 Homes that are ready come before those that are not, and all homes before fallbacks.
  * I2 With a zone: a home in it is one of the two, and one elsewhere is chosen only where it costs less than a
  *    `elsewhereFactor`th of it.
+ * I3 A write goes to the first of the homes that are ready, unless another costs less than a `elsewhereFactor`th of it. Each
+ *    home that coordinates writes of a key has a birth in its clock, and another one after each crash (core/versioning/birth.ts):
+ *    with writes spread over all homes clocks would grow N times as fast, up to where entries are cut. First homes are as
+ *    evenly spread as partitions, so this spreads the writes of many keys as well. Not with a zone: the way counts more there.
  */
 import type { Result } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Cancelled } from '../../core/cancellation.ts';
 import { Failure, type ReasonName } from '../../core/failure.ts';
 import type { Clock, Random } from '../../core/ports.ts';
+import type { RingNode } from '../../core/ring/ring.ts';
 import { createPeakEwma, type PeakEwma } from '../../core/routing/peak-ewma.ts';
 import { chooseOfTwo } from '../../core/routing/two-choices.ts';
 import { fromOperationError } from '../errors.ts';
 import type { Coordinators } from './coordinators.ts';
 import type { SessionPool } from './session-pool.ts';
 
-/** The way to another zone costs money, and its latency is in what was observed. */
+/** The way to another zone costs money, an entry in a clock room; what is slower for it is in what was observed. */
 const elsewhereFactor = 2;
 /** What a failure counts as: as long as a silent node is trusted (core/quorum/peer-health.ts). Failing fast is not speed. */
 const failureMs = 1_000;
 
 /** The pool, watched. */
 export interface Balancer extends Pick<SessionPool, 'ready' | 'send' | 'keep'> {
-  /** Addresses in the order in which to try them. `preferred`, where it is a home that is ready, comes first. */
-  order(coordinators: Coordinators, preferred?: string): readonly string[];
+  /** Addresses in the order in which to try them. */
+  order(coordinators: Coordinators, operation: 'read' | 'write'): readonly string[];
 }
 
 export interface BalancerOptions {
@@ -68,20 +73,19 @@ export function createBalancer({ pool, clock, random, zone }: BalancerOptions): 
       return answer;
     },
 
-    order({ homes, fallbacks }, preferred) {
+    order({ homes, fallbacks }, operation) {
       const ready = homes.filter(({ address }) => pool.ready(address));
-      const first = ready.find(({ address }) => address === preferred);
+      const isFavoured = (home: RingNode) =>
+        zone === undefined ? operation === 'write' && home === ready[0] : home.zone === zone;
+      const favourite = ready.find(isFavoured);
       const now = clock.now();
-      const chosen =
-        first !== undefined
-          ? [first]
-          : chooseOfTwo({
-              candidates: ready,
-              favourite: zone === undefined ? undefined : ready.find((home) => home.zone === zone),
-              cost: (home) =>
-                loadOf(home.address).cost(now) * (zone === undefined || home.zone === zone ? 1 : elsewhereFactor),
-              below,
-            });
+      const chosen = chooseOfTwo({
+        candidates: ready,
+        favourite,
+        cost: (home) =>
+          loadOf(home.address).cost(now) * (favourite === undefined || isFavoured(home) ? 1 : elsewhereFactor),
+        below,
+      });
       const order: string[] = [];
       for (const nodes of [chosen, ready, homes, fallbacks]) {
         for (const { address } of nodes) if (!order.includes(address)) order.push(address);
