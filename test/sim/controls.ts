@@ -739,6 +739,42 @@ export const controls: readonly Control[] = [
       },
     ],
   },
+  {
+    name: 'absence-from-a-damaged-disk',
+    test: 'test/storage-node/refill.test.ts',
+    fault: 'a node whose files were damaged says that there is nothing where it has lost what there was',
+    edits: [
+      {
+        file: 'services/storage-node/local-replica.ts',
+        snippet: 'if (!options.isFilling(key)) return;',
+        replacement: 'if (options !== undefined) return;',
+      },
+    ],
+  },
+  {
+    name: 'filled-from-one-owner',
+    test: 'test/storage-node/refill.test.ts',
+    fault: 'a node that has lost a part of its disk answers again once a single other owner has given it what that has',
+    edits: [
+      {
+        file: 'services/storage-node/refill.ts',
+        snippet: 'ownersOf(partition).every((id) => from.has(id))',
+        replacement: 'ownersOf(partition).some((id) => from.has(id))',
+      },
+    ],
+  },
+  {
+    name: 'rebuilt-together',
+    test: 'test/storage-node/refill.test.ts',
+    fault: 'a node with damaged files is rebuilt while another one has not got back what it lost',
+    edits: [
+      {
+        file: 'services/storage-node/rebuild.ts',
+        snippet: 'await peers.replica(id).scan(',
+        replacement: 'void peers.replica(id).scan(',
+      },
+    ],
+  },
 ];
 
 export interface ControlResult {
