@@ -174,6 +174,7 @@ export const controls: readonly Control[] = [
   },
   {
     name: 'cut-what-was-just-covered',
+    test: 'test/core/versioning.test.ts',
     fault: 'a put cuts from its clock what it has just learned from its context',
     edits: [
       {
@@ -387,6 +388,7 @@ export const controls: readonly Control[] = [
   },
   {
     name: 'damaged-and-owed-to-nobody',
+    test: 'test/storage-node/record-repair.test.ts',
     fault: 'a fallback whose record is repaired forgets whom it owes it to',
     edits: [
       {
@@ -451,6 +453,7 @@ export const controls: readonly Control[] = [
   },
   {
     name: 'flip-before-the-transfer',
+    test: 'test/storage-node/ring-moves.test.ts',
     fault: 'a pending owner says at once that it has pulled a partition',
     edits: [
       {
@@ -616,6 +619,7 @@ export const controls: readonly Control[] = [
   },
   {
     name: 'collected-with-a-hint-outstanding',
+    test: 'test/storage-node/collection.test.ts',
     fault: 'a node that keeps records for a home says that it keeps none',
     edits: [
       {
