@@ -26,7 +26,7 @@ import type { ListedRequest } from './request-table.ts';
 /** Keys with one hash are hardly ever two. */
 const keysOfHashMax = 8;
 /** Hashes whose requests are written at once. */
-const hashesAtOnce = 64;
+const hashesAtOnce = 32;
 /** After all storage keys with the hash before it: namespaces are ASCII. */
 const afterHash = Buffer.of(0xff);
 

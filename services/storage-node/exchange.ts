@@ -24,7 +24,7 @@ import { epochOfParts, PARTITIONS_MAX } from '../core/ring/ring.ts';
 import { isStorageKey, STORAGE_KEY_BYTES } from '../core/ring/storage-key.ts';
 import type { Armed } from '../core/stability/barrier.ts';
 import { eraOf } from '../core/stability/era.ts';
-import { type Admission, writeDeadline } from './background.ts';
+import { type Admission, turnToAnswer, writeDeadline } from './background.ts';
 import { learnRequests, listLosses as listLossesOf, listRequests as listRequestsOf } from './beside-records.ts';
 import { agreeOn, letGo } from './let-go.ts';
 import type { StorageNode } from './node.ts';
@@ -35,14 +35,19 @@ import { pageRequests } from './request-table.ts';
 const keysMax = 256;
 /** Leaves that are listed at once: at ten records each about a thousand keys. */
 const leavesAtOnce = 64;
-const keysAtOnce = 64;
+/** Merged in one go, which takes a few milliseconds. */
+const keysAtOnce = 32;
 const listedKeysMax = 4_096;
 const fetchedBytesMax = 1024 * 1024;
+/** Records of one fetch that are in memory before it is known whether they fit. */
+const readAtOnce = 16;
 const scanRecords = 512;
 /** So many are single bad records; more are a bad disk. */
 const failuresMax = 16;
 /** A namespace, a byte 0, a time, a dot and a key (core/codec/loser.ts). */
 const loserKeyBytesMax = STORAGE_KEY_BYTES.max + 16;
+/** To list a record is so much of what it takes to move one. */
+const listedCost = 1 / 4;
 const absent = 0n;
 
 export interface Exchanged {
@@ -186,7 +191,9 @@ export async function answerExchange(
     keys.length <= keysMax && keys.every((key) => key.length >= min && key.length <= max);
   if (listing !== undefined) {
     if (!isPartition(listing) || listing.from.length > max) throw invalid('list_records');
-    return { ...nothing, ...(await listRecords(node, listing)) };
+    const page = await listRecords(node, listing);
+    await turnToAnswer(node, Math.ceil(page.kept.length * listedCost), 0);
+    return { ...nothing, ...page };
   }
   if (listRequests !== undefined) {
     if (!isPartition(listRequests) || listRequests.from.length > max) throw invalid('list_requests');
@@ -205,6 +212,7 @@ export async function answerExchange(
   }
   if (check !== undefined) {
     if (!areKeys(check.keys)) throw invalid('check_records');
+    await turnToAnswer(node, Math.ceil(check.keys.length * listedCost), 0);
     return { ...nothing, kept: await checkRecords(node, check) };
   }
   if (agree !== undefined) {
@@ -227,7 +235,13 @@ export async function answerExchange(
   }
   if (fetch !== undefined) {
     if (!areKeys(fetch.keys)) throw invalid('fetch');
-    return { ...nothing, records: await recordsOf(node.store, fetch.keys) };
+    const records = await recordsOf(node.store, fetch.keys);
+    await turnToAnswer(
+      node,
+      records.length,
+      records.reduce((sum, { length }) => sum + length, 0),
+    );
+    return { ...nothing, records };
   }
   if (!node.digests.ready) return { ...nothing, building: true };
   if (comparison !== undefined) {
@@ -244,20 +258,23 @@ export async function answerExchange(
     const unknown = leaves.some((leaf) => leaf >= 2 ** node.digests.tree.depth);
     if (unknown || leaves.length > keysMax || !isAscending(leaves)) throw invalid('list');
     const { entries, listed } = await listLeaves(node, leaves, listedKeysMax);
+    await turnToAnswer(node, Math.ceil(entries.length * listedCost), 0);
     return { ...nothing, leavesListed: listed, entries };
   }
   throw invalid('nothing');
 }
 
-/** As many of them as fit in one answer. */
+/** As many of them as fit in one answer, at least one. */
 async function recordsOf(store: StorageNode['store'], keys: readonly Uint8Array[]): Promise<Buffer[]> {
   const records: Buffer[] = [];
   let bytes = 0;
-  for (const key of keys) {
-    if (bytes > fetchedBytesMax) break;
-    const record = await store.read(key).catch(noneIfCorrupt);
-    bytes += record?.length ?? 0;
-    records.push((record as Buffer) ?? Buffer.alloc(0));
+  for (let i = 0; i < keys.length; i += readAtOnce) {
+    const read = (key: Uint8Array) => store.read(key).catch(noneIfCorrupt);
+    for (const record of await Promise.all(keys.slice(i, i + readAtOnce).map(read))) {
+      if (bytes > fetchedBytesMax) return records;
+      bytes += record?.length ?? 0;
+      records.push((record as Buffer) ?? Buffer.alloc(0));
+    }
   }
   return records;
 }

@@ -13,13 +13,16 @@ import type {
   KeyDigest,
   ListRecords,
 } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import { Malformed } from '../core/codec/bytes.ts';
 import { Failure } from '../core/failure.ts';
-import type { Hash64 } from '../core/ports.ts';
+import type { Hash64, ScanPage } from '../core/ports.ts';
 import { rangeOfPartition } from '../core/ring/partition.ts';
 import { epochOf, epochOfParts, nodeById, type Ring, serves } from '../core/ring/ring.ts';
 import type { StorageNode } from './node.ts';
+import { nameOf } from './record-store.ts';
 
-export const pageRecords = 256;
+/** To open and hash so many takes a few milliseconds of the event loop, on both sides. */
+export const pageRecords = 64;
 const notKept = 0n;
 
 export type Listing = Pick<ExchangeResponse, 'behind' | 'kept' | 'next' | 'partitionBytes'>;
@@ -65,6 +68,39 @@ function bytesOfPartition({ id, engine }: Pick<StorageNode, 'id' | 'engine'>, ri
   let served = 0;
   for (let partition = 0; partition < ring.partitions; partition++) if (serves(ring, partition, self)) served++;
   return engine.stats().diskBytes / Math.max(1, served);
+}
+
+/**
+ * Of what an owner lists, in the order of the keys, the keys of which something else is here, or nothing: by one look at
+ * the engine, for a fraction of what a read of each costs. What is on its way to the disk here may be named needlessly.
+ */
+export async function differingHere(
+  { store, records, validation: { hash } }: Pick<StorageNode, 'store' | 'records' | 'validation'>,
+  kept: readonly KeyDigest[],
+): Promise<Uint8Array[]> {
+  const [first, last] = [kept[0], kept.at(-1)];
+  if (first === undefined || last === undefined) return [];
+  const here = new Map<string, bigint>();
+  const afterLast = Buffer.concat([last.key, Buffer.of(0)]);
+  for (let from: Uint8Array | undefined = first.key; from !== undefined; ) {
+    const page: ScanPage = await store.scan(from, afterLast, pageRecords);
+    for (const [key, stored] of page.entries) {
+      // One that is not whole differs, and is met, and told of, when it is merged into.
+      const bytes = bytesOf(records, stored);
+      if (bytes !== undefined) here.set(nameOf(key), bytesDigest(bytes, hash));
+    }
+    from = page.next;
+  }
+  return kept.flatMap(({ key, digest }) => (here.get(nameOf(key)) === digest ? [] : [key]));
+}
+
+function bytesOf(records: StorageNode['records'], stored: Uint8Array): Uint8Array | undefined {
+  try {
+    return records.decodeStored(stored).bytes;
+  } catch (error) {
+    if (error instanceof Malformed) return undefined;
+    throw error;
+  }
 }
 
 /** In the order of the keys. */

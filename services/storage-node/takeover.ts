@@ -13,9 +13,12 @@ import { type Admission, writeDeadline } from './background.ts';
 import { learnRequests, ownLosses } from './beside-records.ts';
 import { fetchRecords, requestOf } from './exchange.ts';
 import type { StorageNode } from './node.ts';
-import { bytesDigest } from './record-lists.ts';
+import { differingHere } from './record-lists.ts';
 
-const keysAtOnce = 64;
+/** Merged in one go, which takes a few milliseconds. */
+const keysAtOnce = 32;
+/** Each is a look for its key in the engine. */
+const requestsAtOnce = 32;
 
 export interface Pull {
   readonly partition: number;
@@ -67,10 +70,7 @@ async function pullRecords(node: StorageNode, pull: Pull, { admit, reached }: Ad
     const { behind, kept, next, partitionBytes } = await owner.exchange(requestOf({ listRecords: listing }));
     if (behind) return false;
     checkRoom(node, pull, Number(partitionBytes));
-    const lacking: Uint8Array[] = [];
-    for (const { key, digest } of kept) {
-      if (bytesDigest(await node.store.read(key), node.validation.hash) !== digest) lacking.push(key);
-    }
+    const lacking = await differingHere(node, kept);
     for (let i = 0; i < lacking.length; i += keysAtOnce) {
       const written = { era: node.barriers.era, sync: true, hintedFor: '' };
       for await (const records of fetchRecords(owner, lacking.slice(i, i + keysAtOnce))) {
@@ -96,8 +96,11 @@ async function pullRequests(node: StorageNode, pull: Pull, { admit }: Admission)
     await admit(1, 0);
     const listing = { partition, partitions, from, ...partsOfEpoch(epoch) };
     const page = await node.peers.replica(owner).exchange(requestOf({ listRequests: listing }));
-    await admit(page.requests.length, 0);
-    await learnRequests(node, page.requests);
+    for (let i = 0; i < page.requests.length; i += requestsAtOnce) {
+      const some = page.requests.slice(i, i + requestsAtOnce);
+      await admit(some.length, 0);
+      await learnRequests(node, some);
+    }
     return page;
   });
 }

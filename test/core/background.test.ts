@@ -10,12 +10,12 @@ const clients = (p999Ms: number | undefined) => ({ p999Ms, writingMs: 0 });
 test('what is taken has to be waited for, by operations or by bytes, whichever is more', () => {
   const governor = createGovernor(limits);
   assert.equal(governor.share, 0.5);
-  assert.equal(governor.take(50, 0, 0), 0, 'a tenth of a second ahead');
-  assert.equal(governor.take(50, 0, 0), 100);
-  assert.equal(governor.take(0, 1_000, 0), 300);
-  assert.equal(governor.take(0, 0, 250), 50);
-  assert.equal(governor.take(50, 0, 100_000), 0, 'a rest saves up no more than that');
-  assert.equal(governor.take(50, 0, 100_000), 100);
+  assert.equal(governor.take(12, 0, 0), 0, '25 ms ahead');
+  assert.equal(governor.take(50, 0, 0), 99);
+  assert.equal(governor.take(0, 1_000, 0), 299);
+  assert.equal(governor.take(0, 0, 250), 49);
+  assert.equal(governor.take(12, 0, 100_000), 0, 'a rest saves up no more than that');
+  assert.equal(governor.take(50, 0, 100_000), 99);
 });
 
 test('in any time no more is let on than the shares of that time allow', () => {

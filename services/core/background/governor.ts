@@ -6,7 +6,7 @@
  *
  * A pure machine: the time, and how slow the foreground is, come in as arguments.
  *
- * I1 What was admitted in any time is at most what the shares of that time allow, and a tenth of a second of it ahead.
+ * I1 What was admitted in any time is at most what the shares of that time allow, and 25 ms of it ahead.
  */
 
 export interface GovernorLimits {
@@ -45,8 +45,8 @@ export interface Governor {
 
 const decrease = 0.5;
 const increase = 0.05;
-/** What can be done at once after a rest. */
-const aheadMs = 100;
+/** What can be done at once after a rest: no more than a client may have to wait for in one go. */
+const aheadMs = 25;
 
 export function createGovernor(limits: GovernorLimits): Governor {
   const { targetMs, stallMs, operationsMax, bytesMax, floor } = limits;
