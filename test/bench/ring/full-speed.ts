@@ -1,6 +1,6 @@
 /**
  * Background work as fast as the governor lets it go: all of a node's partitions are transferred, because its disk was
- * wiped and it is replaced; and all are exchanged, because it was away while every key changed and hints had no room.
+ * wiped and it is replaced; and all are exchanged, because it stood still while every key changed and hints had no room.
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -54,11 +54,14 @@ export async function studyExchange(options: RingOptions, data: string, signal: 
   return withLoad(options, shape, signal, async (loaded) => {
     const node = loaded.cluster.nodes[1] as ClusterProcess;
     const before = await loaded.quiet(2 * options.quiet);
-    await node.kill('SIGTERM');
+    // Stopped, and not ended: to start a process is none of the exchange's work.
+    await node.kill('SIGSTOP');
     await loaded.writeAll();
-    const starting = await loaded.during(() => node.start());
-    const mended = await exchangedBytes(loaded);
-    const during = await loaded.during(() => untilEqual(loaded, signal));
+    const mended = await exchangedBytes(loaded, node);
+    const during = await loaded.during(async () => {
+      await node.kill('SIGCONT');
+      await untilEqual(loaded, signal);
+    });
     const bytes = (await exchangedBytes(loaded)) - mended;
     const after = await loaded.quiet(2 * options.quiet);
     const audit = await loaded.audit();
@@ -67,10 +70,9 @@ export async function studyExchange(options: RingOptions, data: string, signal: 
       new Map([
         ['quiet', calm],
         ['the exchange', busy],
-        ['its process starts', together([starting])],
       ]),
     );
-    const title = `One node of three was away while every key changed, without hints, ${options.rate} operations a second: ${pace(bytes, busy.seconds)}.`;
+    const title = `One node of three stood still (SIGSTOP) while every key changed, without hints, ${options.rate} operations a second: ${pace(bytes, busy.seconds)}.`;
     return [title, table, verdict('an exchange', busy, calm), auditText(audit)].join('\n\n');
   });
 }
@@ -86,8 +88,10 @@ async function untilEqual({ cluster, client }: LoadedCluster, signal: AbortSigna
   }
 }
 
-async function exchangedBytes({ cluster }: LoadedCluster): Promise<number> {
-  const bytes = await Promise.all(cluster.nodes.map((node) => bytesOf(node, 'exchange')));
+/** One that stands still has exchanged nothing since it stopped, and is not asked. */
+async function exchangedBytes({ cluster }: LoadedCluster, stopped?: ClusterProcess): Promise<number> {
+  const asked = cluster.nodes.filter((node) => node !== stopped);
+  const bytes = await Promise.all(asked.map((node) => bytesOf(node, 'exchange')));
   return bytes.reduce((sum, each) => sum + each, 0);
 }
 
