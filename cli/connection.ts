@@ -115,8 +115,9 @@ export function problemOf(error: unknown): unknown {
 
 function hintFor({ reason, field, outcome }: OperationFailed): string | undefined {
   if (field === 'dots') return 'cartwheel get shows the dots of siblings';
-  const hint = hintsByReason[reason];
-  return reason === 'DEADLINE' && outcome === 'UNKNOWN' ? `a write may or may not have happened; ${hint}` : hint;
+  const outcomeText = outcome === 'UNKNOWN' ? 'a write may or may not have happened' : undefined;
+  const hints = [outcomeText, hintsByReason[reason]].filter((hint) => hint !== undefined);
+  return hints.length === 0 ? undefined : hints.join('; ');
 }
 
 const hintsByReason: Readonly<Record<string, string>> = {

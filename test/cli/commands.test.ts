@@ -324,6 +324,18 @@ test('an operation that the store refuses is one line with the reason, and exit 
   assert.match(stderr, /^cartwheel: CONTEXT_REQUIRED: refused by the test \(.*\)\n$/);
 });
 
+test('a write that may have been made is told as that, and one that was not is not', async () => {
+  for (const [outcome, code, hint] of [
+    [1, 14, '\\(cartwheel status'],
+    [2, 10, '\\(a write may or may not have happened; cartwheel status'],
+  ] as const) {
+    store.refuse = () => ({ reason: 24, code, outcome });
+    const ran = await run(['put', 'k', 'v']);
+    assert.match(ran.stderr, new RegExp(`^cartwheel: NOT_ENOUGH_REPLICAS: refused by the test ${hint}`));
+    assert.equal(ran.code, 1);
+  }
+});
+
 test('a value that fits into no message is refused with both sizes, and nothing is sent', async () => {
   for (const [bytes, most] of [
     [5_000_000, 4 * 1024 * 1024],

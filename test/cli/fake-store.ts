@@ -13,6 +13,7 @@ import {
   GetResponse,
   KeyValueServiceService,
   type Operation,
+  type Outcome,
   PutResponse,
   type Reason,
   Result,
@@ -27,6 +28,14 @@ interface Value {
   readonly requestId: string;
 }
 
+export interface Refusal {
+  readonly reason: Reason;
+  readonly code: number;
+  readonly retryAfterMs?: number;
+  /** NOT_APPLIED where it is absent. */
+  readonly outcome?: Outcome;
+}
+
 export interface FakeStore {
   readonly address: string;
   /** Key as latin1 → its siblings. */
@@ -34,7 +43,7 @@ export interface FakeStore {
   /** Request ids of every put that came, in order, those refused too. */
   readonly requestIds: string[];
   /** The reason to refuse this operation with, or undefined to carry it out. */
-  refuse: (operation: Operation) => { reason: Reason; code: number; retryAfterMs?: number } | undefined;
+  refuse: (operation: Operation) => Refusal | undefined;
   /** Of its node in the ring, as it tells it. */
   nodeAddress: string;
   /** Addresses of members besides itself, for GetStatus. */
@@ -83,7 +92,7 @@ export async function startFakeStore(): Promise<FakeStore> {
     if (refused !== undefined) {
       const { retryAfterMs = 0, ...why } = refused;
       const retryAfter = { seconds: 0n, nanos: 1e6 * retryAfterMs };
-      return Result.fromPartial({ id, error: { ...why, retryAfter, message: 'refused by the test', outcome: 1 } });
+      return Result.fromPartial({ id, error: { outcome: 1, ...why, retryAfter, message: 'refused by the test' } });
     }
     if (operation.get) {
       const key = operation.get.key.toString('latin1');
