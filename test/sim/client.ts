@@ -7,7 +7,7 @@
  * Owns what a client knows: its tokens. Hands every answer to the checks.
  */
 import type { Durability, Operation, Placement, Receipt, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
-import { neverCancelled } from '../../services/core/cancellation.ts';
+import { Cancelled, Cancelling } from '../../services/core/cancellation.ts';
 import { createContextCodec } from '../../services/core/codec/context.ts';
 import { encodeDuration } from '../../services/core/codec/duration.ts';
 import { Failure } from '../../services/core/failure.ts';
@@ -95,6 +95,8 @@ export interface ClientOptions {
   readonly oracle: Oracle;
   readonly history: History;
   readonly marks: Marks;
+  /** Of its operations it cancels, and tries again like others that fail. */
+  cancelledShare(): number;
   /** How often a node has crashed: what only its memory had is gone then. */
   crashesOf(node: string): number;
   /** Nothing is certain because a disk has it. */
@@ -108,6 +110,8 @@ type Mishaps = ReadonlyMap<string, { readonly crashes: number; readonly losses: 
 
 export const emptyToken: Token = { bytes: Buffer.alloc(0), seen: new Set() };
 const retryMs = { min: 1, max: 400 };
+/** As long as most operations take. */
+const cancelWithinMs = 40;
 /** More than any write was tried. */
 const lateAttempt = 9;
 
@@ -140,7 +144,9 @@ export function createClient(options: ClientOptions): Client {
     random: random.fork('wire'),
     alive: () => true,
   });
-  const pool = createSimulatedPool({ wire, forwarded: false, scheduler, oracle, after: scheduler.after });
+  const sending = { wire, forwarded: false, random: random.fork('sending') };
+  const pool = createSimulatedPool({ ...sending, scheduler, oracle, after: scheduler.after });
+  const cancels = random.fork('cancels');
   const clock = { now: () => scheduler.now() };
   const routing = random.fork('routing');
   const placing = random.fork('placing');
@@ -154,6 +160,10 @@ export function createClient(options: ClientOptions): Client {
     const deadline = scheduler.now() + timeoutMs;
     const isRouted = routers.names.length > 0 && routing.chance(routers.share());
     const addresses = isRouted ? routing.shuffled(routers.names) : via;
+    const cancellation = new Cancelling();
+    const share = options.cancelledShare();
+    if (share > 0 && cancels.chance(share))
+      scheduler.after(cancels.between(0, cancelWithinMs), () => cancellation.cancel());
     try {
       return await dispatch(
         { pool, clock, extra, newRequestId },
@@ -161,11 +171,12 @@ export function createClient(options: ClientOptions): Client {
         { ...operation, timeoutMs },
         {
           deadline,
-          cancellation: neverCancelled,
+          cancellation,
         },
       );
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
+      if (error instanceof Cancelled) marks.add('an operation was cancelled');
       if (error.reason === 'INTERNAL' || error.reason.endsWith('INVALID')) {
         throw new Violation('no bug', `an operation on ${key} was answered ${error.reason}: ${error.message}`);
       }

@@ -140,6 +140,17 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'made-though-cancelled',
+    fault: 'a write that nobody waits for any more is made all the same',
+    edits: [
+      {
+        file: 'services/storage-node/coordinate-put.ts',
+        snippet: "if (cancellation.cancelled) throw new Cancelled('NOT_APPLIED');",
+        replacement: 'void [cancellation, Cancelled];',
+      },
+    ],
+  },
+  {
     name: 'memory-called-durable',
     fault: 'a receipt calls durable what is in memories only',
     edits: [

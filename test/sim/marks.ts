@@ -17,6 +17,8 @@ export const marks = [
   'a write of unknown outcome turned out to be applied',
   'a write said to be not applied',
   'a replica write arrived twice',
+  'an operation was cancelled',
+  'a coordinator was told that nobody waits any more',
   'a message was lost',
   'a message was lost to a partition',
   'a message was lost to a one-way partition',

@@ -8,7 +8,6 @@
  * I2 The disk outlives every life. A crash, and nothing else, loses what was not synced.
  */
 import { Result, Ring as RingMessage } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
-import { neverCancelled } from '../../services/core/cancellation.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { findNamespace } from '../../services/core/namespaces/namespace.ts';
 import type { Clock, Log, StorageEngine } from '../../services/core/ports.ts';
@@ -36,7 +35,7 @@ import type { CountingMetrics } from './metrics.ts';
 import type { Network } from './network.ts';
 import type { Oracle } from './oracle.ts';
 import { createSimulatedPeers, serveExchange, serveReplica } from './peers.ts';
-import { createSimulatedPool, forwardedId, receive } from './pool.ts';
+import { createSimulatedPool, createUnderWay, isForwarded, receive } from './pool.ts';
 import type { Profile } from './profile.ts';
 import type { SeededRandom } from './random.ts';
 import { decodeRingReport, encodeRingReport } from './ring-report.ts';
@@ -255,11 +254,16 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       return encodeRingReport({ ring: keptRing, pulled: transfers.pulled(), owes });
     }
 
-    const pool = createSimulatedPool({ wire, forwarded: true, scheduler, oracle, after: clock.after });
-    const forward: Forward = async (nodeId, operation, { deadline }) => {
+    const forwarding = { wire, forwarded: true, random: own.fork('forwarding') };
+    const pool = createSimulatedPool({ ...forwarding, scheduler, oracle, after: clock.after });
+    const underWay = createUnderWay(({ id, put }) => {
+      marks.add('a coordinator was told that nobody waits any more');
+      if (put !== undefined) oracle.cancelled(name, put.requestId, id, scheduler.now());
+    });
+    const forward: Forward = async (nodeId, operation, { deadline, cancellation }) => {
       marks.add('an operation was forwarded');
       const timeoutMs = Math.max(1, Math.ceil(deadline - clock.now()));
-      const answer = await pool.send(nodeId, { ...operation, timeoutMs }, timeoutMs);
+      const answer = await pool.send(nodeId, { ...operation, timeoutMs }, timeoutMs, cancellation);
       if (answer instanceof Failure) throw answer;
       return answer;
     };
@@ -267,6 +271,8 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     async function serveOperation(bytes: Uint8Array): Promise<Uint8Array> {
       const { operation, ageMs } = receive(bytes, scheduler.now());
       const { id } = operation;
+      const cancellation = underWay.begin(operation);
+      if (cancellation === undefined) return noBytes;
       const timeoutMs = Math.min(operation.timeoutMs || requestLimits.timeoutMsDefault, requestLimits.timeoutMsMax);
       life.inFlight++;
       let result: Omit<Result, 'id'>;
@@ -274,8 +280,8 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
         if (life.draining) throw new Failure('DRAINING', 'this process is going away');
         const arrival = {
           deadline: clock.now() - ageMs + timeoutMs,
-          forwarded: id === forwardedId,
-          cancellation: neverCancelled,
+          forwarded: isForwarded(id),
+          cancellation,
         };
         result = await runOperation(assembled, forward, operation, arrival);
       } catch (error) {
@@ -283,6 +289,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
         const failure = error instanceof Failure ? error : new Failure('INTERNAL', 'a bug', { outcome: 'UNKNOWN' });
         result = { error: toOperationError(failure) };
       }
+      underWay.end(id);
       life.inFlight--;
       if (life.inFlight === 0) life.onIdle();
       return Result.encode({ ...result, id }).finish();

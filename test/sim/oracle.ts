@@ -51,6 +51,7 @@ export interface Oracle {
   /** Acknowledged: a fallback has this write, and owes it to a home. */
   readonly owed: Owed[];
   readonly asked: InTimeCheck['asked'];
+  readonly cancelled: InTimeCheck['cancelled'];
   /** A coordinator changes its own record: every state of it, those too that are never stored. */
   changed(
     life: NodeLife,
@@ -111,6 +112,7 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
   const oracle: Oracle = {
     ledger,
     asked: inTime.asked,
+    cancelled: inTime.cancelled,
     owed: [],
     dots,
     cuts,

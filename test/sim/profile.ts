@@ -37,6 +37,8 @@ export interface Profile {
   readonly readers: number;
   readonly operationsPerClient: number;
   readonly thinkMs: number;
+  /** Of operations that their client cancels. */
+  readonly cancelledShare: number;
   readonly network: NetworkConditions;
   readonly disk: DiskConditions;
   readonly cacheBytesMax: number;
@@ -114,6 +116,7 @@ export function profileOf(seed: number): Profile {
     clients,
     operationsPerClient: Math.ceil(operationsPerSeed / clients),
     thinkMs: random.between(2, 40),
+    cancelledShare: cancelsOf(seededRandom(seed, 'cancels')),
     network: {
       delayMs: random.between(0.2, 6),
       loss: sometimes(0.4, 0.002, 0.08),
@@ -225,6 +228,10 @@ function withOldDisk(profile: Omit<Profile, 'expiring'>, random: SeededRandom): 
     deleting: deleting || random.between(0.2, 0.5),
   };
   return { ...profile, ...collecting, wipedDiskEveryMs: 0, oldDiskEveryMs: wipedDiskEveryMs };
+}
+
+function cancelsOf(random: SeededRandom): number {
+  return random.chance(0.25) ? random.between(0.02, 0.4) : 0;
 }
 
 function departuresOf(random: SeededRandom, ringChanges: boolean): number {

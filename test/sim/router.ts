@@ -1,6 +1,5 @@
 /** One router: the real routing (createRouter) on simulated ports. It keeps nothing, and never stops. */
 import { Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
-import { neverCancelled } from '../../services/core/cancellation.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { createExtraBudget } from '../../services/core/quorum/extra-budget.ts';
 import { requestLimits } from '../../services/core/requests/limits.ts';
@@ -16,7 +15,7 @@ import { createNodeClock } from './clock.ts';
 import type { CountingMetrics } from './metrics.ts';
 import type { Network } from './network.ts';
 import type { Oracle } from './oracle.ts';
-import { createSimulatedPool, receive } from './pool.ts';
+import { createSimulatedPool, createUnderWay, receive } from './pool.ts';
 import type { SeededRandom } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
 import { createWire } from './wire.ts';
@@ -40,7 +39,9 @@ export function startSimulatedRouter(options: SimulatedRouterOptions): void {
   const alive = () => true;
   const clock = createNodeClock({ scheduler, random: random.fork('clock'), alive, wallSkew: () => 0 });
   const wire = createWire({ from: name, others: nodes, network, scheduler, random: random.fork('wire'), alive });
-  const byName = createSimulatedPool({ wire, forwarded: false, scheduler, oracle, after: clock.after });
+  const sending = { wire, forwarded: false, random: random.fork('sending') };
+  const byName = createSimulatedPool({ ...sending, scheduler, oracle, after: clock.after });
+  const underWay = createUnderWay();
   const pool: BalancerOptions['pool'] = {
     ready: (address) => byName.ready(nameOf(address)),
     send: (address, ...what) => byName.send(nameOf(address), ...what),
@@ -59,7 +60,9 @@ export function startSimulatedRouter(options: SimulatedRouterOptions): void {
 
   async function serve(bytes: Uint8Array): Promise<Uint8Array> {
     const { operation, ageMs } = receive(bytes, scheduler.now());
-    const until = { deadline: clock.now() - ageMs + operation.timeoutMs, cancellation: neverCancelled };
+    const cancellation = underWay.begin(operation);
+    if (cancellation === undefined) return new Uint8Array(0);
+    const until = { deadline: clock.now() - ageMs + operation.timeoutMs, cancellation };
     let result: Omit<Result, 'id'>;
     try {
       result = await router.run(operation, until);
@@ -68,6 +71,7 @@ export function startSimulatedRouter(options: SimulatedRouterOptions): void {
       const failure = error instanceof Failure ? error : new Failure('INTERNAL', 'a bug', { outcome: 'UNKNOWN' });
       result = { error: toOperationError(failure) };
     }
+    underWay.end(operation.id);
     return Result.encode({ ...result, id: operation.id }).finish();
   }
 

@@ -139,6 +139,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       routers: { names: routerNames, share: () => (healing ? 0 : share) },
       replicas: profile.replicas,
       random: root.fork(name),
+      cancelledShare: () => (healing ? 0 : profile.cancelledShare),
       ...{ scheduler, network, oracle, history, marks },
       clocksDifferMs: 2 * profile.wallSkewMs + 2,
       crashesOf,
