@@ -59,7 +59,9 @@ export async function handBack(
     from = page.next;
     if (from !== undefined) reached(positionIn(partition, ring.partitions, from));
   }
-  await giveRequests(node, { start, end }, owners, { admit });
+  // Nobody waits for one that is DOWN, which may never answer.
+  const here = homesOf(ring, partition).flatMap(({ id, status }) => (status === 'DOWN' ? [] : [id]));
+  await giveRequests(node, { start, end }, here, { admit });
   return done;
 
   /** The owner has them all synced then. */

@@ -313,8 +313,8 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/hand-back.ts',
-        snippet: '  await giveRequests(node, { start, end }, owners, { admit });',
-        replacement: '  void giveRequests;',
+        snippet: '  await giveRequests(node, { start, end }, here, { admit });',
+        replacement: '  void [giveRequests, here];',
       },
     ],
   },

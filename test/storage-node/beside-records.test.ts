@@ -166,6 +166,30 @@ test('P5: a second attempt of what only a fallback knew that has left since is n
   assert.deepEqual(valuesOf(await gotten(cluster.run(homes[0] as TestNode, get('cart', { r: 3 })))), ['new']);
 });
 
+test('a node that leaves does not wait for an owner that is DOWN to tell it what it remembers', async () => {
+  const cluster = createCluster({ nodes: 5, wallNow: () => 1_700_000_000_000 });
+  const [first, , down] = cluster.homes('cart') as unknown as Three;
+  const leaving = cluster.nodes.find((node) => !cluster.homes('cart').includes(node)) as TestNode;
+  for (const { node } of cluster.nodes) node.transfers.start();
+  await pass(cluster, 1_000);
+  const requestId = Buffer.from('request 1');
+  await writeAlone(cluster, leaving, requestId);
+  await pass(cluster, 3_000);
+  cluster.setReachable(down, false);
+  const { ring } = cluster;
+  const statuses = new Map([
+    [down.id, 'DOWN' as const],
+    [leaving.id, 'LEAVING' as const],
+  ]);
+  const nodes = ring.nodes.map((node) => ({ ...node, status: statuses.get(node.id) ?? node.status }));
+  const here = cluster.nodes.filter((node) => node !== down);
+  cluster.goOver(here, createRing({ ...ring, nodes, version: { term: 1n, sequence: 5n } }));
+  assert.ok(leaving.node.leftovers.size > 0);
+  await pass(cluster, 5_000);
+  assert.equal(leaving.node.leftovers.size, 0);
+  assert.ok((await first.node.requests.find(cluster.storageKey('cart'), requestId)) !== undefined);
+});
+
 test('P5: a request whose write was deleted and let go moves too, though there is no record that tells of it', async () => {
   const { cluster, before, after, carryOut } = createMove();
   const requestId = Buffer.from('request 1');
