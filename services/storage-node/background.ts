@@ -14,17 +14,17 @@ import type { Clock, Metrics } from '../core/ports.ts';
 
 /**
  * Fast enough for a node that was away, slow enough for two cores and a network of a gigabit. A record that moves takes about
- * 0.1 ms of the event loop at either end, so at its ceiling the background has a bit less than half of that: 100,000 keys of
+ * 0.1 ms of the event loop at either end, so at its ceiling the background has half of that: 100,000 keys of
  * 1 KB that changed while a node was away are equal again in less than a minute.
  */
 export const backgroundLimits: GovernorLimits = {
   targetMs: 100,
   // A synced write of a disk that is well takes tens of milliseconds; half a second is ten times the worst of them.
   stallMs: 500,
-  operationsMax: 4_000,
+  operationsMax: 5_000,
   bytesMax: 32 * 1024 * 1024,
   // 500 records a second: a million are moved in half an hour, however busy the clients are.
-  floor: 0.125,
+  floor: 0.1,
 };
 
 const lookEveryMs = 1_000;

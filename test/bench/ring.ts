@@ -45,7 +45,7 @@ function readOptions(argv: readonly string[]): RingOptions {
     .option('--rounds <n>', 'of 5 → 7 → 5 nodes', integerBetween(1, 1_000), 5)
     .option('--rate <n>', 'operations a second, half of them writes', integerBetween(1, 100_000), 300)
     .option('--keys <n>', 'of 1 KiB', integerBetween(100, 10_000_000), 20_000)
-    .option('--quiet <n>', 'seconds between two changes', integerBetween(1, 3_600), 8)
+    .option('--quiet <n>', 'seconds between two changes', integerBetween(1, 3_600), 6)
     .option('--warmup <n>', 'seconds of the same load before', integerBetween(0, 3_600), 10)
     .option('--deadline <n>', 'milliseconds that an operation may take', integerBetween(1, 60_000), 2_000)
     .addOption(new Option('--only <study>', 'this one only').choices(Object.keys(studies)))

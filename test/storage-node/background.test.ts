@@ -124,7 +124,7 @@ test('handoff waits for the governor, and counts what it delivers', async () => 
   // The background is busy for three seconds.
   owing.node.background
     .begin('exchange', 'nothing')
-    .admit(6_000, 0)
+    .admit(7_500, 0)
     .catch(() => {});
   cluster.setReachable(third, true);
   await turns(10);
