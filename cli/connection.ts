@@ -13,19 +13,27 @@ import { version } from './version.ts';
 export async function withClient<Answer>(
   settings: Settings,
   run: (client: CartwheelClient) => Promise<Answer>,
-  options: { direct?: boolean } = {},
+  { direct = false, writes = false }: { direct?: boolean; writes?: boolean } = {},
 ): Promise<Answer> {
   await requireListener(settings.endpoints);
   // Loaded here and not above: a usage error or --help need not wait for gRPC to load.
   const { connect } = await import('../client/index.ts');
-  const client = connect({ endpoints: [...settings.endpoints], name: `cartwheel-cli/${version}`, ...options });
+  const client = connect({ endpoints: [...settings.endpoints], name: `cartwheel-cli/${version}`, direct });
   try {
     return await run(client);
   } catch (error) {
-    throw problemOf(error);
+    throw problemOf(error, writes);
   } finally {
     await client.close();
   }
+}
+
+/** For what writes: a failure says where the write may have been made. */
+export function withWriter<Answer>(
+  settings: Settings,
+  run: (client: CartwheelClient) => Promise<Answer>,
+): Promise<Answer> {
+  return withClient(settings, run, { writes: true });
 }
 
 export function isOperationFailed(error: unknown): error is OperationFailed {
@@ -105,17 +113,17 @@ export function away(address: string, error: unknown): string {
 /** gRPC's INVALID_ARGUMENT: whatever the cluster is like, this cannot be asked (docs/errors.md). */
 const invalidArgument = 3;
 
-/** Failures of the world as a Problem; anything else is a bug and stays what it is. */
-export function problemOf(error: unknown): unknown {
+/** Failures of the world as a Problem; anything else is a bug and stays what it is. `writes`: their outcome may be unknown. */
+export function problemOf(error: unknown, writes = false): unknown {
   if (!isOperationFailed(error)) return error;
   const message = messageOf(error);
-  const hint = message.includes(servesNoKeys) ? otherEndpoint : hintFor(error);
+  const hint = message.includes(servesNoKeys) ? otherEndpoint : hintFor(error, writes);
   return new Problem(`${error.reason}: ${message}`, hint, error.code === invalidArgument ? 2 : 1);
 }
 
-function hintFor({ reason, field, outcome }: OperationFailed): string | undefined {
+function hintFor({ reason, field, outcome }: OperationFailed, writes: boolean): string | undefined {
   if (field === 'dots') return 'cartwheel get shows the dots of siblings';
-  const outcomeText = outcome === 'UNKNOWN' ? 'a write may or may not have happened' : undefined;
+  const outcomeText = writes && outcome === 'UNKNOWN' ? 'a write may or may not have happened' : undefined;
   const hints = [outcomeText, hintsByReason[reason]].filter((hint) => hint !== undefined);
   return hints.length === 0 ? undefined : hints.join('; ');
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { DurabilityName } from '../../client/index.ts';
-import { withClient } from '../connection.ts';
+import { withWriter } from '../connection.ts';
 import { addKey, keyOf } from '../key.ts';
 import { count, json, note, write } from '../output.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
@@ -31,7 +31,7 @@ Examples:
     .action(async (key: string, options: DeleteOptions, command: Command) => {
       const settings = settingsOf(command);
       const keyBytes = keyOf(key, options);
-      const answer = await withClient(settings, async (client) => {
+      const answer = await withWriter(settings, async (client) => {
         let context: Uint8Array | undefined = options.context;
         if (context === undefined) {
           const seen = await client.get(keyBytes, operationOptions(settings));

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { type Command, Option } from 'commander';
 import type { DurabilityName, PutAnswer } from '../../client/index.ts';
-import { withClient } from '../connection.ts';
+import { withWriter } from '../connection.ts';
 import { addKey, commandAbout, keyOf } from '../key.ts';
 import { base64, bytesField, count, json, note, plural, write } from '../output.ts';
 import { messageOf, Problem, systemCodeOf, usageProblem } from '../problem.ts';
@@ -42,7 +42,7 @@ Examples:
       const settings = settingsOf(command);
       const keyBytes = keyOf(key, options);
       const valueBytes = await valueArgument(value, options.file);
-      const answer = await withClient(settings, (client) =>
+      const answer = await withWriter(settings, (client) =>
         client.put(keyBytes, valueBytes, {
           ...operationOptions(settings),
           w: options.w,

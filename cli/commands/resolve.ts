@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import { type Command, Option } from 'commander';
 import type { GetAnswer, Sibling } from '../../client/index.ts';
-import { withClient } from '../connection.ts';
+import { withWriter } from '../connection.ts';
 import { addKey, keyOf } from '../key.ts';
 import { count, note, plural, printable, textOf } from '../output.ts';
 import { Problem, usageProblem } from '../problem.ts';
@@ -51,7 +51,7 @@ Examples:
       const ways = [options.pick, options.value, options.merge, options.editor].filter((way) => way !== undefined);
       if (ways.length > 1)
         throw usageProblem('more than one of --pick, --value, --merge, --editor is given', 'give one');
-      await withClient(settings, async (client) => {
+      await withWriter(settings, async (client) => {
         const seen = await allSiblings(client, keyBytes, key, operationOptions(settings));
         if (seen.siblings.length === 0) throw notFound(key, seen);
         if (seen.siblings.length === 1 && options.value === undefined) {

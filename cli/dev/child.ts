@@ -172,7 +172,7 @@ async function notReadyReason(adminPort: number): Promise<string | undefined> {
       headers: { connection: 'close' },
     });
     const body = await answer.text();
-    return answer.status === 200 ? undefined : body.slice(0, 200) || `/readyz says ${answer.status}`;
+    return answer.status === 200 ? undefined : body.slice(0, 200).trim() || `/readyz says ${answer.status}`;
   } catch (error) {
     return systemCodeOf((error as { cause?: unknown }).cause) ?? 'no answer to /readyz';
   }

@@ -333,6 +333,7 @@ test('a write that may have been made is told as that, and one that was not is n
     const ran = await run(['put', 'k', 'v']);
     assert.match(ran.stderr, new RegExp(`^cartwheel: NOT_ENOUGH_REPLICAS: refused by the test ${hint}`));
     assert.equal(ran.code, 1);
+    assert.doesNotMatch((await run(['get', 'k'])).stderr, /write/);
   }
 });
 
