@@ -642,6 +642,7 @@ export const controls: readonly Control[] = [
   },
   {
     name: 'collected-with-a-home-away',
+    test: 'test/storage-node/collection.test.ts',
     fault: 'who does not answer agrees',
     edits: [
       {
