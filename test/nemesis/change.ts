@@ -36,12 +36,13 @@ async function lookOrAsk(client: CartwheelClient, { joins, leaves, down }: Wante
   try {
     const { claimant, members } = await client.changes.status();
     const statuses = new Map(members.map(decodeMember).map(({ id, status }) => [id, status]));
-    const awaited = down.filter((id) => statuses.get(id) !== 'DOWN' && statuses.get(id) !== 'LEFT');
+    const isGone = (id: string) => statuses.get(id) === 'LEFT' || statuses.get(id) === 'DOWN';
+    const awaited = down.filter((id) => !isGone(id));
     // A change that is under way may wait for those that are lost: then it has to be told.
     if (claimant?.change !== undefined && awaited.length === 0) return `it waits for ${claimant.waitingFor}`;
-    const missing = joins.filter((id) => statuses.get(id) !== 'UP');
-    // Of one that is gossip goes on saying that it is DOWN.
-    const staying = leaves.filter((id) => statuses.get(id) !== 'LEFT' && statuses.get(id) !== 'DOWN');
+    // One that has lost its disk on its way in never is UP: it has been replaced.
+    const missing = joins.filter((id) => statuses.get(id) !== 'UP' && !isGone(id));
+    const staying = leaves.filter((id) => !isGone(id));
     if (missing.length === 0 && staying.length === 0 && awaited.length === 0) return 'done';
     const request: Partial<PlanChangeRequest> = { join: missing, leave: staying, down: [...down] };
     await client.changes.commit((await client.changes.plan(request)).planId);
