@@ -16,7 +16,16 @@ import type { ValidGet } from '../core/requests/validate.ts';
 import { epochOf, type RingNode } from '../core/ring/ring.ts';
 import { includes, join, printDot } from '../core/versioning/causal-context.ts';
 import { agree, emptyRecord, type KeyRecord, merge, type Sibling, visibleSiblings } from '../core/versioning/record.ts';
-import { type Asked, notEnoughReplicas, type Place, readersOf, replicaOn, type StorageNode, wallMs } from './node.ts';
+import {
+  type Asked,
+  notEnoughReplicas,
+  type Place,
+  type Readers,
+  readersOf,
+  replicaOn,
+  type StorageNode,
+  wallMs,
+} from './node.ts';
 import { type Answer, gatherQuorum, type Quorum } from './quorum.ts';
 import { repairReplicas } from './read-repair.ts';
 
@@ -121,7 +130,7 @@ export function readHomes(
 async function readFrom(
   node: StorageNode,
   place: Place,
-  readers: readonly RingNode[],
+  readers: Readers,
   { storageKey, r }: Pick<ValidGet, 'storageKey' | 'r'>,
   { deadline, cancellation, traceparent }: Asked,
   /** How many are asked before the first has failed, or been slow. */
@@ -130,7 +139,8 @@ async function readFrom(
   saysEnough?: (answers: readonly ReadAnswer[]) => boolean,
 ): Promise<Quorum<ReplicaCopy>> {
   if (cancellation.cancelled) throw new Cancelled('NOT_APPLIED');
-  if (readers.length < r) throw notEnoughReplicas(place, r, readers.length);
+  const first = readers.first(atOnce);
+  if (first.length < r) throw notEnoughReplicas(place, r, first.length);
   const decode = decoder(node);
   const onSilent = () => {
     const more = askInstead();
@@ -142,7 +152,7 @@ async function readFrom(
   const ask = (reader: RingNode) => [reader.id, read(reader)] as const;
   let asked = atOnce;
   const askNext = () => {
-    const reader = cancellation.cancelled ? undefined : readers[asked++];
+    const reader = cancellation.cancelled ? undefined : readers.at(asked++);
     return reader === undefined ? undefined : ask(reader);
   };
   const askInstead = () => {
@@ -154,7 +164,7 @@ async function readFrom(
   let alarm: Alarm | undefined;
   /** Asks the homes, and as many of the others, that have not been asked; false where nobody is left to wait for. */
   const askAll = (): boolean => {
-    while (asked < Math.min(readers.length, 2 * place.homes.length))
+    while (asked < 2 * place.homes.length && readers.at(asked) !== undefined)
       quorum.ask(...(askInstead() as ReturnType<typeof ask>));
     alarm ??= node.deadlines.set(node.clock.now() + morePatienceMs, () => patience?.resolve('late'));
     return quorum.tally.outstanding > 0;
@@ -164,7 +174,7 @@ async function readFrom(
     deadline,
     cancellation,
     deadlines: node.deadlines,
-    asked: readers.slice(0, atOnce).map(ask),
+    asked: first.map(ask),
     satisfied: (answers) => saysEnough?.(answers) !== false || !askAll(),
     onFailure(nodeId, error) {
       node.metrics.replicaFailed(nodeId, 'read', error);
@@ -173,7 +183,7 @@ async function readFrom(
   });
   node.extra.earn();
   const hedge = node.deadlines.set(node.clock.now() + hedgeAfterMs, () => {
-    const more = asked < readers.length && node.extra.spend() ? askNext() : undefined;
+    const more = readers.at(asked) !== undefined && node.extra.spend() ? askNext() : undefined;
     if (more === undefined) return;
     node.metrics.hedges.add(1);
     quorum.ask(...more);

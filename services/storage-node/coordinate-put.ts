@@ -114,9 +114,9 @@ async function writeAt(
   const { deadline, traceparent } = asked;
   const others = known?.others ?? [];
   const selection = selectWriters(node, place, request);
-  const { chosen, spare } = selection;
-  if (chosen.length + spare.length < request.w) throw notEnoughReplicas(place, request.w, chosen.length + spare.length);
-  checkPlacement(place, request, [...chosen.map(({ nodeId }) => nodeId), ...spare]);
+  const { chosen } = selection;
+  if (chosen.length < request.w) throw notEnoughReplicas(place, request.w, chosen.length);
+  checkPlacement(place, request, selection);
   const standIns = createStandIns(selection);
   const synced = whoSyncs(request, selection);
   node.extra.earn();
@@ -184,16 +184,16 @@ async function writeAt(
   /** The fallback that takes the place of one that failed or is silent; undefined where nobody is left. */
   const replace = (id: string) => {
     counted.delete(id);
-    const [rather] = wantedFor(place, request, counted, spareInReach());
+    const [rather] = wantedFor(place, request, counted, spareInReach);
     const next = standIns.replace(id, (other) => node.peers.reachable(other), rather);
     if (next === undefined) return undefined;
     if (synced !== 'all' && synced.has(id)) synced.add(next);
     node.extra.charge();
     return next;
   };
-  const spareInReach = () => standIns.spare.filter((id) => node.peers.reachable(id));
+  const spareInReach = () => standIns.spare().filter((id) => node.peers.reachable(id));
   const askForPlacement = () => {
-    for (const next of wantedFor(place, request, counted, spareInReach())) {
+    for (const next of wantedFor(place, request, counted, spareInReach)) {
       standIns.add(next);
       node.extra.charge();
       quorum.ask(next, send(next));

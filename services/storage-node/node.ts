@@ -71,6 +71,8 @@ export interface Place {
   readonly partition: number;
   /** Every node that may serve the key, in order. */
   readonly preference: readonly RingNode[];
+  /** Their ids. */
+  readonly ids: readonly string[];
   /** The first N of them. */
   readonly homes: readonly RingNode[];
   /** Those that get its writes beside them. */
@@ -78,10 +80,24 @@ export interface Place {
 }
 
 export function placeOf(ring: Ring, storageKey: Uint8Array): Place {
+  let known = places.get(ring);
+  if (known === undefined) {
+    known = new Array(ring.partitions);
+    places.set(ring, known);
+  }
   const partition = partitionOfStorageKey(storageKey, ring.partitions);
+  known[partition] ??= placeOfPartition(ring, partition);
+  return known[partition];
+}
+
+/** By partition, as long as the ring is in use: an operation then does not name every node of the cluster. */
+const places = new WeakMap<Ring, Place[]>();
+
+function placeOfPartition(ring: Ring, partition: number): Place {
   const preference = preferenceList(ring, partition).map((index) => ring.nodes[index] as RingNode);
   const pending = ring.pending.get(partition)?.map((index) => ring.nodes[index] as RingNode) ?? noNodes;
-  return { ring, partition, preference, homes: preference.slice(0, ring.replicas), pending };
+  const ids = preference.map(({ id }) => id);
+  return { ring, partition, preference, ids, homes: preference.slice(0, ring.replicas), pending };
 }
 
 const noNodes: readonly RingNode[] = [];
@@ -113,14 +129,11 @@ export function homesOf(ring: Ring, partition: number): readonly RingNode[] {
 /** Who runs a write of the key that this node coordinates: with those that are silent only where it needs them. */
 export function selectWriters(
   { id: coordinator, peers }: Pick<StorageNode, 'id' | 'peers'>,
-  { ring, preference }: Place,
+  { ring, ids }: Place,
   { strict, w }: Pick<ValidWrite, 'strict' | 'w'>,
 ): Selection {
   const select = (reachable: (id: string) => boolean) =>
-    selectReplicas({
-      ...{ preference: preference.map(({ id }) => id), replicas: ring.replicas },
-      ...{ coordinator, strict, reachable },
-    });
+    selectReplicas({ preference: ids, replicas: ring.replicas, coordinator, strict, reachable });
   const selection = select((id) => peers.reachable(id));
   return selection.chosen.length >= w ? selection : select((id) => peers.connected(id));
 }
@@ -132,14 +145,30 @@ export function reachableOf(node: Pick<StorageNode, 'id' | 'peers'>, nodes: read
   return self === undefined ? others : [self, ...others];
 }
 
-/** Whom to ask for the key, in order: the homes, then who may stand in for one, then those of them that are silent. */
+/** Whom to ask for a key, in order; beyond the homes in reach they are looked for when the first of them is asked for. */
+export interface Readers {
+  /** The one that is asked after `i` others; undefined where nobody is left. */
+  at(i: number): RingNode | undefined;
+  first(count: number): readonly RingNode[];
+}
+
+/** The homes, then who may stand in for one, then those of them that are silent. */
 export function readersOf(
   node: Pick<StorageNode, 'id' | 'peers'>,
   { homes, preference }: Place,
   strict: boolean,
-): readonly RingNode[] {
-  const fallbacks = strict ? [] : preference.slice(homes.length);
-  return [...reachableOf(node, homes), ...reachableOf(node, fallbacks), ...silentOf(node, [...homes, ...fallbacks])];
+): Readers {
+  const near = reachableOf(node, homes);
+  let all: readonly RingNode[] | undefined;
+  const everybody = () => {
+    const others = (strict ? homes : preference).filter((one) => !near.includes(one));
+    all ??= [...near, ...reachableOf(node, others), ...silentOf(node, others)];
+    return all;
+  };
+  return {
+    at: (i) => near[i] ?? everybody()[i],
+    first: (count) => (count <= near.length ? near : everybody()).slice(0, count),
+  };
 }
 
 /** Connected, and not trusted: the last to be asked. */

@@ -43,7 +43,7 @@ export async function runOperation(
         if (answer !== undefined) return answer;
       }
       if (request.strict && !isHome) throw notEnoughReplicas(place, 1, 0);
-      if (!place.preference.some(({ id }) => id === node.id)) throw notInList(node, place);
+      if (!isHome && !place.ids.includes(node.id)) throw notInList(node, place);
       node.hotKeys.observe(storageKeyText(request.storageKey), get !== undefined);
       try {
         return await run(place, request);

@@ -18,8 +18,9 @@ export function whoSyncs({ durability, require }: ValidWrite, { chosen }: Select
 }
 
 /** Before anything is written: whether the nodes of the ring, and those in reach, could meet what is required. */
-export function checkPlacement(place: Place, { require, w }: ValidWrite, inReach: readonly string[]): void {
+export function checkPlacement(place: Place, { require, w }: ValidWrite, { chosen, spare }: Selection): void {
   if (require === undefined) return;
+  const inReach = [...chosen.map(({ nodeId }) => nodeId), ...spare()];
   if (!isSpread(require, place.preference)) {
     throw new Failure('PLACEMENT_IMPOSSIBLE', spreadText(require, place.preference), { field: 'require' });
   }
@@ -33,17 +34,20 @@ export function wantedFor(
   { preference }: Place,
   { require }: ValidWrite,
   asked: ReadonlySet<string>,
-  spare: readonly string[],
+  spare: () => readonly string[],
 ): readonly string[] {
-  if (require === undefined) return [];
+  if (require === undefined) return nobody;
+  const inReach = spare();
   const sitesOf = (isOne: (id: string) => boolean) => preference.filter(({ id }) => isOne(id));
   const wanted = wantedBeside(
     require,
     sitesOf((id) => asked.has(id)),
-    sitesOf((id) => spare.includes(id)),
+    sitesOf((id) => inReach.includes(id)),
   );
   return wanted.map(({ id }) => id);
 }
+
+const nobody: readonly string[] = [];
 
 export function isPlaced(
   { preference }: Place,

@@ -34,7 +34,7 @@ export async function recall(
   deadline: number,
 ): Promise<Known | undefined> {
   const { era } = node.barriers;
-  const asked = readersOf(node, place, false).slice(0, askedMax(place));
+  const asked = readersOf(node, place, false).first(askedMax(place));
   const reports = new Map<string, ReplicaCopyReport>();
   const inspect = async (id: string) => {
     reports.set(id, await replicaOn(node, id).inspect({ key, requestId, deadline }));

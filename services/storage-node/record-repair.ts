@@ -114,7 +114,7 @@ export function createRecordRepair({ node, verification, log, metrics }: RecordR
   async function recordOfOthers(key: Uint8Array): Promise<KeyRecord | undefined> {
     const place = placeOf(currentRing(node), key);
     const homes = place.homes.flatMap(({ id }) => (id === node.id ? [] : id));
-    const asked = readersOf(node, place, false).slice(0, 2 * place.ring.replicas);
+    const asked = readersOf(node, place, false).first(2 * place.ring.replicas);
     const said = new Map<string, KeyRecord>();
     await Promise.allSettled(
       asked.map(async ({ id }) => {

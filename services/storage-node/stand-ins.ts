@@ -10,7 +10,7 @@ export interface StandIns {
   homeOf(nodeId: string): string | undefined;
   acknowledged(nodeId: string): void;
   /** Who is left to be asked, in order. */
-  readonly spare: readonly string[];
+  spare(): readonly string[];
   /**
    * Who takes the place of a node that failed or is silent: `rather`, where it is left; undefined where nobody is left,
    * or somebody has.
@@ -27,7 +27,11 @@ export function createStandIns({ chosen, spare, unmet }: Selection): StandIns {
   const [coordinator] = chosen;
   const waiting = new Set(unmet);
   for (const { nodeId, standsInFor } of chosen.slice(1)) waiting.add(standsInFor ?? nodeId);
-  const left = spare.slice();
+  let leftOf: string[] | undefined;
+  const left = () => {
+    leftOf ??= spare().slice();
+    return leftOf;
+  };
   const homeOfMore = chosen.find(({ standsInFor }) => standsInFor)?.standsInFor ?? unmet[0] ?? chosen.at(-1)?.nodeId;
   const replaced = new Set<string>();
   if (coordinator !== undefined) waiting.delete(coordinator.standsInFor ?? coordinator.nodeId);
@@ -36,19 +40,17 @@ export function createStandIns({ chosen, spare, unmet }: Selection): StandIns {
     acknowledged(nodeId) {
       waiting.delete(homeOf.get(nodeId) ?? nodeId);
     },
-    get spare() {
-      return left;
-    },
+    spare: left,
     add(nodeId) {
-      left.splice(left.indexOf(nodeId), 1);
+      left().splice(left().indexOf(nodeId), 1);
       if (homeOfMore !== undefined) homeOf.set(nodeId, homeOfMore);
     },
     replace(nodeId, reachable, rather) {
       if (replaced.has(nodeId)) return undefined;
-      const preferred = rather === undefined ? -1 : left.indexOf(rather);
-      if (preferred > 0) left.unshift(...left.splice(preferred, 1));
+      const preferred = rather === undefined ? -1 : left().indexOf(rather);
+      if (preferred > 0) left().unshift(...left().splice(preferred, 1));
       for (;;) {
-        const next = left.shift();
+        const next = left().shift();
         if (next === undefined) return undefined;
         if (!reachable(next)) continue;
         homeOf.set(next, homeOf.get(nodeId) ?? nodeId);

@@ -16,8 +16,8 @@ export interface Chosen {
 export interface Selection {
   /** The coordinator first, the others in the order of the preference list; at most N. */
   readonly chosen: readonly Chosen[];
-  /** Who can be asked in place of one that fails, in order. */
-  readonly spare: readonly string[];
+  /** Who can be asked in place of one that fails, in order: looked for when it is asked, since most operations need nobody. */
+  spare(): readonly string[];
   /** Homes that are not chosen and for which nobody stands in. */
   readonly unmet: readonly string[];
 }
@@ -34,11 +34,15 @@ export interface SelectionOptions {
 }
 
 export function selectReplicas({ preference, replicas, coordinator, strict, reachable }: SelectionOptions): Selection {
-  const candidates = strict ? preference.slice(0, replicas) : preference;
-  const up = candidates.filter((id) => id === coordinator || reachable(id));
-  const ids = up.slice(0, replicas);
-  if (!ids.includes(coordinator)) ids[Math.min(ids.length, replicas - 1)] = coordinator;
+  const isUp = (id: string) => id === coordinator || reachable(id);
   const homes = preference.slice(0, replicas);
+  const candidates = strict ? homes : preference;
+  const ids: string[] = [];
+  for (let i = 0; i < candidates.length && ids.length < replicas; i++) {
+    const id = candidates[i] as string;
+    if (isUp(id)) ids.push(id);
+  }
+  if (!ids.includes(coordinator)) ids[Math.min(ids.length, replicas - 1)] = coordinator;
   const missing = homes.filter((home) => !ids.includes(home));
   let met = 0;
   const chosen = ids.map((nodeId): Chosen => {
@@ -49,7 +53,7 @@ export function selectReplicas({ preference, replicas, coordinator, strict, reac
       ...chosen.filter(({ nodeId }) => nodeId === coordinator),
       ...chosen.filter(({ nodeId }) => nodeId !== coordinator),
     ],
-    spare: up.filter((id) => !ids.includes(id)),
+    spare: () => candidates.filter((id) => !ids.includes(id) && isUp(id)),
     unmet: missing.slice(met),
   };
 }

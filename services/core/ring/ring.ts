@@ -156,8 +156,16 @@ function isSameSet(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
 
 /** Undefined where the ring has no such node. */
 export function nodeById(ring: Ring, id: string): RingNode | undefined {
-  return ring.nodes.find((node) => node.id === id);
+  let byId = nodesById.get(ring.nodes);
+  if (byId === undefined) {
+    byId = new Map(ring.nodes.map((node) => [node.id, node]));
+    nodesById.set(ring.nodes, byId);
+  }
+  return byId.get(id);
 }
+
+/** Of rings in use: an operation asks for its own node, and does not look through all of them. */
+const nodesById = new WeakMap<readonly RingNode[], ReadonlyMap<string, RingNode>>();
 
 /** Whether two rings say the same, version included. */
 export function ringsEqual(a: Ring, b: Ring): boolean {
