@@ -4,7 +4,8 @@
  * with it.
  *
  * CPU time, because latency and throughput on a busy machine say more about its neighbours than about the change. In turn,
- * because a machine is faster in one minute than in the next. Through the router, because then every service is in it.
+ * because a machine is faster in one minute than in the next. Through the router, because then every service is in it; or
+ * directly and in a closed loop, for the hot path alone.
  *
  * I1 Nothing is failed for being slow: where the two cannot be compared, one line says why, and the exit code is 0.
  * I2 It ends within its time whatever happens: rounds that do not fit are not measured.
@@ -13,9 +14,10 @@
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { processorSeconds } from '../../cli/bench/processor-time.ts';
 import { Bench } from '../../cli/bench/run.ts';
+import type { Distribution } from '../../cli/bench/workload.ts';
 import { messageOf, Problem } from '../../cli/problem.ts';
 import { integerBetween } from '../../cli/values.ts';
 import { type CartwheelClient, connect } from '../../client/index.ts';
@@ -28,19 +30,22 @@ import { root } from './program.ts';
 interface Options {
   readonly against?: string;
   readonly rate: number;
+  readonly workers?: number;
+  readonly direct?: true;
+  readonly distribution: Distribution;
   readonly seconds: number;
   readonly most: number;
 }
 
 const keys = 10_000;
 const valueBytes = 1024;
-/** Operations under way at most. */
+/** Operations under way at most, in an open loop. */
 const concurrency = 128;
 /** Most of the hot path is compiled then, to the same degree in both. */
 const warmupSeconds = 8;
 /** To stop the servers. */
 const endSeconds = 5;
-const basePorts = { now: 9700, before: 9950 } as const;
+const basePorts = { now: 12_200, before: 12_450 } as const;
 /** Not below test/, where `npm test` would find the tests of the earlier tree. */
 const directory = join(root, '.cartwheel', `guard-${process.pid}`);
 
@@ -71,7 +76,7 @@ async function main(options: Options, interrupted: AbortSignal): Promise<void> {
       ['before', before.root],
       ['now', root],
     ] as const) {
-      contestants.push(await begin(name, tree, options.rate, signal));
+      contestants.push(await begin(name, tree, options, signal));
     }
     const [a, b] = contestants as [Contestant, Contestant];
     for (const { bench } of contestants) await bench.run(warmupSeconds);
@@ -83,7 +88,7 @@ async function main(options: Options, interrupted: AbortSignal): Promise<void> {
       signal.throwIfAborted();
       slices.push(slice);
     }
-    say(comparisonText(compared(slices), { now: commitText(), before: before.commit, rate: options.rate }));
+    say(comparisonText(compared(slices), { now: commitText(), before: before.commit, load: loadText(options) }));
   } finally {
     clearTimeout(limit);
     await Promise.all(contestants.map(end));
@@ -94,19 +99,17 @@ async function main(options: Options, interrupted: AbortSignal): Promise<void> {
 async function begin(
   name: keyof typeof basePorts,
   tree: string,
-  rate: number,
+  { rate, workers, direct, distribution }: Options,
   signal: AbortSignal,
 ): Promise<Contestant> {
   const cluster = await startCartwheel(join(directory, `data-${name}`), signal, {
     root: tree,
     basePort: basePorts[name],
   });
-  const client = connect({ endpoints: [...cluster.routers] });
-  const workload = { keys, reads: 0.5, distribution: 'uniform' } as const;
-  const bench = new Bench(client, {
-    ...{ workload, value: randomBytes(valueBytes), concurrency, rate, signal },
-    operation: {},
-  });
+  const client = connect({ endpoints: [...(direct ? cluster.endpoints : cluster.routers)], direct });
+  const workload = { keys, reads: 0.5, distribution } as const;
+  const load = workers === undefined ? { concurrency, rate } : { concurrency: workers, rate: undefined };
+  const bench = new Bench(client, { workload, value: randomBytes(valueBytes), ...load, signal, operation: {} });
   await bench.loadKeys(() => {});
   return { cluster, client, bench, pids: Object.values(cluster.pids) };
 }
@@ -125,6 +128,11 @@ async function end({ client, cluster }: Contestant): Promise<void> {
   await cluster.stop();
 }
 
+function loadText({ rate, workers, direct, distribution }: Options): string {
+  const load = workers === undefined ? `${rate.toLocaleString('en')} operations a second` : `${workers} workers`;
+  return `${load}${distribution === 'uniform' ? '' : `, ${distribution},`} ${direct ? 'directly' : 'through the router'}`;
+}
+
 function say(text: string): void {
   process.stdout.write(`guard: ${text}\n`);
 }
@@ -134,6 +142,9 @@ function readOptions(argv: readonly string[]): Options {
     .description('Operations per CPU-second of this tree beside those of an earlier commit, in the same run.')
     .option('--against <commit>', 'the earlier one (default: the parent, HEAD~1)')
     .option('--rate <n>', 'operations a second, for both', integerBetween(1, 100_000), 1000)
+    .option('--workers <n>', 'a closed loop of so many instead', integerBetween(1, 4_096))
+    .option('--direct', 'to the homes of the keys, instead of through the router')
+    .addOption(new Option('--distribution <name>', 'of the keys').choices(['uniform', 'zipfian']).default('uniform'))
     .option('--seconds <n>', 'of each slice', integerBetween(1, 600), 5)
     .option('--most <n>', 'seconds that all of it may take', integerBetween(30, 36_000), 85)
     .exitOverride()

@@ -29,6 +29,9 @@ test('the line has the ratio, its range, both commits and what failed', () => {
     { before: slice(1000, 1), now: slice(1000, 1, 3) },
     { before: slice(1000, 1), now: slice(1000, 0.8) },
   ];
-  const text = comparisonText(compared(rounds), { now: 'b2', before: 'a1', rate: 1000 });
-  assert.match(text, /^1\.12× .*rounds from 1\.00 to 1\.25.* 1,111 at b2, 1,000 at a1; 1,000 operations .* 3 failed$/);
+  const text = comparisonText(compared(rounds), { now: 'b2', before: 'a1', load: '64 workers directly' });
+  assert.match(
+    text,
+    /^1\.12× .*rounds from 1\.00 to 1\.25.* 1,111 at b2, 1,000 at a1; 64 workers directly, .* 3 failed$/,
+  );
 });

@@ -36,13 +36,13 @@ export function compared(rounds: readonly { readonly before: Slice; readonly now
 
 export function comparisonText(
   { before, now, ratio, lowest, highest, rounds, failed }: Comparison,
-  names: { readonly now: string; readonly before: string; readonly rate: number },
+  names: { readonly now: string; readonly before: string; readonly load: string },
 ): string {
   const range = rounds === 1 ? 'one round' : `rounds from ${lowest.toFixed(2)} to ${highest.toFixed(2)}`;
   return [
     `${ratio.toFixed(2)}× the operations per server CPU-second of before (${range}):`,
     `${Math.round(now).toLocaleString('en')} at ${names.now}, ${Math.round(before).toLocaleString('en')} at ${names.before};`,
-    `${names.rate.toLocaleString('en')} operations a second through the router, ${rounds} × 2 slices, ${failed} failed`,
+    `${names.load}, ${rounds} × 2 slices, ${failed} failed`,
   ].join(' ');
 }
 

@@ -1,0 +1,28 @@
+/**
+ * Loaded into every process of a cluster (flame.ts): the first SIGUSR2 begins a CPU profile of the event loop, the second
+ * ends it and writes it into the directory that the environment names. Without a signal it costs nothing.
+ */
+import { writeFileSync } from 'node:fs';
+import { Session } from 'node:inspector/promises';
+import { join } from 'node:path';
+import { isMainThread } from 'node:worker_threads';
+
+const directory = process.env.CARTWHEEL_PROFILES;
+const samplingMicroseconds = 500;
+
+if (isMainThread && directory !== undefined) {
+  let session: Session | undefined;
+  process.on('SIGUSR2', async () => {
+    if (session === undefined) {
+      session = new Session();
+      session.connect();
+      await session.post('Profiler.enable');
+      await session.post('Profiler.setSamplingInterval', { interval: samplingMicroseconds });
+      await session.post('Profiler.start');
+      return;
+    }
+    const { profile } = await session.post('Profiler.stop');
+    session.disconnect();
+    writeFileSync(join(directory, `${process.pid}.cpuprofile`), JSON.stringify(profile));
+  });
+}
