@@ -13,6 +13,31 @@ export class Malformed extends Error {
 
 const noBytes = new Uint8Array(0);
 
+/** One number of 64 bits, and its halves: what is written as the one is read as the other, and only that bigint is made. */
+const wide = new BigUint64Array(1);
+const halves = new Uint32Array(wide.buffer);
+const isLittleEndian = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
+const LOW = isLittleEndian ? 0 : 1;
+const HIGH = isLittleEndian ? 1 : 0;
+
+/** Both unsigned. */
+export function u64Of(high: number, low: number): bigint {
+  halves[HIGH] = high;
+  halves[LOW] = low;
+  return wide[0] as bigint;
+}
+
+/** The upper 32 bits of the lower 64. */
+export function highOf(value: bigint): number {
+  wide[0] = value;
+  return halves[HIGH] as number;
+}
+
+export function lowOf(value: bigint): number {
+  wide[0] = value;
+  return halves[LOW] as number;
+}
+
 export class ByteReader {
   readonly bytes: Uint8Array;
   readonly end: number;
@@ -43,7 +68,7 @@ export class ByteReader {
   }
 
   u64(): bigint {
-    return (BigInt(this.u32()) << 32n) | BigInt(this.u32());
+    return u64Of(this.u32(), this.u32());
   }
 
   /** A non-negative integer up to 2^53 - 1, in its shortest form. */
@@ -104,8 +129,8 @@ export class ByteWriter {
   }
 
   u64(value: bigint): void {
-    this.u32(Number(value >> 32n));
-    this.u32(Number(value & 0xffffffffn));
+    this.u32(highOf(value));
+    this.u32(lowOf(value));
   }
 
   varint(value: number): void {

@@ -21,7 +21,7 @@ export const contextBytesMax = 16 * 1024;
 
 export interface ContextCodec {
   /** `keyHash` is XXH64(namespace, 0x00, key), as in a storage key. */
-  encode(context: CausalContext, keyHash: bigint): Uint8Array;
+  encode(context: CausalContext, keyHash: bigint): Buffer;
   /** Throws Malformed for what is not a context of this key. */
   decode(bytes: Uint8Array, keyHash: bigint): CausalContext;
 }
@@ -29,12 +29,12 @@ export interface ContextCodec {
 export function createContextCodec(hash: Hash64): ContextCodec {
   return {
     encode(context, keyHash) {
-      if (context.length === 0) return new Uint8Array(0);
-      const writer = new ByteWriter(new Uint8Array(1 + entriesSize(context, false) + hashBytes));
+      if (context.length === 0) return Buffer.alloc(0);
+      const writer = new ByteWriter(Buffer.allocUnsafe(1 + entriesSize(context, false) + hashBytes));
       writer.u8(contextVersion);
       writeEntries(writer, context, false);
       writer.u64(hash(writer.bytes.subarray(0, writer.position), keyHash));
-      return writer.bytes;
+      return writer.bytes as Buffer;
     },
 
     decode(bytes, keyHash) {

@@ -16,6 +16,8 @@
  * I1 A digest is that of the records, however they came, in whatever order.
  */
 
+import { highOf, lowOf, u64Of } from '../codec/bytes.ts';
+
 export interface DigestTree {
   /** Leaves are at this level. */
   readonly depth: number;
@@ -60,9 +62,9 @@ export function createDigestTree(depth: number = treeDepth): DigestTree {
     depth,
     change(storageKey, before, after) {
       const leaf = leafOf(storageKey, depth);
-      const sum = joined(high[leaf] as number, low[leaf] as number) + after - before;
-      high[leaf] = Number(BigInt.asUintN(32, sum >> 32n));
-      low[leaf] = Number(BigInt.asUintN(32, sum));
+      const sum = u64Of(high[leaf] as number, low[leaf] as number) + after - before;
+      high[leaf] = highOf(sum);
+      low[leaf] = lowOf(sum);
     },
     digest(level, index) {
       const [first, end] = rangeOf(level, index);
@@ -72,17 +74,17 @@ export function createDigestTree(depth: number = treeDepth): DigestTree {
         highs += high[leaf] as number;
         lows += low[leaf] as number;
       }
-      return joined((highs + Math.floor(lows / limb)) % limb, lows % limb);
+      return u64Of((highs + Math.floor(lows / limb)) % limb, lows % limb);
     },
     *leaves() {
       for (let leaf = 0; leaf < high.length; leaf++) {
-        const digest = joined(high[leaf] as number, low[leaf] as number);
+        const digest = u64Of(high[leaf] as number, low[leaf] as number);
         if (digest !== 0n) yield [leaf, digest];
       }
     },
     restore(leaf, digest) {
-      high[leaf] = Number(digest >> 32n);
-      low[leaf] = Number(BigInt.asUintN(32, digest));
+      high[leaf] = highOf(digest);
+      low[leaf] = lowOf(digest);
     },
     clear(level, index) {
       const [first, end] = rangeOf(level, index);
@@ -113,8 +115,4 @@ function lowerBound(leaf: number, depth: number): Uint8Array {
   bound[1] = (first >>> 8) & 0xff;
   bound[2] = first & 0xff;
   return bound;
-}
-
-function joined(high: number, low: number): bigint {
-  return (BigInt(high) << 32n) | BigInt(low);
 }

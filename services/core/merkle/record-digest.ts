@@ -11,12 +11,15 @@ import type { KeyRecord } from '../versioning/record.ts';
 const keyHashBytes = 8;
 const siblingBytes = 24;
 let scratch = new Uint8Array(keyHashBytes + 16 * siblingBytes);
+let view = new DataView(scratch.buffer);
 
 export function recordDigest(storageKey: Uint8Array, { siblings }: KeyRecord, hash: Hash64): bigint {
   if (siblings.length === 0) return 0n;
   const size = keyHashBytes + siblings.length * siblingBytes;
-  if (scratch.length < size) scratch = new Uint8Array(size);
-  const view = new DataView(scratch.buffer);
+  if (scratch.length < size) {
+    scratch = new Uint8Array(size);
+    view = new DataView(scratch.buffer);
+  }
   for (let i = 0; i < keyHashBytes; i++) scratch[i] = storageKey[i] as number;
   let at = keyHashBytes;
   for (const { dot, expiresAtMs = 0 } of siblings) {

@@ -9,6 +9,7 @@
  * A namespace is ASCII without 0x00 (kv.proto), so the first 0x00 after the hash ends it; a key may be
  * any bytes.
  */
+import { highOf, lowOf, u64Of } from '../codec/bytes.ts';
 import type { Hash64 } from '../ports.ts';
 
 const HASH_BYTES = 8;
@@ -16,7 +17,8 @@ const HASH_BYTES = 8;
 /** Throws where the namespace is not ASCII or has a 0x00: whoever calls has validated it. */
 export function storageKey(namespace: string, key: Uint8Array, hash: Hash64): Uint8Array {
   const separator = HASH_BYTES + namespace.length;
-  const bytes = new Uint8Array(separator + 1 + key.length);
+  const bytes = Buffer.allocUnsafe(separator + 1 + key.length);
+  bytes[separator] = 0;
   for (let i = 0; i < namespace.length; i++) {
     const code = namespace.charCodeAt(i);
     if (code === 0 || code > 0x7f) throw new Error(`character ${code} at ${i} of the namespace is not ASCII`);
@@ -24,8 +26,8 @@ export function storageKey(namespace: string, key: Uint8Array, hash: Hash64): Ui
   }
   bytes.set(key, separator + 1);
   const hashed = hash(bytes.subarray(HASH_BYTES));
-  writeUint32(bytes, 0, Number(hashed >> 32n));
-  writeUint32(bytes, 4, Number(hashed & 0xffff_ffffn));
+  writeUint32(bytes, 0, highOf(hashed));
+  writeUint32(bytes, 4, lowOf(hashed));
   return bytes;
 }
 
@@ -63,7 +65,8 @@ export function isStorageKey(bytes: Uint8Array, hash: Hash64): boolean {
 
 /** As the key of a Map: one character a byte. `storageKeyOfText` is the way back. */
 export function storageKeyText(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+  const buffer = bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return buffer.toString('latin1');
 }
 
 export function storageKeyOfText(text: string): Uint8Array {
@@ -72,7 +75,7 @@ export function storageKeyOfText(text: string): Uint8Array {
 
 /** The hash that the storage key begins with. */
 export function hashOfStorageKey(bytes: Uint8Array): bigint {
-  return (BigInt(readUint32(bytes, 0)) << 32n) | BigInt(readUint32(bytes, 4));
+  return u64Of(readUint32(bytes, 0), readUint32(bytes, 4));
 }
 
 function writeUint32(bytes: Uint8Array, at: number, value: number): void {

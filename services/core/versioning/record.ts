@@ -68,6 +68,7 @@ export const detachedDotsMax = 64;
  * Returns one of its arguments where that is the result already.
  */
 export function merge(a: KeyRecord, b: KeyRecord): KeyRecord {
+  if (a === b) return a;
   const clock = join(a.clock, b.clock);
   const siblings: Sibling[] = [];
   let i = 0;
@@ -140,7 +141,7 @@ function unhidden(siblings: readonly Sibling[], wallNowMs: number): readonly Sib
 
 /** Whether both hold the same siblings: what a reader would be told is then the same, however their clocks were cut. */
 export function agree(a: KeyRecord, b: KeyRecord): boolean {
-  return sameSiblings(a.siblings, b.siblings);
+  return a === b || sameSiblings(a.siblings, b.siblings);
 }
 
 /** The sibling that a put with this request id left, if it is still alive. */
