@@ -1,6 +1,6 @@
 /** A router as a process: its ports made real, its services served. No decisions. */
 import { ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
-import { type ExplainRequest, KeyValueServiceService } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { ExplainRequest } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { createExtraBudget } from '../core/quorum/extra-budget.ts';
 import { requestLimits } from '../core/requests/limits.ts';
 import { locate } from '../core/requests/validate.ts';
@@ -27,7 +27,7 @@ import { createRequestIds } from '../platform/routing/request-ids.ts';
 import { createSessionPool } from '../platform/routing/session-pool.ts';
 import { createUnaryChannels } from '../platform/routing/unary-channels.ts';
 import { statusService } from '../platform/status-service.ts';
-import { createSessionServer } from '../platform/streams/session-server.ts';
+import { createSessionServer, keyValueDefinition } from '../platform/streams/session-server.ts';
 import { tracedExecute, tracedPool } from '../platform/tracing/traced.ts';
 import { openTracing } from '../platform/tracing/tracing.ts';
 import type { RouterConfig } from './config.ts';
@@ -107,7 +107,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
     metrics,
     limits: age === 0 ? {} : { maxConnectionAgeMs: age, maxConnectionAgeGraceMs: age },
     services: [
-      { definition: KeyValueServiceService, implementation: keyValueService },
+      { definition: keyValueDefinition, implementation: keyValueService },
       statusService({
         kind: ProcessKind.ROUTER,
         id,

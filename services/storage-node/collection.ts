@@ -17,6 +17,7 @@ import type { CoveredDots, ExchangeRequest, ExchangeResponse } from '../../proto
 import type { Metrics } from '../core/ports.ts';
 import { partitionOfStorageKey, rangeOfPartition } from '../core/ring/partition.ts';
 import { isHome, nodeById, partsOfEpoch, type Ring, type RingNode } from '../core/ring/ring.ts';
+import { storageKeyText } from '../core/ring/storage-key.ts';
 import { type Armed, createBarrier, objection } from '../core/stability/barrier.ts';
 import { eraOf } from '../core/stability/era.ts';
 import { coveredByAll, covers, spare } from '../core/stability/settled.ts';
@@ -25,7 +26,6 @@ import { emptyRecord, type KeyRecord } from '../core/versioning/record.ts';
 import { type BackgroundTask, writeDeadline } from './background.ts';
 import { fetchRecords, requestOf } from './exchange.ts';
 import { homesOf, replicaOn, type StorageNode, wallMs } from './node.ts';
-import { nameOf } from './record-store.ts';
 import { createRounds } from './rounds.ts';
 
 const pageRecords = 512;
@@ -127,7 +127,7 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
           const opened = node.store.open(key, stored);
           if (opened === undefined || opened.owed.length > 0) continue;
           const dots = spare(opened.record, wallMs(clock));
-          if (dots.length > 0) found.set(nameOf(key), { key, dots });
+          if (dots.length > 0) found.set(storageKeyText(key), { key, dots });
         }
         from = page.next;
       }
@@ -159,7 +159,9 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
     const lacking = nodes.filter(({ id }, i) => id !== node.id && !coversAll(theirs[i], old));
     if (lacking.length > 0) obstacles.push(`${addresses(lacking)} to cover the same`);
     const common = old.map(({ key, dots }): Spare => {
-      const records = theirs.flatMap((kept) => (kept === undefined ? [] : (kept.get(nameOf(key)) ?? emptyRecord)));
+      const records = theirs.flatMap((kept) =>
+        kept === undefined ? [] : (kept.get(storageKeyText(key)) ?? emptyRecord),
+      );
       return { key, dots: coveredByAll(dots, records, wallMs(clock)) };
     });
     const covered = common.filter(({ dots }) => dots.length > 0);
@@ -175,7 +177,7 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
 
   function coversAll(kept: ReadonlyMap<string, KeyRecord> | undefined, keys: readonly Spare[]): boolean {
     if (kept === undefined) return false;
-    return keys.every(({ key, dots }) => covers(kept.get(nameOf(key)) ?? emptyRecord, dots, wallMs(clock)));
+    return keys.every(({ key, dots }) => covers(kept.get(storageKeyText(key)) ?? emptyRecord, dots, wallMs(clock)));
   }
 
   /** What another home has of these keys; undefined: it cannot be told. Where it lacks some of what could go here, it is told that, for the next time. */
@@ -192,10 +194,10 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
         peers.replica(id),
         keys.map(({ key }) => key),
       )) {
-        for (const { key, record } of fetched) records.set(nameOf(key), node.records.decode(record));
+        for (const { key, record } of fetched) records.set(storageKeyText(key), node.records.decode(record));
       }
       for (const { key, dots } of keys) {
-        const known = records.get(nameOf(key)) ?? emptyRecord;
+        const known = records.get(storageKeyText(key)) ?? emptyRecord;
         const record = includes(known.clock, dots) ? undefined : await node.store.read(key);
         if (record === undefined) continue;
         await admit(1, record.length);
@@ -267,7 +269,7 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
           const answer = await ask(id, { collect: messageOf(records) });
           if (id !== node.id) return;
           const here = (answer?.agreed ?? []).flatMap((i) => records[i] ?? []);
-          for (const { key } of here) waiting.delete(nameOf(key));
+          for (const { key } of here) waiting.delete(storageKeyText(key));
           gone += here.length;
         }),
       );

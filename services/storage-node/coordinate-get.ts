@@ -60,19 +60,22 @@ export async function coordinateGet(
 
   const answers = quorum.answers.slice();
   const record = mergedOf(answers);
+  const stale = staleOf(place, answers, record);
   // Later, with the answers of those that were slower.
-  void quorum.over.then(() => mend(node, place, get.storageKey, quorum.answers, era));
+  if (stale.length > 0 || quorum.tally.outstanding > 0) {
+    void quorum.over.then(() => mend(node, place, get.storageKey, quorum.answers, era));
+  }
   const wallNowMs = wallMs(clock);
   const siblings = visibleSiblings(record, wallNowMs);
   metrics.siblings.observe(siblings.length);
   const response: GetResponse = {
     ...chooseSiblings(get, siblings, wallNowMs),
-    context: Buffer.from(node.validation.contexts.encode(join(record.clock, get.session), get.keyHash)),
+    context: node.validation.contexts.encode(join(record.clock, get.session), get.keyHash),
     certificate: {
       replicasAsked: answers.length + quorum.tally.failed + quorum.tally.outstanding,
       replicasAnswered: answers.length,
       homesAnswered: answers.filter(({ nodeId }) => isHome(place, nodeId)).length,
-      divergent: staleOf(place, answers, record).length > 0,
+      divergent: stale.length > 0,
       coversSession: includes(record.clock, get.session),
       ring: place.ring.version,
     },
@@ -147,7 +150,8 @@ async function readFrom(
     if (more !== undefined) quorum.ask(...more);
   };
   const epoch = epochOf(place.ring.version);
-  const message = { key: storageKey, deadline, onSilent, traceparent, epoch };
+  const known = node.store.readNow(storageKey);
+  const message = { key: storageKey, deadline, onSilent, traceparent, epoch, known };
   const read = async ({ id }: RingNode) => decode(await replicaOn(node, id).read(message));
   const ask = (reader: RingNode) => [reader.id, read(reader)] as const;
   let asked = atOnce;
@@ -203,7 +207,7 @@ function decoder(node: StorageNode): (bytes: Uint8Array | undefined) => ReplicaC
   let first: ReplicaCopy | undefined;
   return (bytes) => {
     if (bytes === undefined) return { bytes, record: emptyRecord };
-    if (first?.bytes !== undefined && Buffer.compare(first.bytes, bytes) === 0) return first;
+    if (first?.bytes !== undefined && (first.bytes === bytes || Buffer.compare(first.bytes, bytes) === 0)) return first;
     const copy = { bytes, record: node.records.decode(bytes) };
     first ??= copy;
     return copy;

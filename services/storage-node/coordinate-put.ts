@@ -238,7 +238,7 @@ async function writeAt(
   const context = contexts.encode(answerContext(seen, dot), request.keyHash);
   const siblings = visibleSiblings(held.record, wallMs(node.clock)).length;
   node.metrics.siblings.observe(siblings);
-  return { context: Buffer.from(context), siblings, receipt };
+  return { context, siblings, receipt };
 }
 
 /** From its beginning until it is committed. */
@@ -305,17 +305,23 @@ function changeInTime(
   { deadline, cancellation }: Until,
   decide: (own: Held) => Next | undefined,
   sync: boolean,
-): Promise<Changed> {
+): Changed | Promise<Changed> {
+  const late = () => new Failure('DEADLINE', 'the deadline passed before anything was written');
+  let givenUp = false;
+  const decideInTime = (own: Held) => {
+    // The clock too: alarms are late where this process was stopped.
+    if (givenUp || clock.now() >= deadline) throw late();
+    if (cancellation.cancelled) throw new Cancelled('NOT_APPLIED');
+    return decide(own);
+  };
+  const changed = store.changeNow(key, decideInTime, sync, !sync);
+  if (changed !== undefined) return changed;
   return new Promise((resolve, reject) => {
-    const late = () => new Failure('DEADLINE', 'the deadline passed before anything was written');
     if (clock.now() >= deadline) throw late();
-    const alarm = deadlines.set(deadline, () => reject(late()));
-    const decideInTime = (own: Held) => {
-      // The clock too: alarms are late where this process was stopped.
-      if (!alarm.armed || clock.now() >= deadline) throw late();
-      if (cancellation.cancelled) throw new Cancelled('NOT_APPLIED');
-      return decide(own);
-    };
+    const alarm = deadlines.set(deadline, () => {
+      givenUp = true;
+      reject(late());
+    });
     store
       .change(key, decideInTime, sync, !sync)
       .then(resolve, reject)

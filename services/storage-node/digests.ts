@@ -11,8 +11,9 @@ import { ByteReader, ByteWriter } from '../core/codec/bytes.ts';
 import { createDigestTree, type DigestTree, leafOf } from '../core/merkle/digest-tree.ts';
 import { recordDigest } from '../core/merkle/record-digest.ts';
 import type { Hash64, Log, Metrics, Mutation, StorageEngine } from '../core/ports.ts';
+import { storageKeyText } from '../core/ring/storage-key.ts';
 import type { KeyRecord } from '../core/versioning/record.ts';
-import { nameOf, type RecordStore } from './record-store.ts';
+import type { RecordStore } from './record-store.ts';
 
 const pageRecords = 512;
 /** A block that cannot be read now may be repaired by then. */
@@ -93,7 +94,7 @@ export function createDigests({ engine, hash, log, metrics, depth, after, store 
       const page = await engine.scan('records', from, undefined, pageRecords);
       if (stopped) return;
       for (const [key, stored] of page.entries) {
-        const name = nameOf(key);
+        const name = storageKeyText(key);
         const newer = meanwhile.get(name);
         tree.change(key, 0n, newer === undefined ? ofStored(key, stored) : newer.digest);
         meanwhile.delete(name);
@@ -149,7 +150,7 @@ export function createDigests({ engine, hash, log, metrics, depth, after, store 
       const digest = of(key, after);
       if (ready || (builtTo !== undefined && Buffer.compare(key, builtTo) < 0))
         tree.change(key, of(key, before), digest);
-      else meanwhile.set(nameOf(key), { key, digest });
+      else meanwhile.set(storageKeyText(key), { key, digest });
     },
 
     watch(first, end) {

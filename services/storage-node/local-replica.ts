@@ -116,18 +116,15 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
     async write({ key, record: bytes, era, sync, buffered, hintedFor, request, deadline, epoch, from }) {
       if (clock.now() >= deadline) throw new Failure('DEADLINE', 'the deadline had passed when the record arrived');
       const incoming = records.decode(bytes);
-      const { committed } = await store.change(
-        key,
-        (own) => {
-          checkFence(key, epoch);
-          checkEra(era, from);
-          checkOwnership(key, hintedFor, own);
-          const next = remembering(merged(own, incoming, bytes), key, request);
-          return hintedFor === '' || hintedFor === id ? next : hints.owe(own, next, hintedFor, key);
-        },
-        sync,
-        buffered,
-      );
+      const decide = (own: Held) => {
+        checkFence(key, epoch);
+        checkEra(era, from);
+        checkOwnership(key, hintedFor, own);
+        const next = remembering(merged(own, incoming, bytes), key, request);
+        return hintedFor === '' || hintedFor === id ? next : hints.owe(own, next, hintedFor, key);
+      };
+      const { committed } =
+        store.changeNow(key, decide, sync, buffered) ?? (await store.change(key, decide, sync, buffered));
       await committed;
     },
 

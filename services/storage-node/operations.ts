@@ -7,13 +7,20 @@ import type { Operation, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Cancelled, type Until } from '../core/cancellation.ts';
 import { Failure, type ReasonName } from '../core/failure.ts';
 import { RingMoved } from '../core/quorum/peers.ts';
-import { type Located, validateDelete, validateGet, validatePut } from '../core/requests/validate.ts';
+import {
+  type ValidGet,
+  type ValidPut,
+  type ValidWrite,
+  validateDelete,
+  validateGet,
+  validatePut,
+} from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
 import { storageKeyText } from '../core/ring/storage-key.ts';
 import type { Arrival } from '../platform/streams/session-server.ts';
 import { coordinateGet } from './coordinate-get.ts';
 import { coordinateDelete, coordinatePut } from './coordinate-put.ts';
-import { learnNewerRing, notEnoughReplicas, type Place, placeOf, type StorageNode } from './node.ts';
+import { type Asked, learnNewerRing, notEnoughReplicas, type Place, placeOf, type StorageNode } from './node.ts';
 
 /** Sends an operation on to another storage node. */
 export type Forward = (nodeId: string, operation: Operation, until: Until) => Promise<Omit<Result, 'id'>>;
@@ -24,68 +31,73 @@ export async function runOperation(
   operation: Operation,
   arrival: Arrival,
 ): Promise<Omit<Result, 'id'>> {
-  const { deadline, forwarded, cancellation } = arrival;
-  const asked = { deadline, cancellation, traceparent: operation.traceparent };
   const startedAt = node.clock.now();
-  const { operation: latency, failedOperations } = node.metrics;
-  const ring = currentRing(node);
-  const { get, put, delete: remove } = operation;
-  /** Runs it where it belongs. */
-  const placed = async <V extends Located & { readonly strict: boolean }>(
-    request: V,
-    run: (place: Place, request: V) => Promise<Omit<Result, 'id'>>,
-  ) => {
-    for (;;) {
-      const place = placeOf(currentRing(node), request.storageKey);
-      const isHome = place.homes.some(({ id }) => id === node.id);
-      if (!forwarded && !isHome) {
-        const answer = await sendOn(node, forward, place, operation, arrival);
-        if (answer !== undefined) return answer;
-      }
-      if (request.strict && !isHome) throw notEnoughReplicas(place, 1, 0);
-      if (!isHome && !place.ids.includes(node.id)) throw notInList(node, place);
-      node.hotKeys.observe(storageKeyText(request.storageKey), get !== undefined);
-      try {
-        return await run(place, request);
-      } catch (error) {
-        if (!(error instanceof RingMoved)) throw error;
-        if (cancellation.cancelled) throw new Cancelled('UNKNOWN');
-        if (node.clock.now() >= deadline) throw new Failure('DEADLINE', 'the ring changed until the deadline passed');
-        await learnNewerRing(node, place, error);
-      }
-    }
-  };
-  const observe = (name: keyof typeof latency) => {
-    const milliseconds = node.clock.now() - startedAt;
-    latency[name].observe(milliseconds);
-    node.background.foreground(milliseconds);
-  };
   try {
-    if (get !== undefined) {
-      const result = await placed(validateGet(get, ring.replicas, node.validation), async (place, request) => {
-        return { get: await coordinateGet(node, place, request, asked) };
-      });
-      observe('get');
-      return result;
-    }
-    if (put !== undefined) {
-      const result = await placed(validatePut(put, ring.replicas, node.validation), async (place, request) => {
-        return { put: await coordinatePut(node, place, request, asked) };
-      });
-      observe('put');
-      return result;
-    }
-    if (remove !== undefined) {
-      const result = await placed(validateDelete(remove, ring.replicas, node.validation), async (place, request) => {
-        return { delete: await coordinateDelete(node, place, request, asked) };
-      });
-      observe('delete');
-      return result;
-    }
-    throw new Failure('OPERATION_INVALID', 'the operation has no get, put or delete', { field: 'operation' });
+    const valid = validated(node, operation);
+    const result = await runPlaced(node, forward, operation, valid, arrival);
+    const milliseconds = node.clock.now() - startedAt;
+    node.metrics.operation[valid.kind].observe(milliseconds);
+    node.background.foreground(milliseconds);
+    return result;
   } catch (error) {
-    if (!(error instanceof Cancelled)) failedOperations.add(1);
+    if (!(error instanceof Cancelled)) node.metrics.failedOperations.add(1);
     throw error;
+  }
+}
+
+/** Runs it where it belongs. */
+async function runPlaced(
+  node: StorageNode,
+  forward: Forward,
+  operation: Operation,
+  valid: Valid,
+  arrival: Arrival,
+): Promise<Omit<Result, 'id'>> {
+  const { forwarded, cancellation, deadline } = arrival;
+  const asked = { deadline, cancellation, traceparent: operation.traceparent };
+  const { storageKey, strict } = valid.request;
+  for (;;) {
+    const place = placeOf(currentRing(node), storageKey);
+    const isHome = place.homes.some(({ id }) => id === node.id);
+    if (!forwarded && !isHome) {
+      const answer = await sendOn(node, forward, place, operation, arrival);
+      if (answer !== undefined) return answer;
+    }
+    if (strict && !isHome) throw notEnoughReplicas(place, 1, 0);
+    if (!isHome && !place.ids.includes(node.id)) throw notInList(node, place);
+    node.hotKeys.observe(storageKeyText(storageKey), valid.kind === 'get');
+    try {
+      return await runHere(node, place, valid, asked);
+    } catch (error) {
+      if (!(error instanceof RingMoved)) throw error;
+      if (cancellation.cancelled) throw new Cancelled('UNKNOWN');
+      if (node.clock.now() >= deadline) throw new Failure('DEADLINE', 'the ring changed until the deadline passed');
+      await learnNewerRing(node, place, error);
+    }
+  }
+}
+
+type Valid =
+  | { readonly kind: 'get'; readonly request: ValidGet }
+  | { readonly kind: 'put'; readonly request: ValidPut }
+  | { readonly kind: 'delete'; readonly request: ValidWrite };
+
+function validated(node: StorageNode, { get, put, delete: remove }: Operation): Valid {
+  const { replicas } = currentRing(node);
+  if (get !== undefined) return { kind: 'get', request: validateGet(get, replicas, node.validation) };
+  if (put !== undefined) return { kind: 'put', request: validatePut(put, replicas, node.validation) };
+  if (remove !== undefined) return { kind: 'delete', request: validateDelete(remove, replicas, node.validation) };
+  throw new Failure('OPERATION_INVALID', 'the operation has no get, put or delete', { field: 'operation' });
+}
+
+async function runHere(node: StorageNode, place: Place, valid: Valid, asked: Asked): Promise<Omit<Result, 'id'>> {
+  switch (valid.kind) {
+    case 'get':
+      return { get: await coordinateGet(node, place, valid.request, asked) };
+    case 'put':
+      return { put: await coordinatePut(node, place, valid.request, asked) };
+    case 'delete':
+      return { delete: await coordinateDelete(node, place, valid.request, asked) };
   }
 }
 

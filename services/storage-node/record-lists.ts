@@ -18,8 +18,8 @@ import { Failure } from '../core/failure.ts';
 import type { Hash64, ScanPage } from '../core/ports.ts';
 import { rangeOfPartition } from '../core/ring/partition.ts';
 import { epochOf, epochOfParts, nodeById, type Ring, serves } from '../core/ring/ring.ts';
+import { storageKeyText } from '../core/ring/storage-key.ts';
 import type { StorageNode } from './node.ts';
-import { nameOf } from './record-store.ts';
 
 /** To open and hash so many takes a few milliseconds of the event loop, on both sides. */
 export const pageRecords = 64;
@@ -87,11 +87,11 @@ export async function differingHere(
     for (const [key, stored] of page.entries) {
       // One that is not whole differs, and is met, and told of, when it is merged into.
       const bytes = bytesOf(records, stored);
-      if (bytes !== undefined) here.set(nameOf(key), bytesDigest(bytes, hash));
+      if (bytes !== undefined) here.set(storageKeyText(key), bytesDigest(bytes, hash));
     }
     from = page.next;
   }
-  return kept.flatMap(({ key, digest }) => (here.get(nameOf(key)) === digest ? [] : [key]));
+  return kept.flatMap(({ key, digest }) => (here.get(storageKeyText(key)) === digest ? [] : [key]));
 }
 
 function bytesOf(records: StorageNode['records'], stored: Uint8Array): Uint8Array | undefined {

@@ -16,12 +16,13 @@ import { hintKey } from '../core/codec/hint.ts';
 import { leafOf } from '../core/merkle/digest-tree.ts';
 import type { Log, Metrics } from '../core/ports.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
+import { storageKeyText } from '../core/ring/storage-key.ts';
 import { contains } from '../core/versioning/causal-context.ts';
 import { emptyRecord, type KeyRecord } from '../core/versioning/record.ts';
 import { restored } from '../core/versioning/restored.ts';
 import { fetchRecords } from './exchange.ts';
 import { placeOf, readersOf, type StorageNode } from './node.ts';
-import { CorruptRecord, nameOf, unchanged } from './record-store.ts';
+import { CorruptRecord, unchanged } from './record-store.ts';
 import type { Verification } from './verification.ts';
 
 /** More are found again by whoever reads them. */
@@ -148,7 +149,7 @@ export function createRecordRepair({ node, verification, log, metrics }: RecordR
   return {
     found(key) {
       if (stopped || damaged.size >= keysMax) return;
-      damaged.set(nameOf(key), { key: Uint8Array.from(key), isWhole: false });
+      damaged.set(storageKeyText(key), { key: Uint8Array.from(key), isWhole: false });
       later(firstMs);
     },
     stop() {

@@ -33,6 +33,7 @@ import type { CopyNotes, RecordCodec } from '../core/codec/record.ts';
 import { DamagedData } from '../core/damaged-data.ts';
 import { Failure } from '../core/failure.ts';
 import type { CounterHandle, Metrics, Mutation, ScanPage, StorageEngine } from '../core/ports.ts';
+import { storageKeyText } from '../core/ring/storage-key.ts';
 import { emptyRecord, type KeyRecord } from '../core/versioning/record.ts';
 import { type CachedRecord, createRecordCache } from './record-cache.ts';
 
@@ -109,6 +110,8 @@ export interface Changed {
 export interface RecordStore {
   /** The record's encoding; undefined where there is none. Sees changes that are not committed yet. */
   read(key: Uint8Array): Promise<Uint8Array | undefined>;
+  /** The same of what is in memory; undefined too where it would have to be read. */
+  readNow(key: Uint8Array): Uint8Array | undefined;
   /** Calls `decide` with what is held now. What it throws, `change` rejects with, and nothing is changed. */
   change(
     key: Uint8Array,
@@ -116,6 +119,13 @@ export interface RecordStore {
     sync: boolean,
     buffered?: boolean,
   ): Promise<Changed>;
+  /** The same in this turn, where what is held is in memory. Undefined: it has to be read, and nothing was done. Throws. */
+  changeNow(
+    key: Uint8Array,
+    decide: (held: Held) => Next | undefined,
+    sync: boolean,
+    buffered?: boolean,
+  ): Changed | undefined;
   /** Puts this in the place of a record that is not whole, without a birth, synced; false: it is whole, and stays. */
   restore(key: Uint8Array, restored: Restored): Promise<boolean>;
   /** What a scan has found; undefined where it is not whole. */
@@ -429,13 +439,16 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     cache.put(entry.name, entry.held);
   }
 
-  /** The entry of the key, made at first touch. */
-  function touch(key: Uint8Array): Entry {
-    const name = nameOf(key);
+  /** The entry of the key, made at first touch; where `isRead` is not wanted, only if that needs no read. */
+  function touch(key: Uint8Array): Entry;
+  function touch(key: Uint8Array, isRead: false): Entry | undefined;
+  function touch(key: Uint8Array, isRead = true): Entry | undefined {
+    const name = storageKeyText(key);
     const known = overlay.get(name);
     if (known !== undefined) return known;
-    cacheableReads.delete(name);
     const cached = cache.take(name);
+    if (cached === undefined && !isRead) return undefined;
+    cacheableReads.delete(name);
     const entry: Entry = {
       key,
       name,
@@ -522,6 +535,23 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     }
   }
 
+  function changeNow(
+    key: Uint8Array,
+    decide: (held: Held) => Next | undefined,
+    sync: boolean,
+    buffered = false,
+  ): Changed | undefined {
+    if (refusal !== undefined) throw refusal;
+    if (overlayBytes > overlayBytesMax) throw overloaded(overlayBytes);
+    const entry = touch(key, false);
+    if (entry?.held === undefined) return undefined;
+    try {
+      return apply(entry, decide, sync, buffered);
+    } finally {
+      forgetIfIdle(entry);
+    }
+  }
+
   function apply(entry: Entry, decide: (held: Held) => Next | undefined, sync: boolean, buffered: boolean): Changed {
     if (refusal !== undefined) throw refusal;
     const before = entry.held as Held;
@@ -568,6 +598,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
 
   return {
     change,
+    changeNow,
     flush,
 
     async restore(key, { record, owed, also }) {
@@ -596,7 +627,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     },
 
     async read(key) {
-      const name = nameOf(key);
+      const name = storageKeyText(key);
       const entry = overlay.get(name);
       if (entry !== undefined) {
         if (entry.held === undefined) await entry.loading;
@@ -615,6 +646,11 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       } finally {
         if (cacheableReads.get(name) === mark) cacheableReads.delete(name);
       }
+    },
+
+    readNow(key) {
+      const name = storageKeyText(key);
+      return (overlay.get(name)?.held ?? cache.get(name))?.bytes;
     },
 
     async scan(start, end, limit) {
@@ -641,11 +677,6 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       return writing === undefined ? 0 : options.now() - writingSince;
     },
   };
-}
-
-/** A key as the key of a map. */
-export function nameOf(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
 }
 
 function overloaded(bytes: number): Failure {

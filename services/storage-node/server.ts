@@ -11,8 +11,6 @@ import {
   type StorageStatus,
   type TaskStatus,
 } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
-import { KeyValueServiceService } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
-import { ReplicaServiceService } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { DamagedData } from '../core/damaged-data.ts';
 import { findNamespace } from '../core/namespaces/namespace.ts';
 import type { Random, StorageEngine } from '../core/ports.ts';
@@ -37,8 +35,8 @@ import { watchDirectory } from '../platform/rocksdb/directory-watch.ts';
 import { openRocksEngine } from '../platform/rocksdb/engine.ts';
 import { statusService } from '../platform/status-service.ts';
 import { createPeers } from '../platform/streams/peers.ts';
-import { createReplicaService } from '../platform/streams/replica-service.ts';
-import { createSessionServer, type Execute } from '../platform/streams/session-server.ts';
+import { createReplicaService, replicaDefinition } from '../platform/streams/replica-service.ts';
+import { createSessionServer, type Execute, keyValueDefinition } from '../platform/streams/session-server.ts';
 import { tracedExecute } from '../platform/tracing/traced.ts';
 import { openTracing } from '../platform/tracing/tracing.ts';
 import { renewDirectory, watchLeaving } from './after-leaving.ts';
@@ -217,8 +215,8 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
     log,
     metrics,
     services: [
-      { definition: KeyValueServiceService, implementation: keyValueService },
-      { definition: ReplicaServiceService, implementation: replicaService.service },
+      { definition: keyValueDefinition, implementation: keyValueService },
+      { definition: replicaDefinition, implementation: replicaService.service },
       membershipService(gossip, log),
       statusService({
         kind: ProcessKind.STORAGE_NODE,

@@ -129,6 +129,17 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'anything-is-known',
+    fault: 'a replica says that it has what the reader knows, whatever it has',
+    edits: [
+      {
+        file: 'services/core/quorum/known-record.ts',
+        snippet: 'hash(record, BigInt(record.length)) === known',
+        replacement: 'hash(record, BigInt(record.length)) >= 0n',
+      },
+    ],
+  },
+  {
     name: 'time-begins-at-arrival',
     fault: 'what a message takes on its way does not count against the deadlines of its operations',
     edits: [

@@ -49,6 +49,7 @@ export const marks = [
   'hints went beyond their limit',
   'a replica knew a newer ring',
   'a replica was in a later era',
+  'a replica had what the reader knew',
   'a record was let go',
   'a node that had left came back out of date',
   'a clock was shortened',

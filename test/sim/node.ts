@@ -126,6 +126,8 @@ export interface SimulatedNodeOptions {
   onExit(node: SimulatedNode): void;
 }
 
+type Decide = Parameters<RecordStore['change']>[1];
+
 interface Life extends NodeLife {
   alive: boolean;
   draining: boolean;
@@ -356,16 +358,18 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
   /** What its coordinators make of their own records is looked at, step by step. */
   function watchedNode(node: AssembledNode, life: Life): AssembledNode {
     const { store } = node;
-    const change: RecordStore['change'] = (key, decide, ...how) => {
-      const watchedDecide: typeof decide = (held) => {
+    const watched = (key: Uint8Array, decide: Decide): Decide => {
+      return (held) => {
         const next = decide(held);
         oracle.changed(life, key, held.record, next?.copy ?? held);
         return next;
       };
-      return store.change(key, watchedDecide, ...how);
     };
+    const change: RecordStore['change'] = (key, decide, ...how) => store.change(key, watched(key, decide), ...how);
+    const changeNow: RecordStore['changeNow'] = (key, decide, ...how) =>
+      store.changeNow(key, watched(key, decide), ...how);
     // Not spread: its counts are getters.
-    return { ...node, store: Object.create(store, { change: { value: change } }) };
+    return { ...node, store: Object.create(store, { change: { value: change }, changeNow: { value: changeNow } }) };
   }
 
   /** What is merged here and cut in the same batch is never stored, and was known all the same. */

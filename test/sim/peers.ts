@@ -11,6 +11,7 @@ import {
 } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { Failure } from '../../services/core/failure.ts';
 import type { Clock } from '../../services/core/ports.ts';
+import { digestOfKnown, isKnown } from '../../services/core/quorum/known-record.ts';
 import { createPeerHealth, lookEveryMs, type PeerHealth } from '../../services/core/quorum/peer-health.ts';
 import {
   EraMoved,
@@ -21,10 +22,11 @@ import {
   type ReplicaInspectMessage,
   RingMoved,
 } from '../../services/core/quorum/peers.ts';
-import { partsOfEpoch } from '../../services/core/ring/ring.ts';
+import { epochOfParts, partsOfEpoch } from '../../services/core/ring/ring.ts';
 import { parseDot, printDot } from '../../services/core/versioning/causal-context.ts';
+import { xxh64 } from '../../services/platform/hash.ts';
 import { wireVersion } from '../../services/platform/streams/handshake.ts';
-import { placedBy, requestOf } from '../../services/platform/streams/replica-service.ts';
+import { requestOf } from '../../services/platform/streams/replica-service.ts';
 import type { Marks } from './marks.ts';
 import { ConnectionLost, type Wire } from './wire.ts';
 
@@ -107,7 +109,7 @@ export function createSimulatedPeers(
     request: Partial<ReplicateRequest>,
     duplicable: boolean,
     onSilent: () => void = () => {},
-  ): Promise<ReplicaCopyReport> {
+  ): Promise<ReplicaCopyReport & { readonly same: boolean }> {
     const hello = { wireVersion, clusterId: '', nodeId: self, replicas: 0, peerId: to };
     const bytes = ReplicateRequest.encode(ReplicateRequest.fromPartial({ hello, ...request })).finish();
     const { health, waiting } = peerOf(to);
@@ -130,6 +132,7 @@ export function createSimulatedPeers(
         record: result.record.length === 0 ? undefined : result.record,
         owed: result.owed,
         knownDot: parseDot(result.knownDot),
+        same: result.same,
       };
     }
     if (result?.status === ReplicaStatus.RING_MOVED) {
@@ -148,11 +151,12 @@ export function createSimulatedPeers(
   }
 
   function replicaOn(to: string): Replica {
-    const read = ({ key, requestId, deadline, onSilent, epoch }: ReplicaInspectMessage, inspect: boolean) => {
+    const read = ({ key, requestId, deadline, onSilent, epoch, known }: ReplicaInspectMessage, inspect: boolean) => {
       const asked = {
         ...{ id, key: Buffer.from(key), timeoutMs: leftOf(deadline), inspect },
         requestId: Buffer.from(requestId ?? noBytes),
         ...partsOfEpoch(epoch),
+        known: inspect ? undefined : digestOfKnown(known, xxh64),
       };
       return ask(to, { reads: [asked] }, false, onSilent);
     };
@@ -170,7 +174,11 @@ export function createSimulatedPeers(
         };
         await ask(to, { writes: [write] }, true, onSilent);
       },
-      read: async (message) => (await read(message, false)).record,
+      async read(message) {
+        const { record, same } = await read(message, false);
+        if (same) marks.add('a replica had what the reader knew');
+        return same ? message.known : record;
+      },
       inspect: (message) => read(message, true),
       async exchange(request) {
         let answer: Uint8Array;
@@ -212,21 +220,23 @@ export async function serveReplica(
   let status: ReplicaStatus = ReplicaStatus.OK;
   let message = '';
   let era = 0;
+  let same = false;
   try {
     if (write !== undefined) {
       const request = requestOf(write.requestId, write.dotActor, write.dotCounter);
-      const placed = placedBy(write.ringTerm, write.ringSequence);
+      const epoch = epochOfParts(write.ringTerm, write.ringSequence);
       const era = Number(write.era);
       const deadline = clock.now() + write.timeoutMs;
-      await replica.write({ ...write, ...placed, era, request, deadline, from: hello?.nodeId });
+      await replica.write({ ...write, epoch, era, request, deadline, from: hello?.nodeId });
     } else if (read?.inspect) {
       const { key, requestId } = read;
       const deadline = clock.now() + read.timeoutMs;
       copy = await replica.inspect({ key, deadline, ...(requestId.length > 0 && { requestId }) });
     } else if (read !== undefined) {
-      const placed = placedBy(read.ringTerm, read.ringSequence);
-      const record = await replica.read({ ...read, ...placed, deadline: clock.now() + read.timeoutMs });
-      copy = { record, owed: [] };
+      const epoch = epochOfParts(read.ringTerm, read.ringSequence);
+      const record = await replica.read({ ...read, known: undefined, epoch, deadline: clock.now() + read.timeoutMs });
+      same = isKnown(record, read.known, xxh64);
+      copy = { record: same ? undefined : record, owed: [] };
     }
   } catch (error) {
     if (error instanceof EraMoved) era = error.era;
@@ -237,7 +247,7 @@ export async function serveReplica(
   const result = { id, status, record: Buffer.from(record), message, more: false, owed: [...owed] };
   const known = knownDot === undefined ? '' : printDot(knownDot);
   return ReplicateResponse.encode(
-    ReplicateResponse.fromPartial({ results: [{ ...result, knownDot: known, era: BigInt(era) }] }),
+    ReplicateResponse.fromPartial({ results: [{ ...result, same, knownDot: known, era: BigInt(era) }] }),
   ).finish();
 }
 

@@ -71,7 +71,7 @@ export interface ReplicaInspectMessage extends ReplicaReadMessage {
 
 /** What counts for a quorum names the epoch (ring.ts) of the ring it was placed by. Absent: any will do. */
 export interface Placed {
-  readonly epoch?: number;
+  readonly epoch?: number | undefined;
 }
 
 /** Called once when the node comes to be suspected while it has not answered; it may still answer. */
@@ -87,6 +87,8 @@ export interface Traced {
 export interface ReplicaReadMessage extends Awaited, Placed, Traced {
   readonly key: Uint8Array;
   readonly deadline: number;
+  /** What the reader has of it: another replica that has the same need not send it (known-record.ts). */
+  readonly known?: Uint8Array | undefined;
 }
 
 export interface ReplicaScanMessage {

@@ -14,13 +14,15 @@ import {
   type ReplicaRead,
   type ReplicaResult,
   ReplicaServiceClient,
+  ReplicaServiceService,
   ReplicaStatus,
-  type ReplicateRequest,
+  ReplicateRequest,
   type ReplicateResponse,
   type ReplicaWrite,
 } from '../../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, CounterHandle, HistogramHandle, Log, Metrics, Random } from '../../core/ports.ts';
+import { digestOfKnown } from '../../core/quorum/known-record.ts';
 import { createPeerHealth, lookEveryMs, silenceMs } from '../../core/quorum/peer-health.ts';
 import {
   EraMoved,
@@ -36,10 +38,12 @@ import { partsOfEpoch, type Ring } from '../../core/ring/ring.ts';
 import { eraOf, firstEra } from '../../core/stability/era.ts';
 import { parseDot } from '../../core/versioning/causal-context.ts';
 import { fromServiceError } from '../errors.ts';
+import { xxh64 } from '../hash.ts';
 import type { RingSource } from '../ring-source.ts';
 import { createFrameGate } from './frame-gate.ts';
 import { type HandshakeTerms, handshakeOf, refusalOf } from './handshake.ts';
 import { createJoiner, piecesOf } from './pieces.ts';
+import { serializer } from './serializer.ts';
 import { streamChannelOptions } from './session-client.ts';
 
 /** Room for the largest record (core/requests/limits.ts) four times. */
@@ -50,6 +54,7 @@ const retryDelayMsMax = 2_000;
 const scanTimeoutMs = 10_000;
 const exchangeTimeoutMs = 20_000;
 const noBytes = Buffer.alloc(0);
+const serializeRequest = serializer(ReplicateRequest);
 
 export interface PeersOptions {
   readonly rings: RingSource;
@@ -150,12 +155,17 @@ interface Waiting {
 }
 
 interface ReplicaAnswer {
+  /** It has the record that was said to be known. */
+  readonly same: boolean;
   readonly record: Buffer;
   readonly owed: readonly string[];
   readonly knownDot: string;
 }
 
-type Item = { readonly write: ReplicaWrite } | { readonly read: ReplicaRead };
+type Item = ReplicaWrite | ReplicaRead;
+
+/** Of one operation, under its id: several where its record comes in pieces. */
+type ItemsOf = (id: number) => readonly Item[];
 
 function connectPeer(
   nodeId: string,
@@ -195,7 +205,8 @@ function connectPeer(
   }
 
   function connect(): void {
-    const opened = channel.replicate();
+    const { path, responseDeserialize } = ReplicaServiceService.replicate;
+    const opened = channel.makeBidiStreamRequest(path, serializeRequest, responseDeserialize, new Metadata());
     stream = opened;
     opened.on('data', (response: ReplicateResponse) => receive(opened, response));
     opened.on('drain', () => gate.drained());
@@ -231,7 +242,12 @@ function connectPeer(
       answered++;
       operation.roundTrip.observe(now - operation.sentAt);
       if (result.status === ReplicaStatus.OK) {
-        operation.resolve({ record: record as Buffer, owed: result.owed, knownDot: result.knownDot });
+        operation.resolve({
+          record: record as Buffer,
+          same: result.same,
+          owed: result.owed,
+          knownDot: result.knownDot,
+        });
       } else operation.reject(refused(nodeId, result));
     }
     health.heard(now, waiting.size);
@@ -284,7 +300,7 @@ function connectPeer(
   function send(
     roundTrip: HistogramHandle,
     bytes: number,
-    itemsOf: (id: number) => Iterable<Item>,
+    itemsOf: ItemsOf,
     onSilent: (() => void) | undefined,
   ): Promise<ReplicaAnswer> {
     if (!welcomed) return Promise.reject(unreachable(nodeId, 'there is no stream'));
@@ -302,48 +318,59 @@ function connectPeer(
       bytesInFlight += bytes;
       measures.out.operations.add(1);
       measures.out.bytes.add(bytes);
-      let items = 0;
-      for (const item of itemsOf(id)) {
-        gate.push(item, 'write' in item ? item.write.record.length + 64 : bytes);
-        items++;
-      }
-      gate.answered(items - 1); // the pieces of one operation have one answer
+      const items = itemsOf(id);
+      for (const item of items) gate.push(item, isWrite(item) ? item.record.length + 64 : bytes);
+      if (items.length > 1) gate.answered(items.length - 1); // the pieces of one operation have one answer
     });
   }
 
   async function ask(message: ReplicaInspectMessage, inspect: boolean): Promise<ReplicaAnswer> {
-    const { key, requestId, deadline, onSilent, epoch, traceparent } = message;
+    const { requestId = noBytes, deadline, onSilent, epoch, traceparent } = message;
+    const key = message.key as Buffer;
     const timeoutMs = leftOf(deadline, clock);
-    const read = {
-      ...{ key: key as Buffer, timeoutMs, inspect, requestId: (requestId ?? noBytes) as Buffer, traceparent },
-      ...partsOfEpoch(epoch),
-    };
-    const itemsOf = (id: number): Item[] => [{ read: { id, ...read } }];
+    const { ringTerm, ringSequence } = partsOfEpoch(epoch);
+    const known = inspect ? undefined : digestOfKnown(message.known, xxh64);
+    const itemsOf: ItemsOf = (id) => [
+      { id, key, timeoutMs, inspect, requestId: requestId as Buffer, ringTerm, ringSequence, traceparent, known },
+    ];
     return send(measures.read, key.length + 16, itemsOf, onSilent);
   }
 
   const replica: Replica = {
     async write(message) {
-      const { key, record, era, sync, buffered = false, hintedFor, request, deadline, onSilent, epoch } = message;
-      const common = {
-        ...{ key: key as Buffer, sync, buffered, hintedFor, timeoutMs: leftOf(deadline, clock) },
-        requestId: (request?.id ?? noBytes) as Buffer,
-        dotActor: request?.dot.actor ?? 0n,
-        dotCounter: BigInt(request?.dot.counter ?? 0),
-        ...partsOfEpoch(epoch),
-        traceparent: message.traceparent,
-        era: BigInt(era),
-      };
-      const itemsOf = function* (id: number) {
-        for (const { piece, more } of piecesOf(record)) {
-          yield { write: { id, ...common, record: piece as Buffer, more } };
-        }
-      };
+      const { record, sync, buffered = false, hintedFor, request, deadline, onSilent, epoch, traceparent } = message;
+      const key = message.key as Buffer;
+      const requestId = (request?.id ?? noBytes) as Buffer;
+      const dotActor = request?.dot.actor ?? 0n;
+      const dotCounter = BigInt(request?.dot.counter ?? 0);
+      const era = BigInt(message.era);
+      const timeoutMs = leftOf(deadline, clock);
+      const { ringTerm, ringSequence } = partsOfEpoch(epoch);
+      // Field by field: to copy objects into each other costs more than to send them.
+      const itemsOf: ItemsOf = (id) =>
+        piecesOf(record).map(({ piece, more }) => ({
+          id,
+          key,
+          record: piece as Buffer,
+          more,
+          sync,
+          buffered,
+          hintedFor,
+          requestId,
+          dotActor,
+          dotCounter,
+          timeoutMs,
+          ringTerm,
+          ringSequence,
+          traceparent,
+          era,
+        }));
       await send(measures.write, key.length + record.length + 24, itemsOf, onSilent);
     },
 
     async read(message) {
-      const { record } = await ask(message, false);
+      const { record, same } = await ask(message, false);
+      if (same) return message.known;
       return record.length === 0 ? undefined : record;
     },
 
@@ -449,10 +476,14 @@ function replicationMeasures(metrics: Metrics): ReplicationMeasures {
 function frameOf(items: readonly Item[]): ReplicateRequest {
   const frame: ReplicateRequest = { hello: undefined, writes: [], reads: [], probe: false };
   for (const item of items) {
-    if ('write' in item) frame.writes.push(item.write);
-    else frame.reads.push(item.read);
+    if (isWrite(item)) frame.writes.push(item);
+    else frame.reads.push(item);
   }
   return frame;
+}
+
+function isWrite(item: Item): item is ReplicaWrite {
+  return 'record' in item;
 }
 
 function leftOf(deadline: number, clock: Clock): number {

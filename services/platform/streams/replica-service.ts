@@ -14,18 +14,19 @@ import { type ServerDuplexStream, status } from '@grpc/grpc-js';
 import {
   type ReplicaResult,
   type ReplicaServiceServer,
+  ReplicaServiceService,
   ReplicaStatus,
   type ReplicateRequest,
-  type ReplicateResponse,
+  ReplicateResponse,
   type ReplicaWrite,
 } from '../../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { Malformed } from '../../core/codec/bytes.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, Log } from '../../core/ports.ts';
+import { isKnown } from '../../core/quorum/known-record.ts';
 import {
   EraMoved,
   LeftBehind,
-  type Placed,
   type RememberedRequest,
   type Replica,
   type ReplicaCopyReport,
@@ -43,6 +44,7 @@ import { createFrameGate } from './frame-gate.ts';
 import { type HandshakeTerms, handshakeOf, refusalOf } from './handshake.ts';
 import { createLanes, type Lane } from './lanes.ts';
 import { createJoiner, piecesOf } from './pieces.ts';
+import { serializer } from './serializer.ts';
 
 export const operationsMax = 8_192;
 /** Room for the largest record (core/requests/limits.ts) twice. */
@@ -53,6 +55,12 @@ const laneLimits = { laneBytes: 64 * 1024 * 1024, totalBytes: 256 * 1024 * 1024,
 const operationBytes = 256;
 const timeoutMsDefault = 10_000;
 const scanKeysMax = 2_048;
+
+/** The service as it is served: the answers of replication streams have a serializer of their own. */
+export const replicaDefinition = {
+  ...ReplicaServiceService,
+  replicate: { ...ReplicaServiceService.replicate, responseSerialize: serializer(ReplicateResponse) },
+};
 
 export interface ReplicaServiceOptions {
   readonly replica: Replica;
@@ -186,14 +194,15 @@ function serveStream(
     try {
       await undefined; // or many that fail at once would call each other, through the lane
       if (clock.now() >= deadline) throw new Failure('DEADLINE', 'the deadline passed while the operation waited');
-      const { record = empty, owed, knownDot } = await work(deadline);
+      const report = await work(deadline);
+      const { record = empty } = report;
       bytes = record.length;
+      const owed = report.owed as string[];
+      const knownDot = report.knownDot === undefined ? '' : printDot(report.knownDot);
+      const { same = false } = report;
+      const base = { id, status: ReplicaStatus.OK, message: '', owed, knownDot, era: 0n, same };
       for (const { piece, more } of piecesOf(record)) {
-        const known = knownDot === undefined ? '' : printDot(knownDot);
-        answer({
-          ...{ id, status: ReplicaStatus.OK, record: piece as Buffer, message: '', more },
-          ...{ owed: [...owed], knownDot: known, era: 0n },
-        });
+        answer({ ...base, record: piece as Buffer, more });
       }
     } catch (error) {
       const era = error instanceof EraMoved ? BigInt(error.era) : 0n;
@@ -241,7 +250,7 @@ function serveStream(
             request: requestOf(requestId, dotActor, dotCounter),
             deadline,
             traceparent,
-            ...placedBy(ringTerm, ringSequence),
+            epoch: epochOfParts(ringTerm, ringSequence),
             era: eraOf(era) ?? firstEra,
             from,
           });
@@ -250,16 +259,19 @@ function serveStream(
       });
     }
     for (const read of request.reads) {
-      const { key, inspect, requestId, ringTerm, ringSequence, traceparent } = read;
+      const { key, inspect, requestId, ringTerm, ringSequence, traceparent, known } = read;
       enter(read, 0, {
         isRead: true,
         async run(deadline) {
           if (inspect)
             return replica.inspect({ key, deadline, traceparent, ...(requestId.length > 0 && { requestId }) });
-          return {
-            record: await replica.read({ key, deadline, traceparent, ...placedBy(ringTerm, ringSequence) }),
-            owed: nothing.owed,
-          };
+          const record = await replica.read({
+            key,
+            deadline,
+            traceparent,
+            epoch: epochOfParts(ringTerm, ringSequence),
+          });
+          return isKnown(record, known, xxh64) ? nothingNew : { record, owed: nothing.owed };
         },
       });
     }
@@ -280,11 +292,17 @@ function serveStream(
 
 interface Work {
   readonly isRead: boolean;
-  run(deadline: number): Promise<ReplicaCopyReport>;
+  run(deadline: number): Promise<Report>;
+}
+
+interface Report extends ReplicaCopyReport {
+  /** The record is the one that the reader knows. */
+  readonly same?: true;
 }
 
 const empty = Buffer.alloc(0);
-const nothing: ReplicaCopyReport = { record: undefined, owed: [] };
+const nothing: Report = { record: undefined, owed: [] };
+const nothingNew: Report = { ...nothing, same: true };
 
 /** Undefined where there is none, or none that a client could have sent. */
 export function requestOf(id: Uint8Array, actor: bigint, counter: bigint): RememberedRequest | undefined {
@@ -292,17 +310,12 @@ export function requestOf(id: Uint8Array, actor: bigint, counter: bigint): Remem
   return isOne ? { id, dot: { actor, counter: Number(counter) } } : undefined;
 }
 
-export function placedBy(ringTerm: number, ringSequence: number): Placed {
-  const epoch = epochOfParts(ringTerm, ringSequence);
-  return epoch === undefined ? {} : { epoch };
-}
-
 function overloaded(id: number): ReplicaResult {
   return refusal(id, ReplicaStatus.OVERLOADED, `${operationsMax} operations of this stream are under way, the limit`);
 }
 
 function refusal(id: number, status: ReplicaResult['status'], message: string): ReplicaResult {
-  return { id, status, record: empty, message, more: false, owed: [], knownDot: '', era: 0n };
+  return { id, status, record: empty, message, more: false, owed: [], knownDot: '', era: 0n, same: false };
 }
 
 function statusOf(error: unknown): ReplicaResult['status'] {

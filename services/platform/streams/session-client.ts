@@ -21,10 +21,11 @@ import {
 } from '@grpc/grpc-js';
 import {
   KeyValueServiceClient,
+  KeyValueServiceService,
   type Operation,
   type Result,
   type RingVersion,
-  type SessionRequest,
+  SessionRequest,
   type SessionResponse,
 } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../core/failure.ts';
@@ -33,6 +34,7 @@ import { requestLimits } from '../../core/requests/limits.ts';
 import { channelOptions } from '../channel-options.ts';
 import { servesNoKeys } from '../errors.ts';
 import { createFrameGate, type FrameGate } from './frame-gate.ts';
+import { serializer } from './serializer.ts';
 
 export const bytesInFlightMax = 32 * 1024 * 1024;
 
@@ -41,6 +43,7 @@ const frameWindow = 8;
 const connectTimeoutMs = 5_000;
 /** Of a message, beside the operation as it is estimated. */
 const messageOverheadBytes = 1024;
+const serializeRequest = serializer(SessionRequest);
 
 /** A stream of operations that a router, or another storage node, sends on for their clients. */
 export type Hop = 'routed' | 'forwarded';
@@ -215,7 +218,8 @@ export function openSession(options: SessionClientOptions): SessionClient {
   channel.waitForReady(Date.now() + connectTimeoutMs, (error) => {
     if (closed) return;
     if (error) return lose(gone(address, `no connection within ${connectTimeoutMs} ms`, 'NOT_APPLIED'));
-    stream = channel.session(metadata);
+    const { path, responseDeserialize } = KeyValueServiceService.session;
+    stream = channel.makeBidiStreamRequest(path, serializeRequest, responseDeserialize, metadata);
     stream.on('data', receive);
     stream.on('drain', () => gate.drained());
     stream.on('error', (cause: ServiceError) => {

@@ -20,9 +20,8 @@ import type {
   Result,
   RingVersion,
   SessionRequest,
-  SessionResponse,
 } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
-import { Outcome, Reason } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { KeyValueServiceService, Outcome, Reason, SessionResponse } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Cancelled, Cancelling, type Until } from '../../core/cancellation.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, CounterHandle, Log, Metrics } from '../../core/ports.ts';
@@ -33,6 +32,7 @@ import { asFailure, toOperationError } from '../errors.ts';
 import { createFrameGate } from './frame-gate.ts';
 import { createLanes, type Lane } from './lanes.ts';
 import { createOperationMetrics, type OperationMetrics, uncounted } from './operation-metrics.ts';
+import { serializer } from './serializer.ts';
 import { type Hop, hopMetadata } from './session-client.ts';
 import { traceparentOf } from './traceparent-of.ts';
 
@@ -55,6 +55,12 @@ const idBytes = 12;
 const traceparentCharactersMax = 128;
 /** Of an operation beside its value and context. */
 const operationBytes = 256;
+
+/** The service as it is served: the answers of sessions have a serializer of their own. */
+export const keyValueDefinition = {
+  ...KeyValueServiceService,
+  session: { ...KeyValueServiceService.session, responseSerialize: serializer(SessionResponse) },
+};
 
 /** What an operation came with, beside itself. */
 export interface Arrival extends Until {
