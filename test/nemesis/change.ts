@@ -14,6 +14,8 @@ export interface Wanted {
   readonly leaves: readonly string[];
   /** Their disks are lost. */
   readonly down: readonly string[];
+  /** Whether the disk of the node of that id has been lost, perhaps meanwhile. */
+  isLost(id: string): boolean;
 }
 
 /** Resolves when the ring has come to it and stays, or it is stopped. Throws where that takes too long. */
@@ -32,16 +34,20 @@ export async function carryOut(claimant: string, wanted: Wanted, stop?: AbortSig
   }
 }
 
-async function lookOrAsk(client: CartwheelClient, { joins, leaves, down }: Wanted): Promise<string> {
+async function lookOrAsk(client: CartwheelClient, { joins, leaves, down, isLost }: Wanted): Promise<string> {
   try {
     const { claimant, members } = await client.changes.status();
     const statuses = new Map(members.map(decodeMember).map(({ id, status }) => [id, status]));
-    const isGone = (id: string) => statuses.get(id) === 'LEFT' || statuses.get(id) === 'DOWN';
+    const isGone = (id: string) => {
+      const status = statuses.get(id);
+      // One that has left is forgotten in the end.
+      return status === 'LEFT' || status === 'DOWN' || (status === undefined && isLost(id));
+    };
     const awaited = down.filter((id) => !isGone(id));
     // A change that is under way may wait for those that are lost: then it has to be told.
     if (claimant?.change !== undefined && awaited.length === 0) return `it waits for ${claimant.waitingFor}`;
-    // One that has lost its disk on its way in never is UP: it has been replaced.
-    const missing = joins.filter((id) => statuses.get(id) !== 'UP' && !isGone(id));
+    // One that has lost its disk on its way in never is UP: another takes its place.
+    const missing = joins.filter((id) => statuses.get(id) !== 'UP' && !isLost(id));
     const staying = leaves.filter((id) => !isGone(id));
     if (missing.length === 0 && staying.length === 0 && awaited.length === 0) return 'done';
     const request: Partial<PlanChangeRequest> = { join: missing, leave: staying, down: [...down] };

@@ -203,6 +203,7 @@ async function attack(
       return [...cluster.nodes.map(({ name }) => name), 'router', 'membership', clientsPlace];
     },
     diskLost: (nodeId) => lostDisks.add(nodeId),
+    isLost: (nodeId) => lostDisks.has(nodeId),
     pause: (ms) => sleep(ms, undefined, { signal: over.signal }).catch(() => {}),
     note: (what) => view.note(`${(now() / 1_000).toFixed(1).padStart(7)} s  ${what}`),
   };

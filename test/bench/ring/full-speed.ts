@@ -30,7 +30,12 @@ export async function studyTransfer(options: RingOptions, data: string, signal: 
     });
     const moved = await bytesOf(node, 'transfer');
     const during = await loaded.during(async () => {
-      await carryOut(cluster.membership.address, { joins: [await idAt(node.address)], leaves: [lost], down: [lost] });
+      await carryOut(cluster.membership.address, {
+        joins: [await idAt(node.address)],
+        leaves: [lost],
+        down: [lost],
+        isLost: (id) => id === lost,
+      });
     });
     const bytes = (await bytesOf(node, 'transfer')) - moved;
     const after = await loaded.quiet(2 * options.quiet);

@@ -46,13 +46,13 @@ export async function studyMoves(options: RingOptions, data: string, signal: Abo
 
 async function comeIn({ cluster }: LoadedCluster, fresh: readonly ClusterProcess[]): Promise<void> {
   const joins = await Promise.all(fresh.map(({ address }) => idAt(address)));
-  await carryOut(cluster.membership.address, { joins, leaves: [], down: [] });
+  await carryOut(cluster.membership.address, { joins, leaves: [], down: [], isLost: () => false });
   for (const spare of fresh) cluster.enter(spare);
 }
 
 async function leave({ cluster }: LoadedCluster, old: readonly ClusterProcess[]): Promise<void> {
   const leaves = await Promise.all(old.map(({ address }) => idAt(address)));
-  await carryOut(cluster.membership.address, { joins: [], leaves, down: [] });
+  await carryOut(cluster.membership.address, { joins: [], leaves, down: [], isLost: () => false });
 }
 
 /** It comes again as another node. */

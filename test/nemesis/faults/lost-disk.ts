@@ -7,7 +7,7 @@ import { durationMs, type Fault, seconds } from './world.ts';
 export const lostDisk: Fault = {
   kind: 'lost disk',
   lane: 'processes',
-  async strike({ cluster, smallDisk, addressOf, diskLost, stop, pause, note }, random) {
+  async strike({ cluster, smallDisk, addressOf, diskLost, isLost, stop, pause, note }, random) {
     const node = random.pick(
       cluster.nodes.filter(({ name }) => typeof smallDisk === 'string' || name !== smallDisk.node),
     );
@@ -20,7 +20,7 @@ export const lostDisk: Fault = {
     await pause(ms);
     await node.start();
     const joins = [await idAt(addressOf(node))];
-    await carryOut(cluster.membership.address, { joins, leaves: [lost], down: [lost] }, stop);
+    await carryOut(cluster.membership.address, { joins, leaves: [lost], down: [lost], isLost }, stop);
     note(`${node.name} has all again`);
   },
 };

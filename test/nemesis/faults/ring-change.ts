@@ -12,7 +12,7 @@ const lastFaultsMs = 15_000;
 export const ringChange: Fault = {
   kind: 'change of the ring',
   lane: 'ring',
-  async strike({ cluster, smallDisk, addressOf, stop, note }, random) {
+  async strike({ cluster, smallDisk, addressOf, isLost, stop, note }, random) {
     const [spare] = cluster.spares;
     const mayLeave = cluster.nodes.filter(({ name }) => typeof smallDisk === 'string' || name !== smallDisk.node);
     const dice = random.fraction();
@@ -25,7 +25,7 @@ export const ringChange: Fault = {
     const joins = joining === undefined ? [] : [await idAt(addressOf(joining))];
     const leaves = leaving === undefined ? [] : [await idAt(addressOf(leaving))];
     if (joining !== undefined) cluster.enter(joining);
-    await carryOut(cluster.membership.address, { joins, leaves, down: [] }, stop);
+    await carryOut(cluster.membership.address, { joins, leaves, down: [], isLost }, stop);
     if (stop.aborted) return;
     note(`the ring has changed: ${joining?.name ?? 'nobody'} has joined, ${leaving?.name ?? 'nobody'} has left`);
     if (leaving === undefined) return;

@@ -12,6 +12,7 @@ export interface World {
   addressOf(node: ClusterProcess): string;
   /** What the node of this id had on its disk is gone. */
   diskLost(nodeId: string): void;
+  isLost(nodeId: string): boolean;
   readonly network: Network;
   readonly disks: Disks;
   readonly smallDisk: SmallDisk | string;
