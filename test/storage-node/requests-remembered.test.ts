@@ -84,7 +84,11 @@ async function handedOverByItsCoordinator() {
   const { receipt } = await stored(cluster.run(fallback, put('cart', 'old', { requestId, w: 1 }), { forwarded: true }));
   fallback.node.leftovers.clear();
   const home = cluster.nodes.find(({ id }) => id === receipt?.acks[0]?.hintedFor) as TestNode;
-  await fallback.node.store.change(cluster.storageKey('cart'), (held) => ({ copy: { ...held, owed: [home.id] } }), true);
+  await fallback.node.store.change(
+    cluster.storageKey('cart'),
+    (held) => ({ copy: { ...held, owed: [home.id] } }),
+    true,
+  );
   cluster.setReachable(home, true);
   for (let i = 0; i < 20; i++) {
     cluster.clock.advance(100);
