@@ -23,7 +23,7 @@ import type { SeededRandom } from './random.ts';
 /** One finds out, one mends, the rest is for what the first two met on their way. */
 const exchangeRoundsMax = 4;
 const repairRoundsMax = 5;
-const collectRounds = 5;
+const collectRounds = 10;
 const timeoutMs = 5_000;
 const triedAgainMax = 16;
 
@@ -219,7 +219,8 @@ async function checkLosers({ cluster, oracle, runUntilDone }: LivenessOptions): 
 
 /**
  * P14: with every node there, what nobody needs goes: no home keeps a tombstone, and clocks have few entries besides those
- * of what lives. It takes two looks to find it, and one more where homes had first to be made the same.
+ * of what lives. It takes two looks to find it, and two more whenever homes had first to be made the same: where each let
+ * something else go of a long clock, more than once.
  */
 async function collectAll({ cluster, runUntilDone, settle }: LivenessOptions): Promise<void> {
   for (let round = 0; round < collectRounds; round++) {
