@@ -143,11 +143,6 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
       clock.after(500, () => process.exit(exitStorageFailed));
     },
   });
-  const directory = await watchDirectory(config.data, clock, (error) => {
-    log.error({ err: error }, 'what is written is on no disk any more: the process ends');
-    process.exit(exitStorageFailed);
-  });
-
   await node.open().catch(async (error: unknown) => {
     await node.close();
     throw error;
@@ -210,6 +205,11 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
   });
 
   const accepting = () => !storageFailed && rings.current() !== undefined;
+  // Not before: where damage is met until here this start ends, and the next one in this process is another run.
+  const directory = await watchDirectory(config.data, clock, (error) => {
+    log.error({ err: error }, 'what is written is on no disk any more: the process ends');
+    process.exit(exitStorageFailed);
+  });
   const server = await startGrpcServer({
     listen: config.listen,
     log,
