@@ -308,6 +308,7 @@ export const controls: readonly Control[] = [
   },
   {
     name: 'requests-left-behind',
+    test: 'test/storage-node/beside-records.test.ts',
     fault: 'who takes a partition over gets its records, and not the requests that its owners remember',
     edits: [
       {

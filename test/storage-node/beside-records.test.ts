@@ -18,6 +18,8 @@ interface Move {
   readonly after: Three;
   /** Pulled, flipped and settled, `away` back at the end; those before cannot be reached any more. */
   carryOut(away?: TestNode): Promise<void>;
+  /** The same up to the flip: those before are gone the moment that they own it no more. */
+  carryOutAlone(): Promise<void>;
 }
 
 function createMove(): Move {
@@ -36,18 +38,29 @@ function createMove(): Move {
     cluster.goOver(targets, next);
     return next;
   };
+  async function pullAll(here: readonly TestNode[], change: Partial<Ring>): Promise<void> {
+    for (const { node } of nodes) node.transfers.start();
+    goOver(here, { ...change, pending: new Map([[partition, indexesOf(after)]]) });
+    await pass(cluster, 3_000);
+    for (const { node } of after) assert.deepEqual(node.transfers.pulled(), [partition]);
+  }
+  const loseOthers = () => {
+    for (const node of nodes) if (!after.includes(node)) cluster.setReachable(node, false);
+  };
   return {
     cluster,
     before,
     after,
+    async carryOutAlone() {
+      await pullAll(nodes, {});
+      goOver(after, { owners });
+      loseOthers();
+    },
     async carryOut(away) {
       const here = nodes.filter((node) => node !== away);
       const down = ring.nodes.map((node) => (node.id === away?.id ? { ...node, status: 'DOWN' as const } : node));
       if (away !== undefined) cluster.setReachable(away, false);
-      for (const { node } of nodes) node.transfers.start();
-      goOver(here, { nodes: down, pending: new Map([[partition, indexesOf(after)]]) });
-      await pass(cluster, 3_000);
-      for (const { node } of after) assert.deepEqual(node.transfers.pulled(), [partition]);
+      await pullAll(here, { nodes: down });
       const leaving = indexesOf(before).filter((index) => nodes[index] !== away);
       goOver(here, { nodes: down, owners, pending: new Map([[partition, leaving]]) });
       const settled = goOver(here, { nodes: down, owners });
@@ -57,7 +70,7 @@ function createMove(): Move {
       }
       await pass(cluster, 3_000);
       for (const node of before) assert.equal(await cluster.held(node, 'cart'), undefined);
-      for (const node of nodes) if (!after.includes(node)) cluster.setReachable(node, false);
+      loseOthers();
     },
   };
 }
@@ -76,6 +89,18 @@ test('P5: a second attempt that comes after the partition has moved, and its val
   const { context } = await gotten(cluster.run(before[0], get('cart')));
   await stored(cluster.run(before[0], put('cart', 'new', { context, w: 3 })));
   await carryOut();
+  const second = await stored(cluster.run(after[1], put('cart', 'old', { requestId, attempt: 1 })));
+  assert.equal(second.receipt?.dot, first.receipt?.dot);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(after[0], get('cart', { r: 3 })))), ['new']);
+});
+
+test('P5: nor does one that comes before the old owners have handed anything back', async () => {
+  const { cluster, before, after, carryOutAlone } = createMove();
+  const requestId = Buffer.from('request 1');
+  const first = await stored(cluster.run(before[0], put('cart', 'old', { requestId, w: 3 })));
+  const { context } = await gotten(cluster.run(before[0], get('cart')));
+  await stored(cluster.run(before[0], put('cart', 'new', { context, w: 3 })));
+  await carryOutAlone();
   const second = await stored(cluster.run(after[1], put('cart', 'old', { requestId, attempt: 1 })));
   assert.equal(second.receipt?.dot, first.receipt?.dot);
   assert.deepEqual(valuesOf(await gotten(cluster.run(after[0], get('cart', { r: 3 })))), ['new']);
