@@ -164,12 +164,12 @@ async function readFrom(
     if (more !== undefined) node.extra.charge();
     return more;
   };
+  const askMore = () => (asked < 2 * place.homes.length ? askInstead() : undefined);
   const patience = saysEnough && Promise.withResolvers<'late'>();
   let alarm: Alarm | undefined;
   /** Asks the homes, and as many of the others, that have not been asked; false where nobody is left to wait for. */
   const askAll = (): boolean => {
-    while (asked < 2 * place.homes.length && readers.at(asked) !== undefined)
-      quorum.ask(...(askInstead() as ReturnType<typeof ask>));
+    for (let more = askMore(); more !== undefined; more = askMore()) quorum.ask(...more);
     alarm ??= node.deadlines.set(node.clock.now() + morePatienceMs, () => patience?.resolve('late'));
     return quorum.tally.outstanding > 0;
   };

@@ -129,6 +129,27 @@ test('a cancelled get ends at once, and asks nobody any more', async () => {
   assert.equal(first.metrics.valueOf('cartwheel_hedged_reads_total'), 0);
 });
 
+test('a cancelled get whose replicas do not cover its session asks nobody any more', async () => {
+  const { cluster, homes } = setup();
+  const [first, second, third] = homes as [TestNode, TestNode, TestNode];
+  for (const node of [second, third]) node.answers = 'no';
+  const { context } = await stored(cluster.run(first, put('cart', 'v', { w: 1 })));
+  for (const node of [second, third]) node.answers = 'yes';
+  second.stalledDisk = [];
+  for (const node of [first, third]) node.calls.length = 0;
+  const cancellation = new Cancelling();
+  const failure = failureOf(cluster.run(second, get('cart', { r: 1, sessionContext: context }), { cancellation }));
+  await new Promise(setImmediate);
+  cancellation.cancel();
+  const { stalledDisk } = second;
+  second.stalledDisk = undefined;
+  assert.ok(stalledDisk.length > 0);
+  for (const run of stalledDisk) run();
+  assert.ok((await failure) instanceof Cancelled);
+  await new Promise(setImmediate);
+  for (const node of [first, third]) assert.deepEqual(node.calls, []);
+});
+
 test('P5: a put that is cancelled before it has changed anything is never made', async () => {
   const { cluster, homes } = setup();
   const first = homes[0] as TestNode;
