@@ -4,6 +4,7 @@ import { AdminServiceClient } from '../../../proto/gen/cartwheel/admin/v1/admin.
 import { Failure } from '../../core/failure.ts';
 import { channelOptions } from '../channel-options.ts';
 import { fromServiceError } from '../errors.ts';
+import { whenReady } from '../when-ready.ts';
 
 /** A change of a namespace waits for every node twice, each for up to two calls of gossip. */
 export const namespaceTimeoutMs = 15_000;
@@ -67,7 +68,7 @@ function openAdmin(address: string): AdminServiceClient {
 
 function callOn<T>(client: AdminServiceClient, address: string, timeoutMs: number, call: AdminCall<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    client.waitForReady(Date.now() + Math.min(connectTimeoutMs, timeoutMs), (unready) => {
+    whenReady(client, Date.now() + Math.min(connectTimeoutMs, timeoutMs), (unready) => {
       if (unready) return reject(new Failure('NOT_ENOUGH_REPLICAS', `no answer from ${address}`));
       call(client, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
         if (error === null) resolve(response);

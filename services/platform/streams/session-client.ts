@@ -33,6 +33,7 @@ import { createRemoteClock } from '../../core/remote-clock.ts';
 import { requestLimits } from '../../core/requests/limits.ts';
 import { channelOptions } from '../channel-options.ts';
 import { servesNoKeys } from '../errors.ts';
+import { whenReady } from '../when-ready.ts';
 import { createFrameGate, type FrameGate } from './frame-gate.ts';
 import { serializer } from './serializer.ts';
 
@@ -215,7 +216,7 @@ export function openSession(options: SessionClientOptions): SessionClient {
     if (!open && inFlight.size === 0) lose(gone(address, 'it went away', 'NOT_APPLIED'));
   }
 
-  channel.waitForReady(Date.now() + connectTimeoutMs, (error) => {
+  whenReady(channel, Date.now() + connectTimeoutMs, (error) => {
     if (closed) return;
     if (error) return lose(gone(address, `no connection within ${connectTimeoutMs} ms`, 'NOT_APPLIED'));
     const { path, responseDeserialize } = KeyValueServiceService.session;

@@ -1,0 +1,22 @@
+/**
+ * Calls `done` once the client's channel is connected, with an Error where it is not by the deadline (milliseconds since
+ * 1970) or is closed before.
+ *
+ * Not by `waitForReady` of grpc-js: that looks once more at a channel that is closed meanwhile, and by looking has it connect.
+ * Closed as it is it then resolves its name and dials for ever, and keeps the process alive.
+ */
+import { type Client, connectivityState } from '@grpc/grpc-js';
+
+export function whenReady(client: Client, deadline: number, done: (error?: Error) => void): void {
+  const channel = client.getChannel();
+  const look = (late?: Error): void => {
+    if (channel.getConnectivityState(false) === connectivityState.SHUTDOWN) done(new Error('the channel is closed'));
+    else if (late !== undefined) done(new Error('not connected by the deadline'));
+    else {
+      const state = channel.getConnectivityState(true);
+      if (state === connectivityState.READY) done();
+      else channel.watchConnectivityState(state, deadline, look);
+    }
+  };
+  setImmediate(look);
+}
