@@ -155,15 +155,20 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
   async function agreedAmong(ring: Ring, old: readonly Spare[], task: BackgroundTask): Promise<readonly Spare[]> {
     const nodes = homesOf(ring, partitionOf(ring, old));
     const homes = nodes.map(({ id }) => id);
-    const theirs = await Promise.all(homes.map((id) => (id === node.id ? undefined : recordsAt(id, old, task))));
-    const lacking = nodes.filter(({ id }, i) => id !== node.id && !coversAll(theirs[i], old));
+    const others = homes.filter((id) => id !== node.id);
+    const theirs = new Map(await Promise.all(others.map(async (id) => [id, await recordsAt(id, old, task)] as const)));
+    const lacking = nodes.filter(({ id }) => id !== node.id && !coversAll(theirs.get(id), old));
     if (lacking.length > 0) obstacles.push(`${addresses(lacking)} to cover the same`);
     const common = old.map(({ key, dots }): Spare => {
-      const records = theirs.flatMap((kept) =>
+      const records = [...theirs.values()].flatMap((kept) =>
         kept === undefined ? [] : (kept.get(storageKeyText(key)) ?? emptyRecord),
       );
       return { key, dots: coveredByAll(dots, records, wallMs(clock)) };
     });
+    // Only of what no part can go: a home with a full clock (record.ts, replicaEntriesMax) would forget for what it is told
+    // something that the others have, so that they never had the same.
+    const apart = old.filter((_, i) => common[i]?.dots.length === 0);
+    await Promise.all(others.map((id) => tell(id, apart, theirs.get(id), task)));
     const covered = common.filter(({ dots }) => dots.length > 0);
     if (covered.length === 0) return covered;
     const agreements = await Promise.all(
@@ -180,13 +185,12 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
     return keys.every(({ key, dots }) => covers(kept.get(storageKeyText(key)) ?? emptyRecord, dots, wallMs(clock)));
   }
 
-  /** What another home has of these keys; undefined: it cannot be told. Where it lacks some of what could go here, it is told that, for the next time. */
+  /** What another home has of these keys; undefined: it has not answered. */
   async function recordsAt(
     id: string,
     keys: readonly Spare[],
     { admit }: BackgroundTask,
   ): Promise<ReadonlyMap<string, KeyRecord> | undefined> {
-    const { era } = barriers;
     const records = new Map<string, KeyRecord>();
     try {
       await admit(keys.length, 0);
@@ -196,8 +200,24 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
       )) {
         for (const { key, record } of fetched) records.set(storageKeyText(key), node.records.decode(record));
       }
+    } catch (error) {
+      return node.metrics.replicaFailed(id, 'collection', error);
+    }
+    return records;
+  }
+
+  /** Where another home lacks some of what could go here, it is told that, for the next time. */
+  async function tell(
+    id: string,
+    keys: readonly Spare[],
+    theirs: ReadonlyMap<string, KeyRecord> | undefined,
+    { admit }: BackgroundTask,
+  ): Promise<void> {
+    if (theirs === undefined) return;
+    const { era } = barriers;
+    try {
       for (const { key, dots } of keys) {
-        const known = records.get(storageKeyText(key)) ?? emptyRecord;
+        const known = theirs.get(storageKeyText(key)) ?? emptyRecord;
         const record = includes(known.clock, dots) ? undefined : await node.store.read(key);
         if (record === undefined) continue;
         await admit(1, record.length);
@@ -205,9 +225,8 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
         await peers.replica(id).write({ key, record, era, sync: true, hintedFor: '', deadline });
       }
     } catch (error) {
-      return node.metrics.replicaFailed(id, 'collection', error);
+      node.metrics.replicaFailed(id, 'collection', error);
     }
-    return records;
   }
 
   async function cross(ring: Ring, partitions: ReadonlySet<number>): Promise<ReadonlySet<number>> {
