@@ -63,6 +63,15 @@ interface Spare {
   readonly dots: CausalContext;
 }
 
+/** What other homes have of some keys, by node; undefined: it has not answered. */
+type Theirs = ReadonlyMap<string, ReadonlyMap<string, KeyRecord> | undefined>;
+
+/** Keys of one partition. */
+interface Asked {
+  readonly keys: readonly Spare[];
+  readonly theirs: Theirs;
+}
+
 export function createCollection(node: StorageNode, metrics: Metrics, everyMs: number): Collection {
   const { clock, random, background, peers, barriers } = node;
   /** By name of the key: of what could go, as far as this node sees, when it was found first. */
@@ -143,8 +152,24 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
       measures.barrier.refused.add(1);
       return 0;
     }
+    const asked: Asked[] = [];
     const agreed: Spare[] = [];
-    for (const question of questions(ring, old)) agreed.push(...(await agreedAmong(ring, question, task)));
+    for (const keys of questions(ring, old)) {
+      const theirs = await recordsOfOthers(ring, keys, task);
+      asked.push({ keys, theirs });
+      agreed.push(...(await agreedAmong(ring, keys, theirs, task)));
+    }
+    const gone = await letGoOf(ring, agreed, task);
+    // Only what stays as it is: a home with a full clock (record.ts, replicaEntriesMax) forgets for what it is told something
+    // that the others have, and they would never have the same.
+    for (const { keys, theirs } of asked) {
+      const left = keys.filter(({ key }) => waiting.has(storageKeyText(key)));
+      await Promise.all([...theirs].map(([id, kept]) => tell(id, left, kept, task)));
+    }
+    return gone;
+  }
+
+  async function letGoOf(ring: Ring, agreed: readonly Spare[], task: BackgroundTask): Promise<number> {
     if (agreed.length === 0) return 0;
     const stable = await cross(ring, new Set(agreed.map(({ key }) => partitionOfStorageKey(key, ring.partitions))));
     const going = agreed.filter(({ key }) => stable.has(partitionOfStorageKey(key, ring.partitions)));
@@ -152,11 +177,13 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
   }
 
   /** What all homes say that they cover. */
-  async function agreedAmong(ring: Ring, old: readonly Spare[], task: BackgroundTask): Promise<readonly Spare[]> {
+  async function agreedAmong(
+    ring: Ring,
+    old: readonly Spare[],
+    theirs: Theirs,
+    task: BackgroundTask,
+  ): Promise<readonly Spare[]> {
     const nodes = homesOf(ring, partitionOf(ring, old));
-    const homes = nodes.map(({ id }) => id);
-    const others = homes.filter((id) => id !== node.id);
-    const theirs = new Map(await Promise.all(others.map(async (id) => [id, await recordsAt(id, old, task)] as const)));
     const lacking = nodes.filter(({ id }) => id !== node.id && !coversAll(theirs.get(id), old));
     if (lacking.length > 0) obstacles.push(`${addresses(lacking)} to cover the same`);
     const common = old.map(({ key, dots }): Spare => {
@@ -165,14 +192,10 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
       );
       return { key, dots: coveredByAll(dots, records, wallMs(clock)) };
     });
-    // Only of what no part can go: a home with a full clock (record.ts, replicaEntriesMax) would forget for what it is told
-    // something that the others have, so that they never had the same.
-    const apart = old.filter((_, i) => common[i]?.dots.length === 0);
-    await Promise.all(others.map((id) => tell(id, apart, theirs.get(id), task)));
     const covered = common.filter(({ dots }) => dots.length > 0);
     if (covered.length === 0) return covered;
     const agreements = await Promise.all(
-      homes.map(async (id) => {
+      nodes.map(async ({ id }) => {
         await task.admit(covered.length, 0);
         return new Set((await ask(id, { agree: messageOf(covered) }))?.agreed ?? []);
       }),
@@ -185,7 +208,11 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
     return keys.every(({ key, dots }) => covers(kept.get(storageKeyText(key)) ?? emptyRecord, dots, wallMs(clock)));
   }
 
-  /** What another home has of these keys; undefined: it has not answered. */
+  async function recordsOfOthers(ring: Ring, keys: readonly Spare[], task: BackgroundTask): Promise<Theirs> {
+    const others = homesOf(ring, partitionOf(ring, keys)).filter(({ id }) => id !== node.id);
+    return new Map(await Promise.all(others.map(async ({ id }) => [id, await recordsAt(id, keys, task)] as const)));
+  }
+
   async function recordsAt(
     id: string,
     keys: readonly Spare[],
