@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 /** Ticks a second in /proc; the same on every Linux that runs Node. */
-export const ticksPerSecond = 100;
+const ticksPerSecond = 100;
 
 /** CPU seconds (user and system) that the processes have used; undefined where /proc cannot tell of one of them. */
 export function processorSeconds(pids: readonly number[]): number | undefined {
@@ -13,9 +13,18 @@ export function processorSeconds(pids: readonly number[]): number | undefined {
     } catch {
       return undefined;
     }
-    // The second field is the name in parentheses, and may hold anything; utime and stime are the 14th and 15th.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    ticks += Number(fields[11]) + Number(fields[12]);
+    ticks += ticksIn(stat);
   }
   return ticks / ticksPerSecond;
+}
+
+/** The same of one process or thread, by its file `stat`. */
+export function secondsIn(stat: string): number {
+  return ticksIn(stat) / ticksPerSecond;
+}
+
+function ticksIn(stat: string): number {
+  // The second field is the name in parentheses, and may hold anything; utime and stime are the 14th and 15th.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11]) + Number(fields[12]);
 }

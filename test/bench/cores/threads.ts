@@ -1,7 +1,7 @@
 /** What each thread of a process uses, and on which processors it may run. Linux only. */
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { ticksPerSecond } from '../../../cli/bench/processor-time.ts';
+import { secondsIn } from '../../../cli/bench/processor-time.ts';
 import { Problem } from '../../../cli/problem.ts';
 
 export interface ThreadUse {
@@ -21,8 +21,7 @@ export function threadUse(pid: number): ThreadUse {
     } catch {
       continue; // ended meanwhile
     }
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    const seconds = (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+    const seconds = secondsIn(stat);
     all += seconds;
     if (Number(thread) === pid) eventLoop += seconds;
   }

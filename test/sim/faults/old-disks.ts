@@ -2,8 +2,8 @@
  * A node is away, is taken for lost, once in a run, and another one takes its place. Then it comes back, with the disk that
  * it had: what was deleted since, and let go, must stay gone. Nobody promised more of what only that disk had.
  */
-import type { ChangeRequest } from '../../../services/core/membership/change-request.ts';
 import { isIn } from '../claimant.ts';
+import { replace } from './replacement.ts';
 import { every, type Fault, survivorsOf } from './world.ts';
 
 /** Half of them come back some time after they have left; the others when all else is over, and much was let go. */
@@ -16,17 +16,10 @@ export const oldDisks: Fault = (world) => {
   let isOver = false;
   every(world, profile.oldDiskEveryMs, random, () => {
     const lost = random.pick(nodes.filter(({ name }) => isIn(claimant.ring, name)));
-    const empty = nodes.find(({ name }) => claimant.ring.nodes.every(({ id }) => id !== name));
-    if (isOver || empty === undefined) return;
-    const { name } = empty;
-    const request: ChangeRequest = {
-      join: [{ id: name, address: `${name}:1`, host: `host-${name}`, zone: `zone-${name}` }],
-      leave: [lost.name],
-      down: [lost.name],
-    };
-    if (!claimant.begin(request)) return;
+    const empty = isOver ? undefined : replace(world, lost);
+    if (empty === undefined) return;
     isOver = true;
-    history.note('goes away', lost.name, `${name} takes its place`);
+    history.note('goes away', lost.name, `${empty.name} takes its place`);
     lost.goAway(survivorsOf(lost, random));
     if (empty.state === 'down') empty.start();
     const lookIn = (ms: number) => {

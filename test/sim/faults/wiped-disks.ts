@@ -2,8 +2,8 @@
  * The disk of a node is lost, once in a run, and another node takes its place: it is pulled from the owners that are left.
  * What only that disk had is gone, and nobody promised more; all else must stay.
  */
-import type { ChangeRequest } from '../../../services/core/membership/change-request.ts';
 import { isIn } from '../claimant.ts';
+import { replace } from './replacement.ts';
 import { every, type Fault } from './world.ts';
 
 export const wipedDisks: Fault = (world) => {
@@ -12,17 +12,10 @@ export const wipedDisks: Fault = (world) => {
   let isOver = false;
   every(world, profile.wipedDiskEveryMs, random, () => {
     const lost = random.pick(nodes.filter(({ name }) => isIn(claimant.ring, name)));
-    const empty = nodes.find(({ name }) => claimant.ring.nodes.every(({ id }) => id !== name));
-    if (isOver || empty === undefined) return;
-    const { name } = empty;
-    const request: ChangeRequest = {
-      join: [{ id: name, address: `${name}:1`, host: `host-${name}`, zone: `zone-${name}` }],
-      leave: [lost.name],
-      down: [lost.name],
-    };
-    if (!claimant.begin(request)) return;
+    const empty = isOver ? undefined : replace(world, lost);
+    if (empty === undefined) return;
     isOver = true;
-    history.note('disk lost', lost.name, `${name} takes its place`);
+    history.note('disk lost', lost.name, `${empty.name} takes its place`);
     marks.add('a disk was lost, and its node replaced');
     lost.loseDisk();
     if (empty.state === 'down') empty.start();
