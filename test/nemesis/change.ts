@@ -20,43 +20,76 @@ export interface Wanted {
 
 /** Resolves when the ring has come to it and stays, or it is stopped. Throws where that takes too long. */
 export async function carryOut(claimant: string, wanted: Wanted, stop?: AbortSignal): Promise<void> {
+  await untilDone(claimant, (client) => lookOrAsk(client, wanted), stop);
+}
+
+/**
+ * Waits until no other change is under way, and makes two of each partition. Resolves with how many there are then;
+ * undefined: it was stopped before. Throws where that takes too long.
+ */
+export async function doublePartitions(claimant: string, stop?: AbortSignal): Promise<number | undefined> {
+  let wanted: number | undefined;
+  const isDone = await untilDone(
+    claimant,
+    async ({ changes }) => {
+      const { claimant, partitions } = await changes.status();
+      wanted ??= 2 * partitions;
+      if (claimant?.change !== undefined) return `it waits for ${claimant.waitingFor}`;
+      if (partitions >= wanted) return 'done';
+      const { planId, partitionsAfter } = await changes.planDoubling();
+      // What was committed before, and not answered, may have been done since the look.
+      if (partitionsAfter === wanted) await changes.commit(planId);
+      return 'it was asked for';
+    },
+    stop,
+  );
+  return isDone ? wanted : undefined;
+}
+
+/** Takes one step after the other until one says that it is done; false: it was stopped before. */
+async function untilDone(
+  claimant: string,
+  step: (client: CartwheelClient) => Promise<string>,
+  stop: AbortSignal | undefined,
+): Promise<boolean> {
   const client = connect({ endpoints: [claimant] });
   const giveUpAt = performance.now() + patienceMs;
   try {
     while (stop?.aborted !== true) {
-      const last = await lookOrAsk(client, wanted);
-      if (last === 'done') return;
+      const last = await step(client).catch(messageOfFailure);
+      if (last === 'done') return true;
       if (performance.now() > giveUpAt) throw new Error(`the ring did not change in ${patienceMs} ms: ${last}`);
       await sleep(lookEveryMs);
     }
+    return false;
   } finally {
     await client.close();
   }
 }
 
+function messageOfFailure(error: unknown): string {
+  if (error instanceof OperationFailed) return error.message;
+  throw error;
+}
+
 async function lookOrAsk(client: CartwheelClient, { joins, leaves, down, isLost }: Wanted): Promise<string> {
-  try {
-    const { claimant, members } = await client.changes.status();
-    const statuses = new Map(members.map(decodeMember).map(({ id, status }) => [id, status]));
-    const isGone = (id: string) => {
-      const status = statuses.get(id);
-      // One that has left is forgotten in the end.
-      return status === 'LEFT' || status === 'DOWN' || (status === undefined && isLost(id));
-    };
-    const awaited = down.filter((id) => !isGone(id));
-    // A change that is under way may wait for those that are lost: then it has to be told.
-    if (claimant?.change !== undefined && awaited.length === 0) return `it waits for ${claimant.waitingFor}`;
-    // One that has lost its disk on its way in never is UP: another takes its place.
-    const missing = joins.filter((id) => statuses.get(id) !== 'UP' && !isLost(id));
-    const staying = leaves.filter((id) => !isGone(id));
-    if (missing.length === 0 && staying.length === 0 && awaited.length === 0) return 'done';
-    const request: Partial<PlanChangeRequest> = { join: missing, leave: staying, down: [...down] };
-    await client.changes.commit((await client.changes.plan(request)).planId);
-    return 'it was asked for';
-  } catch (error) {
-    if (error instanceof OperationFailed) return error.message;
-    throw error;
-  }
+  const { claimant, members } = await client.changes.status();
+  const statuses = new Map(members.map(decodeMember).map(({ id, status }) => [id, status]));
+  const isGone = (id: string) => {
+    const status = statuses.get(id);
+    // One that has left is forgotten in the end.
+    return status === 'LEFT' || status === 'DOWN' || (status === undefined && isLost(id));
+  };
+  const awaited = down.filter((id) => !isGone(id));
+  // A change that is under way may wait for those that are lost: then it has to be told.
+  if (claimant?.change !== undefined && awaited.length === 0) return `it waits for ${claimant.waitingFor}`;
+  // One that has lost its disk on its way in never is UP: another takes its place.
+  const missing = joins.filter((id) => statuses.get(id) !== 'UP' && !isLost(id));
+  const staying = leaves.filter((id) => !isGone(id));
+  if (missing.length === 0 && staying.length === 0 && awaited.length === 0) return 'done';
+  const request: Partial<PlanChangeRequest> = { join: missing, leave: staying, down: [...down] };
+  await client.changes.commit((await client.changes.plan(request)).planId);
+  return 'it was asked for';
 }
 
 /** The id of the node that is reached there, once it answers. */

@@ -1,5 +1,6 @@
 /** What a run comes to, for a person. */
 import { execFileSync } from 'node:child_process';
+import { allFaults } from './faults/all.ts';
 import type { Outcome, RunOptions } from './run.ts';
 
 const number = (value: number) => value.toLocaleString('en-US');
@@ -52,9 +53,10 @@ function row(head: string, text: string): string {
   return `${head.padEnd(12)} ${text}`;
 }
 
-function flagsOf({ seed, faultsMs, nodes, clients, workers, membershipDead, control }: RunOptions): string {
+function flagsOf({ seed, faultsMs, nodes, clients, workers, faults, membershipDead, control }: RunOptions): string {
   const flags = [`--seed ${seed} --minutes ${faultsMs / 60_000} --nodes ${nodes} --clients ${clients}`];
   flags.push(`--workers ${workers}`);
+  if (faults !== allFaults) flags.push(`--faults '${faults.map(({ kind }) => kind).join(',')}'`);
   if (membershipDead) flags.push('--no-membership');
   if (control !== undefined) flags.push(`--control ${control}`);
   return flags.join(' ');

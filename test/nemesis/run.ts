@@ -22,6 +22,7 @@ import { observe } from './client.ts';
 import { type Counts, createCounts } from './counts.ts';
 import { type Diallers, prepareDiallers } from './dialler.ts';
 import { type Disks, prepareDisks } from './disks.ts';
+import { doubling } from './faults/doubling.ts';
 import { killAll } from './faults/kill-all.ts';
 import { killMembership } from './faults/kill-membership.ts';
 import { lostDisk } from './faults/lost-disk.ts';
@@ -213,7 +214,7 @@ async function attack(
     if (why !== undefined) obstacles.set(kind, why);
   }
   const needsMembership: readonly Fault[] = options.membershipDead
-    ? [killMembership, killAll, ringChange, lostDisk]
+    ? [killMembership, killAll, ringChange, lostDisk, doubling]
     : [];
   for (const { kind } of needsMembership) obstacles.set(kind, 'membership is dead');
   const possible = options.faults.filter(({ kind }) => !obstacles.has(kind));

@@ -1,5 +1,6 @@
 /** Every kind of fault there is. */
 import { cut } from './cut.ts';
+import { doubling } from './doubling.ts';
 import { failingDisk } from './failing-disk.ts';
 import { fullDisk } from './full-disk.ts';
 import { killAll } from './kill-all.ts';
@@ -30,6 +31,7 @@ export const allFaults: readonly Fault[] = [
   oneWayLoss,
   slowLink,
   resets,
+  doubling,
 ];
 
 /** Only where they are asked for: they take a minute and more each, and spare nodes. */

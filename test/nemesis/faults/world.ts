@@ -33,6 +33,8 @@ export interface Fault {
   readonly kind: string;
   /** Faults of processes and disks come one after the other; beside them those of the network, and changes of the ring. */
   readonly lane: 'processes' | 'network' | 'ring';
+  /** It is struck at most so often in one run; undefined: again and again. */
+  readonly mostPerRun?: number;
   /** Why it cannot be made here; undefined: it can. */
   obstacle?(world: World): string | undefined;
   /** Resolves when the trouble is over, also where the faults end meanwhile. */
