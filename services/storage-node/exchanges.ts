@@ -139,7 +139,7 @@ export function createExchanges(
       if (!serves(ring, partition, marked)) {
         // The ring has given it to others: it is handed back to them (transfers.ts).
         if (!isHome(ring, partition, self.index)) node.leftovers.add(partition);
-        await hints.unmark(home, partition, mark);
+        await hints.unmark(home, partition, mark).catch((error) => node.metrics.replicaFailed(home, 'handoff', error));
         continue;
       }
       const refused = (refusedUntil.get(home) ?? 0) > clock.now();

@@ -29,7 +29,7 @@ import type { NodeLife } from './births.ts';
 import { createNodeClock } from './clock.ts';
 import { createDiskTimes, type SimulatedDiskTimes } from './disk.ts';
 import type { History } from './history.ts';
-import { storageKeyOf } from './keys.ts';
+import { keysOf, storageKeyOf } from './keys.ts';
 import type { Marks } from './marks.ts';
 import type { CountingMetrics } from './metrics.ts';
 import type { Network } from './network.ts';
@@ -179,6 +179,10 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       inFlight: 0,
       onIdle: () => {},
     };
+    for (const key of keysOf(profile)) {
+      const kept = node.onDisk(key);
+      if (kept !== undefined && kept !== 'damaged') oracle.cuts.learns(life, key, kept.clock);
+    }
     diskBroken = false;
     const alive = () => life.alive;
     const clock = createNodeClock({ scheduler, random: own.fork('clock'), alive, wallSkew });

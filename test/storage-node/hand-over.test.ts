@@ -68,3 +68,13 @@ test('what is left of a partition that was this node’s is handed back to all t
   assert.equal((await cluster.held(third, 'cart'))?.siblings.length, 1);
   assert.equal((await cluster.held(fallback, 'cart'))?.siblings.length, 1);
 });
+
+test('a disk that fails while a mark is removed, of a home that is none any more, ends no round', async () => {
+  const { cluster, fallback, third, partition, indexOf, goOver } = await setup();
+  const { ring } = cluster;
+  const owners = ring.owners.slice();
+  owners[owners.indexOf(indexOf(third), partition * ring.replicas)] = indexOf(fallback);
+  goOver({ owners });
+  fallback.disk.failWrites(new Error('EIO'));
+  await assert.doesNotReject(fallback.node.exchanges.compareAll());
+});

@@ -26,7 +26,7 @@ export interface CutWatch {
   dropped(life: Pick<NodeLife, 'node'>, key: string): void;
   /** The node's copy, now; empty where it has none. */
   holds(life: NodeLife, key: string, record: KeyRecord): void;
-  /** The node is told of a clock: what it then does not hold it has forgotten. */
+  /** The node is told of a clock, or finds it on its disk: what it then does not hold it has forgotten. */
   learns(life: NodeLife, key: string, clock: CausalContext): void;
   /** Whether any node has forgotten the dot, at that time or later. */
   forgotten(key: string, dot: Dot, since?: number): boolean;
