@@ -7,6 +7,7 @@ import type { Membership } from '../core/membership/membership.ts';
 import { formatVersion } from '../core/ring/ring.ts';
 import { startAdminServer } from '../platform/admin-http.ts';
 import { createClock } from '../platform/clock.ts';
+import { addressForPeople } from '../platform/configuration.ts';
 import { createGossip } from '../platform/gossip/gossip.ts';
 import { createGrpcGossipTransport, membershipService } from '../platform/gossip/transport-grpc.ts';
 import { startGrpcServer } from '../platform/grpc-server.ts';
@@ -26,7 +27,7 @@ const DRAIN_GRACE_MS = 1_000;
 /** Resolves once it serves; rejects where the directory or an address cannot be used. */
 export async function startMembership(config: MembershipConfig): Promise<Stop> {
   const log = createLog({ service: 'membership', level: config.logLevel });
-  const metrics = createMetrics({ service: 'membership' });
+  const metrics = createMetrics({ service: 'membership', node: addressForPeople(config.listen) });
   const clock = createClock();
   const random = createRandom();
   const directory = await openDirectory(config.data);

@@ -13,6 +13,7 @@
  *
  * I1 All problems are reported at once, each with its key, what was seen and an example of a right value.
  */
+import { hostname } from 'node:os';
 
 export interface FieldOptions {
   readonly about: string;
@@ -201,6 +202,18 @@ export function toggle(options: FieldOptions): Field<boolean> {
     (seen) => (seen === 'true' || seen === 'false' ? { value: seen === 'true' } : { wanted: 'true or false' }),
   );
   return { ...made, isSwitch: true, example: 'true' };
+}
+
+/** Every address of a machine: what listens there is reached at one of them, and a stranger who goes to it meets himself. */
+const wildcards: readonly (string | undefined)[] = ['0.0.0.0', '::'];
+
+export function isEveryAddress(address: string): boolean {
+  return wildcards.includes(splitAddress(address)?.host);
+}
+
+/** The address of a process that nobody is told how to reach: where it listens, on this machine by its name. */
+export function addressForPeople(listen: string): string {
+  return isEveryAddress(listen) ? `${hostname()}:${splitAddress(listen)?.port}` : listen;
 }
 
 /** The two parts of HOST:PORT, the brackets of an IPv6 address taken off; undefined for anything else. */

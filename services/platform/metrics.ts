@@ -12,6 +12,7 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { CounterHandle, HistogramHandle, Metrics } from '../core/ports.ts';
 import { BOUNDS_MS, Histogram, SIZE_BOUNDS, SizeHistogram } from './histogram.ts';
+import { softwareVersion } from './version.ts';
 
 /** Services, methods, codes and peers of a large cluster fit well; a metric labelled by key would not. */
 export const MAX_SERIES_PER_METRIC = 1_000;
@@ -46,7 +47,16 @@ const NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 const LE_SECONDS = Array.from(BOUNDS_MS, (bound) => `le="${number(bound / 1_000)}"`);
 const LE_SIZES = SIZE_BOUNDS.map((bound) => `le="${number(bound)}"`);
 
-export function createMetrics(options: { readonly service: string }): ProcessMetrics {
+/** Labels of `cartwheel_process_info`, which queries join to whatever else the process shows. */
+export interface ProcessIdentity {
+  readonly service: string;
+  /** What `cartwheel status` calls it by, where it is there: its address. */
+  readonly node?: string;
+  /** Of storage nodes. */
+  readonly zone?: string;
+}
+
+export function createMetrics({ service, node = '', zone = '' }: ProcessIdentity): ProcessMetrics {
   const families = new Map<string, Family>();
   const processRegistry = new Registry();
   collectDefaultMetrics({ register: processRegistry });
@@ -107,8 +117,8 @@ export function createMetrics(options: { readonly service: string }): ProcessMet
     },
   };
   metrics.gauge('cartwheel_process_info', 'Always 1; says what this process is.', () => 1, {
-    service: options.service,
-    node: process.version,
+    ...{ service, node, zone },
+    version: softwareVersion,
   });
   return metrics;
 }

@@ -8,6 +8,7 @@ import { currentRing } from '../core/ring/current-ring.ts';
 import type { Ring } from '../core/ring/ring.ts';
 import { type Probes, startAdminServer } from '../platform/admin-http.ts';
 import { createClock } from '../platform/clock.ts';
+import { addressForPeople } from '../platform/configuration.ts';
 import { createGossip } from '../platform/gossip/gossip.ts';
 import { createGrpcGossipTransport } from '../platform/gossip/transport-grpc.ts';
 import { startGrpcServer } from '../platform/grpc-server.ts';
@@ -35,7 +36,7 @@ import { createRouter, routeListing } from './route.ts';
 
 export async function startRouter(config: RouterConfig): Promise<Stop> {
   const log = createLog({ service: 'router', level: config['log-level'] });
-  const metrics = createMetrics({ service: 'router' });
+  const metrics = createMetrics({ service: 'router', node: addressForPeople(config.listen) });
   const clock = createClock();
   const random = createRandom();
   const rings = createRingSource();

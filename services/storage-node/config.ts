@@ -9,8 +9,8 @@ import {
   choice,
   duration,
   integer,
+  isEveryAddress,
   loadConfiguration,
-  splitAddress,
   text,
   toggle,
 } from '../platform/configuration.ts';
@@ -112,14 +112,11 @@ export interface StorageNodeConfig extends Configuration<typeof schema.fields> {
   readonly advertise: string;
 }
 
-/** Every address of a machine: what listens there is reached at one of them, and a stranger who goes to it meets himself. */
-const wildcards: readonly (string | undefined)[] = ['0.0.0.0', '::'];
-
 export function readConfig(argv: readonly string[], environment: NodeJS.ProcessEnv): StorageNodeConfig {
   const config = loadConfiguration(schema, argv, environment);
   const zone = config['zone-file'] === undefined ? config.zone : zoneIn(config['zone-file']);
   const advertise = config.advertise ?? config.listen;
-  if (wildcards.includes(splitAddress(advertise)?.host)) {
+  if (isEveryAddress(advertise)) {
     const given = config.advertise === undefined ? `missing, and --listen is ${advertise}` : `it is ${advertise}`;
     throw new ConfigurationProblems(schema.name, [
       `--advertise: ${given}: no address at which others could reach it; for example --advertise ${schema.fields.advertise.example}`,

@@ -63,7 +63,7 @@ const gossipMemory = Buffer.from('gossip');
 /** Throws DamagedData where damage is met while it starts: started once more it rebuilds its database (rocksdb/scrub.ts). */
 export async function startStorageNode(config: StorageNodeConfig, restart: Restart): Promise<Stop> {
   const log = createLog({ service: 'storage-node', level: config['log-level'] });
-  const metrics = createMetrics({ service: 'storage-node' });
+  const metrics = createMetrics({ service: 'storage-node', node: config.advertise, zone: config.zone });
   const random = createRandom();
   if (config.renew) await renewDirectory(config.data, log);
   const engine = await openRocksEngine({ directory: config.data, random, log, metrics });

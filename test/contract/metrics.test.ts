@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BOUNDS_MS } from '../../services/platform/histogram.ts';
 import { createMetrics, MAX_SERIES_PER_METRIC } from '../../services/platform/metrics.ts';
+import { softwareVersion } from '../../services/platform/version.ts';
 import { parsePrometheusText } from './prometheus-text.ts';
 
 async function scrape(metrics: ReturnType<typeof createMetrics>) {
@@ -9,9 +10,12 @@ async function scrape(metrics: ReturnType<typeof createMetrics>) {
 }
 
 test('a scrape is Prometheus text, the metrics of the process among it', async () => {
-  const families = await scrape(createMetrics({ service: 'router' }));
-  const info = families.get('cartwheel_process_info');
-  assert.equal(info?.samples[0]?.labels.get('service'), 'router');
+  const families = await scrape(createMetrics({ service: 'storage-node', node: 'node-1:7411', zone: 'north' }));
+  const info = families.get('cartwheel_process_info')?.samples[0]?.labels;
+  assert.deepEqual(
+    ['service', 'node', 'zone', 'version'].map((label) => info?.get(label)),
+    ['storage-node', 'node-1:7411', 'north', softwareVersion],
+  );
   for (const name of ['process_cpu_seconds_total', 'nodejs_eventloop_lag_seconds', 'nodejs_gc_duration_seconds']) {
     assert.ok(families.has(name), name);
   }

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { hostname } from 'node:os';
 import { test } from 'node:test';
 import {
   address,
   addresses,
+  addressForPeople,
   ConfigurationProblems,
   choice,
   duration,
@@ -167,4 +169,9 @@ test('addresses split into host and port, IPv6 in brackets', () => {
   for (const wrong of ['::1:80', 'a', ':80', 'a:', 'a:65536', 'a:-1', 'http://a:80', 'a b:1', 'a:1/']) {
     assert.equal(splitAddress(wrong), undefined, wrong);
   }
+});
+
+test('where a process listens at every address, people know it by the name of the machine', () => {
+  assert.equal(addressForPeople('127.0.0.1:7400'), '127.0.0.1:7400');
+  for (const listen of ['0.0.0.0:7400', '[::]:7400']) assert.equal(addressForPeople(listen), `${hostname()}:7400`);
 });
