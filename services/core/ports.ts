@@ -72,6 +72,7 @@ export interface EngineStats {
  * I4 `getMany` and `scan` see every write whose promise has resolved. They may see one that is under way.
  * I5 Where the disk gives back other bytes than were written, and the engine can tell, they reject with DamagedData; other
  *    keys can be read all the same.
+ * I6 From the call of `close` on everything is refused with Failure DRAINING.
  */
 export interface StorageEngine {
   /**

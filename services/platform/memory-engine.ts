@@ -1,4 +1,5 @@
 import { type Mutation, type Random, type ScanPage, SPACES, type Space, type StorageEngine } from '../core/ports.ts';
+import { engineClosed } from './engine-closed.ts';
 
 /**
  * The StorageEngine in memory (the port's I1 to I4): for tests, and the disk of the simulation.
@@ -162,7 +163,7 @@ export function openMemoryEngine(disk: MemoryDisk, { random, schedule }: MemoryE
   function read<T>(work: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
       if (closing !== undefined) {
-        reject(new Error('the storage engine is closed'));
+        reject(engineClosed());
         return;
       }
       at('read', () => {
@@ -216,7 +217,7 @@ export function openMemoryEngine(disk: MemoryDisk, { random, schedule }: MemoryE
       return read(() => keys.map((key) => state.live.get(space, key)));
     },
     write(mutations, sync) {
-      return closing === undefined ? write(mutations, sync) : Promise.reject(new Error('the storage engine is closed'));
+      return closing === undefined ? write(mutations, sync) : Promise.reject(engineClosed());
     },
     scan(space, start, end, limit) {
       return limit < 1

@@ -689,6 +689,7 @@ function messageOf(error: unknown): string {
 }
 
 function storageFailure(what: 'read' | 'written', error: unknown): Failure {
+  if (what === 'read' && error instanceof Failure) return error;
   return new Failure('STORAGE_FAILED', `a record could not be ${what}: ${messageOf(error)}`, {
     outcome: what === 'read' ? 'NOT_APPLIED' : 'UNKNOWN',
   });

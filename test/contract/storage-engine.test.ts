@@ -329,9 +329,10 @@ contractOfDisk('close waits for the writes before it; afterwards everything is r
   const writes = Array.from({ length: 20 }, (_, n) => engine.write([put(bytes(n), bytes(n))], false));
   await Promise.all([engine.close(), ...writes]);
   await engine.close();
-  await assert.rejects(engine.write([put(bytes(1), bytes(1))], true), /closed/);
-  await assert.rejects(engine.getMany('records', [bytes(1)]), /closed/);
-  await assert.rejects(engine.scan('records', bytes(1), undefined, 1), /closed/);
+  const draining = { name: 'Failure', reason: 'DRAINING' };
+  await assert.rejects(engine.write([put(bytes(1), bytes(1))], true), draining);
+  await assert.rejects(engine.getMany('records', [bytes(1)]), draining);
+  await assert.rejects(engine.scan('records', bytes(1), undefined, 1), draining);
   const again = await harness.open();
   assert.equal((await scanAll(again, bytes(), undefined, 7)).length, 20);
   await again.close();

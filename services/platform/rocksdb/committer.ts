@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { Metrics, Mutation } from '../../core/ports.ts';
+import { engineClosed } from '../engine-closed.ts';
 import type { CommitReply, CommitRequest, CommitWorkerData } from './commit-worker.ts';
 import { packWrite } from './packed-write.ts';
 
@@ -136,7 +137,7 @@ export async function startCommitter(
         return Promise.reject(failure);
       }
       if (stopping) {
-        return Promise.reject(new Error('the storage engine is closed'));
+        return Promise.reject(engineClosed());
       }
       const startedAt = performance.now();
       const packed = packWrite(mutations, sync);

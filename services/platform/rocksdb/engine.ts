@@ -10,6 +10,7 @@ import {
   type Space,
   type StorageEngine,
 } from '../../core/ports.ts';
+import { engineClosed } from '../engine-closed.ts';
 import { beginRun, inspectLastRun, markCleanStop } from './clean-stop.ts';
 import { COLUMN_OF_SPACE, COLUMNS } from './columns.ts';
 import { startCommitter } from './committer.ts';
@@ -174,7 +175,7 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
 
       async getMany(space, keys) {
         if (closing !== undefined) {
-          throw new Error('the storage engine is closed');
+          throw engineClosed();
         }
         if (keys.length === 0) {
           return [];
@@ -202,7 +203,7 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
 
       async scan(space, start, end, limit): Promise<ScanPage> {
         if (closing !== undefined) {
-          throw new Error('the storage engine is closed');
+          throw engineClosed();
         }
         if (limit < 1) {
           throw new RangeError(`a page of ${limit} entries was asked for, at least 1 is wanted`);

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { Space } from '../../core/ports.ts';
+import { engineClosed } from '../engine-closed.ts';
 import type { CommitWorkerData } from './commit-worker.ts';
 import { packKeys, unpackValues } from './packed-read.ts';
 import type { ReadReply, ReadRequest } from './read-worker.ts';
@@ -65,7 +66,7 @@ export function createReaders(handle: bigint): Readers {
 
   return {
     getMany(space, keys) {
-      if (stopping) return Promise.reject(new Error('the storage engine is closed'));
+      if (stopping) return Promise.reject(engineClosed());
       const reader = next();
       if (reader.failure !== undefined) return Promise.reject(reader.failure);
       const packed = packKeys(keys);
