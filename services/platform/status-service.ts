@@ -77,6 +77,12 @@ export function statusService(options: StatusOptions): GrpcService {
         const { clusterId, members } = gossip.state();
         // Not the newest heard of: what is said of partitions below is by this one, and it outlasts a crash.
         const ring = gossip.ring();
+        const storage = storageStatus(options);
+        const hints = (await options.hints?.()) ?? [];
+        // What is owed to a home that has left becomes a leftover meanwhile, and what is left over may come to be owed: who
+        // counts both must meet it in one of them, or a node is taken for empty that is not.
+        if (storage !== undefined)
+          storage.retiringPartitions = Math.max(storage.retiringPartitions, options.retiring?.() ?? 0);
         return {
           kind,
           id,
@@ -89,9 +95,9 @@ export function statusService(options: StatusOptions): GrpcService {
           replicas: ring?.replicas ?? 0,
           members: [...members.values()].map(encodeMember),
           peers: options.peers?.() ?? [],
-          storage: storageStatus(options),
+          storage,
           claimant: options.claimant?.(),
-          hints: (await options.hints?.()) ?? [],
+          hints,
           repair: options.repair?.(),
           tasks: options.tasks?.() ?? [],
         };

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import type { Clock, Log } from '../core/ports.ts';
 import { nodeById, type Ring } from '../core/ring/ring.ts';
 import { readIfThere, syncDirectory, writeDurably } from '../platform/rocksdb/data-directory.ts';
+import type { StorageNode } from './node.ts';
 
 const MARK = 'LEFT';
 const LOOK_INTERVAL_MS = 1_000;
@@ -33,12 +34,23 @@ export async function renewDirectory(directory: string, log: Log): Promise<void>
   await syncDirectory(directory);
 }
 
+/** Partitions of others, hints and marks, in one moment: what goes from one of them to another is in one of them. */
+export async function inHand({
+  store,
+  hints,
+  leftovers,
+}: Pick<StorageNode, 'store' | 'hints' | 'leftovers'>): Promise<number> {
+  await store.flush(); // hints count once they are written
+  const hinted = hints.nodes().reduce((sum, nodeId) => sum + hints.count(nodeId), 0);
+  return leftovers.size + hinted + hints.marks().length;
+}
+
 export interface AfterLeavingOptions {
   readonly id: string;
   readonly directory: string;
   readonly clock: Clock;
   readonly log: Log;
-  /** Partitions of others, and hints: what it may still have to hand over. */
+  /** What it may still have to hand over. */
   readonly owes: () => Promise<number>;
   /** Called once, STILL_HERE_MS after it has left: nobody has taken it away, and a new node could be of use. */
   readonly onStillHere: () => void;
@@ -64,7 +76,10 @@ export function watchLeaving({ id, directory, clock, log, owes, onStillHere }: A
   }
 
   function lookAgain(): void {
-    look().catch((error: unknown) => log.warn({ err: error }, 'could not note that this node has left the ring'));
+    look().catch((error: unknown) => {
+      log.warn({ err: error }, 'could not note that this node has left the ring; it is tried again');
+      cancel = clock.after(LOOK_INTERVAL_MS, lookAgain);
+    });
   }
 
   return {

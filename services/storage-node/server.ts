@@ -39,7 +39,7 @@ import { createReplicaService, replicaDefinition } from '../platform/streams/rep
 import { createSessionServer, type Execute, keyValueDefinition } from '../platform/streams/session-server.ts';
 import { tracedExecute } from '../platform/tracing/traced.ts';
 import { openTracing } from '../platform/tracing/tracing.ts';
-import { renewDirectory, watchLeaving } from './after-leaving.ts';
+import { inHand, renewDirectory, watchLeaving } from './after-leaving.ts';
 import { type AssembledNode, assembleStorageNode } from './assemble.ts';
 import { backgroundLimits } from './background.ts';
 import { watchCatchingUp } from './catching-up.ts';
@@ -150,14 +150,7 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
   rings.subscribe((ring) => node.follow(ring));
   const afterLeaving = watchLeaving({
     ...{ id, directory: config.data, clock, log },
-    owes: async () => {
-      if (node.barriers.isLeftBehind) return 0;
-      const hints = await node.hints.summary();
-      return (
-        node.leftovers.size +
-        hints.reduce((sum, { hints: count, markedPartitions }) => sum + count + markedPartitions, 0)
-      );
-    },
+    owes: async () => (node.barriers.isLeftBehind ? 0 : inHand(node)),
     onStillHere() {
       log.info({ id }, 'it has left the ring and is still here: the process ends, to begin as another node');
       process.kill(process.pid, 'SIGTERM');
