@@ -6,6 +6,7 @@
  *    from then on (core/ring/fences.ts), so nothing of it comes after the page and is missed.
  * I2 What is said of a checked key is on the disk.
  * I3 Nothing is left out: a page with a record that is not whole is given once that is repaired (record-repair.ts).
+ * I4 With a page goes the era of whoever gives it: a node that was in no barrier yet is in none before that of its owners.
  */
 import type {
   CheckRecords,
@@ -25,7 +26,7 @@ import type { StorageNode } from './node.ts';
 export const pageRecords = 64;
 const notKept = 0n;
 
-export type Listing = Pick<ExchangeResponse, 'behind' | 'kept' | 'next' | 'partitionBytes'>;
+export type Listing = Pick<ExchangeResponse, 'behind' | 'kept' | 'next' | 'partitionBytes' | 'era'>;
 
 /** Of a record as it is kept: equal ones have equal digests. */
 export function bytesDigest(bytes: Uint8Array | undefined, hash: Hash64): bigint {
@@ -33,14 +34,14 @@ export function bytesDigest(bytes: Uint8Array | undefined, hash: Hash64): bigint
 }
 
 export async function listRecords(
-  node: Pick<StorageNode, 'id' | 'engine' | 'ring' | 'store' | 'validation'>,
+  node: Pick<StorageNode, 'id' | 'barriers' | 'engine' | 'ring' | 'store' | 'validation'>,
   { partition, partitions, ringTerm, ringSequence, from }: ListRecords,
 ): Promise<Listing> {
   const { store } = node;
   const { hash } = node.validation;
   const known = node.ring();
   if (known === undefined || isBehind(known, { partitions, ringTerm, ringSequence }))
-    return { behind: true, kept: [], next: Buffer.alloc(0), partitionBytes: 0n };
+    return { behind: true, kept: [], next: Buffer.alloc(0), partitionBytes: 0n, era: 0n };
   const { start, end } = rangeOfPartition(partition, partitions);
   await store.flush();
   const page = await store.scan(from.length === 0 ? start : from, end, pageRecords);
@@ -50,7 +51,8 @@ export async function listRecords(
     return { key: key as Buffer, digest: bytesDigest(record.bytes, hash) };
   });
   const partitionBytes = BigInt(Math.round(bytesOfPartition(node, known)));
-  return { behind: false, kept, next: Buffer.from(page.next ?? []), partitionBytes };
+  const era = BigInt(node.barriers.era);
+  return { behind: false, kept, next: Buffer.from(page.next ?? []), partitionBytes, era };
 }
 
 /** Whether it is older than what is asked by, or has other partitions. */
@@ -73,6 +75,8 @@ function bytesOfPartition({ id, engine }: Pick<StorageNode, 'id' | 'engine'>, ri
 /**
  * Of what an owner lists, in the order of the keys, the keys of which something else is here, or nothing: by one look at
  * the engine, for a fraction of what a read of each costs. What is on its way to the disk here may be named needlessly.
+ * What is on its way out must not be taken for kept: a record that this node has just given up, before it knew that it takes
+ * the partition over, is in the engine until then.
  */
 export async function differingHere(
   { store, records, validation: { hash } }: Pick<StorageNode, 'store' | 'records' | 'validation'>,
@@ -80,6 +84,7 @@ export async function differingHere(
 ): Promise<Uint8Array[]> {
   const [first, last] = [kept[0], kept.at(-1)];
   if (first === undefined || last === undefined) return [];
+  await store.flush();
   const here = new Map<string, bigint>();
   const afterLast = Buffer.concat([last.key, Buffer.of(0)]);
   for (let from: Uint8Array | undefined = first.key; from !== undefined; ) {

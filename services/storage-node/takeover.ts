@@ -4,11 +4,15 @@
  *
  * Owners that have it all are needed, and each of them that is not DOWN is pulled from: a write that was acknowledged
  * before may be with a single one of them. Then what is remembered beside the records (beside-records.ts).
+ *
+ * With the records comes the era of their owner (core/stability/era.ts): a node that has joined since a barrier knows nothing
+ * of it, and would take from one that had left before it what all others refuse.
  */
 import type { ExchangeResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { Failure } from '../core/failure.ts';
 import { positionIn } from '../core/ring/partition.ts';
 import { partsOfEpoch } from '../core/ring/ring.ts';
+import { eraOf, firstEra } from '../core/stability/era.ts';
 import { type Admission, writeDeadline } from './background.ts';
 import { learnRequests, ownLosses } from './beside-records.ts';
 import { fetchRecords, requestOf } from './exchange.ts';
@@ -67,13 +71,17 @@ async function pullRecords(node: StorageNode, pull: Pull, { admit, reached }: Ad
   for (;;) {
     await admit(1, 0);
     const listing = { partition, partitions, from: Buffer.from(pull.from ?? []), ...partsOfEpoch(pull.epoch) };
-    const { behind, kept, next, partitionBytes } = await owner.exchange(requestOf({ listRecords: listing }));
+    const { behind, kept, next, partitionBytes, era } = await owner.exchange(requestOf({ listRecords: listing }));
     if (behind) return false;
+    await node.barriers.follow(eraOf(era) ?? firstEra);
     checkRoom(node, pull, Number(partitionBytes));
     const lacking = await differingHere(node, kept);
     for (let i = 0; i < lacking.length; i += keysAtOnce) {
       const written = { era: node.barriers.era, sync: true, hintedFor: '' };
-      for await (const records of fetchRecords(owner, lacking.slice(i, i + keysAtOnce))) {
+      const asked = lacking.slice(i, i + keysAtOnce);
+      let came = 0;
+      for await (const records of fetchRecords(owner, asked)) {
+        came += records.length;
         const bytes = records.reduce((sum, { record }) => sum + record.length, 0);
         await admit(records.length, bytes);
         const deadline = writeDeadline(node);
@@ -81,6 +89,9 @@ async function pullRecords(node: StorageNode, pull: Pull, { admit, reached }: Ad
         pull.records += records.length;
         pull.bytes += bytes;
       }
+      // It may have turned out not to be whole since it was listed: the page is asked for once more, until it is repaired.
+      if (came < asked.length)
+        throw new Failure('STORAGE_FAILED', `node ${pull.owner} gave ${came} of ${asked.length} records that it lists`);
     }
     if (next.length === 0) return true;
     if (pull.from !== undefined && Buffer.compare(next, pull.from) <= 0)

@@ -499,6 +499,42 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'given-up-and-counted-as-pulled',
+    test: 'test/storage-node/ring-moves.test.ts',
+    fault: 'who takes a partition over counts as its own what it gave up a moment ago, and what is on the disk still',
+    edits: [
+      {
+        file: 'services/storage-node/record-lists.ts',
+        snippet: '  await store.flush();\n  const here',
+        replacement: '  const here',
+      },
+    ],
+  },
+  {
+    name: 'listed-and-passed-over',
+    test: 'test/storage-node/ring-moves.test.ts',
+    fault: 'who takes a partition over passes over what its owner lists and then cannot give',
+    edits: [
+      {
+        file: 'services/storage-node/takeover.ts',
+        snippet: 'if (came < asked.length)',
+        replacement: 'if (came < 0)',
+      },
+    ],
+  },
+  {
+    name: 'hints-and-leftovers-counted-apart',
+    test: 'test/platform/status-service.test.ts',
+    fault: 'a node that is to leave says that it owes nothing while something goes from its hints to what is left over',
+    edits: [
+      {
+        file: 'services/platform/status-service.ts',
+        snippet: 'Math.max(storage.retiringPartitions, options.retiring?.() ?? 0)',
+        replacement: 'storage.retiringPartitions',
+      },
+    ],
+  },
+  {
     name: 'no-fence',
     test: 'test/storage-node/ring-moves.test.ts',
     fault: 'a replica takes what was placed by a ring from before the partition began to move',
@@ -693,6 +729,18 @@ export const controls: readonly Control[] = [
         file: 'services/storage-node/local-replica.ts',
         snippet: "if (sender?.status !== 'LEFT') throw new EraMoved(id, barriers.era);",
         replacement: 'if (sender?.status !== undefined) throw new EraMoved(id, barriers.era);',
+      },
+    ],
+  },
+  {
+    name: 'joined-in-the-first-era',
+    test: 'test/storage-node/collection.test.ts',
+    fault: 'a node that has joined since a barrier takes from one that left before it what all others have let go of',
+    edits: [
+      {
+        file: 'services/storage-node/takeover.ts',
+        snippet: 'await node.barriers.follow(eraOf(era) ?? firstEra);',
+        replacement: 'void [era, eraOf, firstEra];',
       },
     ],
   },

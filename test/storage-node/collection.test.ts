@@ -303,6 +303,51 @@ test('P4: a node that had left by then hands nothing back of what was let go, wh
   assert.equal(n2.node.leftovers.size, 0, 'it waits for nobody to take it');
 });
 
+test('P4: nor does a node take it that has joined since, and was in no barrier', async () => {
+  const { cluster, homes, key } = await setup({ partitions: 1 });
+  const [n0, n1, n2, n3, n4] = cluster.nodes as [TestNode, TestNode, TestNode, TestNode, TestNode];
+  assert.deepEqual(homes, [n0, n1, n2]);
+  await stored(cluster.run(n0, put('cart', 'v', { w: 3 })));
+  cluster.setReachable(n2, false);
+  n2.answers = 'no';
+  const nodes = cluster.ring.nodes.map((node) => (node.id === n2.id ? { ...node, status: 'LEFT' as const } : node));
+  const ringOf = (more: bigint, owners: readonly number[], pending: readonly number[], size = 5) =>
+    createRing({
+      ...cluster.ring,
+      version: { term: 1n, sequence: cluster.ring.version.sequence + more },
+      owners: Uint16Array.from(owners),
+      pending: new Map(pending.map((node) => [0, [node]])),
+      nodes: nodes.slice(0, size),
+    });
+  cluster.goOver([n0, n1, n3], ringOf(1n, [0, 1, 3], [], 4));
+  const { context } = await gotten(cluster.run(n0, get('cart', { r: 3 })));
+  await removed(cluster.run(n0, remove('cart', context, { w: 3 })));
+  assert.equal(await collect(n0), 1);
+
+  n4.node.transfers.start();
+  const inRing = [n0, n1, n3, n4];
+  cluster.goOver(inRing, ringOf(2n, [0, 1, 3], [4]));
+  const pass = async () => {
+    for (let i = 0; i < 100; i++) {
+      cluster.clock.advance(50);
+      await settle();
+    }
+  };
+  await pass();
+  assert.deepEqual(n4.node.transfers.pulled(), [0]);
+  cluster.goOver(inRing, ringOf(3n, [4, 1, 3], [0]));
+  const settled = ringOf(4n, [4, 1, 3], []);
+  cluster.goOver(inRing, settled);
+  n2.answers = 'yes';
+  cluster.setReachable(n2, true);
+  cluster.goOver([n2], settled);
+  n2.node.transfers.start();
+  await pass();
+  assert.equal(n2.node.barriers.isLeftBehind, true);
+  assert.equal(await n4.node.store.read(key), undefined);
+  assert.deepEqual(valuesOf(await gotten(cluster.run(n4, get('cart', { r: 3 })))), []);
+});
+
 test('a node that has left hands back what it has while nothing was let go', async () => {
   const { cluster, homes, n2, ring, back } = await leftWithTheDisk();
   n2.answers = 'yes';

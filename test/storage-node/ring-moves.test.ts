@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PutRequest, PutResponse, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { ExchangeRequest } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { builtInNamespace } from '../../services/core/namespaces/namespace.ts';
 import { RingMoved } from '../../services/core/quorum/peers.ts';
 import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
@@ -225,6 +226,58 @@ test('a node that passed over a version goes on where it was, unless the partiti
   cluster.goOver(cluster.nodes, stagedIn(7n, 5n));
   await pass(cluster, 3_000);
   assert.deepEqual(entering.node.transfers.pulled(), [partition]);
+});
+
+test('what a node is just giving up it does not count as pulled when it comes to take the partition over', async () => {
+  const move = createMove();
+  const { leaving, entering, cluster } = move;
+  for (const { node } of cluster.nodes) node.transfers.start();
+  await stored(cluster.run(leaving, put({ w: 3 })));
+  await pass(cluster, 3_000);
+  const record = (await leaving.node.store.read(cluster.storageKey(key))) as Uint8Array;
+  const write = { key: cluster.storageKey(key), record, era: 0, sync: true, deadline: 1e9 };
+  cluster.setReachable(leaving, false);
+  await entering.node.replica.write({ ...write, hintedFor: leaving.id });
+  const { promise: stalled, resolve: goOn } = Promise.withResolvers<void>();
+  const { write: toDisk } = entering.engine;
+  entering.engine.write = async (...batch) => {
+    await stalled;
+    return toDisk(...batch);
+  };
+  cluster.setReachable(leaving, true);
+  await pass(cluster, 500);
+  assert.equal(await cluster.held(entering, key), undefined, 'its hint is delivered');
+  cluster.goOver(cluster.nodes, move.staged);
+  await pass(cluster, 3_000);
+  assert.deepEqual(entering.node.transfers.pulled(), [], 'on its disk the record is there still, and about to go');
+  goOn();
+  await pass(cluster, 3_000);
+  assert.equal(entering.node.transfers.pulled().length, 1);
+  assert.deepEqual(await valuesAt(move, entering), ['v']);
+});
+
+test('a record that is listed and does not come, because it is not whole by then, is waited for', async () => {
+  const move = createMove();
+  const { leaving, staying, entering, cluster } = move;
+  for (const node of staying) cluster.setReachable(node, false);
+  await stored(cluster.run(leaving, put({ w: 1 })));
+  for (const node of staying) cluster.setReachable(node, true);
+  const { exchange } = leaving.node.replica;
+  let isDamaged = true;
+  Object.assign(leaving.node.replica, {
+    async exchange(request: ExchangeRequest) {
+      const answer = await exchange(request);
+      return request.fetch !== undefined && isDamaged ? { ...answer, records: [Buffer.alloc(0)] } : answer;
+    },
+  });
+  for (const { node } of cluster.nodes) node.transfers.start();
+  cluster.goOver(cluster.nodes, move.staged);
+  await pass(cluster, 5_000);
+  assert.deepEqual(entering.node.transfers.pulled(), []);
+  isDamaged = false;
+  await pass(cluster, 5_000);
+  assert.equal(entering.node.transfers.pulled().length, 1);
+  assert.deepEqual(await valuesAt(move, entering), ['v']);
 });
 
 test('an old owner hands back what an owner lacks, and only then drops it', async () => {
