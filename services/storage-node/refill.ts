@@ -7,10 +7,12 @@
  *    one of them. (What was beaten where the last writer wins is not pulled: it is kept for people, for a while.) One that comes to this node by a change of the ring is pulled by transfers.ts, as always.
  * I2 Until all are filled the engine stays incomplete, over restarts, and a restart begins with all of them again.
  * I3 While there is nothing to fill there is no timer.
+ * I4 A partition that this node is pending for is not answered for either: it may have said that it has pulled it, lost some
+ *    of it since, and be a home of it already, by a ring that it has not heard of.
  */
 import type { Metrics } from '../core/ports.ts';
 import { partitionOfStorageKey } from '../core/ring/partition.ts';
-import { epochOf, isHome, nodeById, type Ring } from '../core/ring/ring.ts';
+import { epochOf, isHome, nodeById, type Ring, serves } from '../core/ring/ring.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { createRounds } from './rounds.ts';
 import { type Pull, pullPartition } from './takeover.ts';
@@ -42,7 +44,7 @@ export function createRefill(node: StorageNode, metrics: Metrics): Refill {
   );
 
   function delayMs(): number | undefined {
-    if (isDone || left === undefined) return undefined;
+    if (isDone || left === undefined || (left.size > 0 && toFill().length === 0)) return undefined;
     return failed ? retryMs : lookEveryMs;
   }
 
@@ -54,13 +56,21 @@ export function createRefill(node: StorageNode, metrics: Metrics): Refill {
       left = new Map();
       for (let partition = 0; partition < partitions; partition++) left.set(partition, new Set());
     }
-    for (const partition of left.keys()) if (!isHome(ring, partition, self)) left.delete(partition);
+    for (const partition of left.keys()) if (!serves(ring, partition, self)) left.delete(partition);
     rounds.look();
+  }
+
+  /** Those that it is pending for are pulled by transfers.ts, and once more when it is a home (I4). */
+  function toFill(): (readonly [number, Set<string>])[] {
+    const ring = node.ring();
+    if (ring === undefined || ring.partitions !== partitions) return [];
+    const self = nodeById(ring, node.id)?.index ?? -1;
+    return [...(left ?? [])].filter(([partition]) => isHome(ring, partition, self));
   }
 
   async function work(): Promise<void> {
     failed = false;
-    for (const [partition, from] of left ?? []) if (!rounds.stopped) await fill(partition, from);
+    for (const [partition, from] of toFill()) if (!rounds.stopped) await fill(partition, from);
     if (left?.size !== 0 || rounds.stopped) return;
     isDone = true;
     await engine.complete().catch(() => {}); // then all is pulled once more after the next start

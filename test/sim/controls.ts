@@ -840,6 +840,18 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'pulled-and-lost-before-the-flip',
+    test: 'test/storage-node/refill.test.ts',
+    fault: 'a node that has lost some of what it was to take over, since it said that it had it, answers for it',
+    edits: [
+      {
+        file: 'services/storage-node/refill.ts',
+        snippet: 'if (!serves(ring, partition, self)) left.delete(partition);',
+        replacement: 'if (!serves(ring, partition, self) || !isHome(ring, partition, self)) left.delete(partition);',
+      },
+    ],
+  },
+  {
     name: 'rebuilt-together',
     test: 'test/storage-node/refill.test.ts',
     fault: 'a node with damaged files is rebuilt while another one has not got back what it lost',

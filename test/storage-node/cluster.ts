@@ -81,6 +81,8 @@ export interface ClusterOptions {
   /** One for each node where it is not given. */
   readonly zoneOf?: (index: number) => string;
   readonly losersBytesMax?: number;
+  /** That nodes know when they start; by default each key's homes are three in a row. */
+  readonly ring?: Ring;
   /** In the place of the one in memory, whose disk then has nothing. */
   readonly engine?: (index: number) => StorageEngine;
 }
@@ -92,7 +94,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
   for (let partition = 0; partition < partitions; partition++) {
     for (let i = 0; i < 3; i++) owners[partition * 3 + i] = (partition + i) % count;
   }
-  const ring = createRing({
+  const usual = createRing({
     version: { term: 1n, sequence: 4n },
     partitions,
     replicas: 3,
@@ -109,6 +111,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
     owners,
     pending: new Map(),
   });
+  const { ring = usual } = options;
   const namespaces = new Map<string, Namespace>();
   const forwards: [string, string][] = [];
   const nodes: TestNode[] = [];
