@@ -114,7 +114,7 @@ export function createRecordRepair({ node, verification, log, metrics }: RecordR
 
   async function recordOfOthers(key: Uint8Array): Promise<KeyRecord | undefined> {
     const place = placeOf(currentRing(node), key);
-    const homes = place.homes.flatMap(({ id }) => (id === node.id ? [] : id));
+    const homes = place.homes.flatMap(({ id, status }) => (id === node.id || status === 'DOWN' ? [] : id));
     const asked = readersOf(node, place, false).first(2 * place.ring.replicas);
     const said = new Map<string, KeyRecord>();
     await Promise.allSettled(

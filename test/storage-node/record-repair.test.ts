@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { builtInNamespace } from '../../services/core/namespaces/namespace.ts';
+import { createRing } from '../../services/core/ring/ring.ts';
 import { openRocks, withTemporaryDirectory } from '../contract/storage-engine-fixtures.ts';
 import { seededRandom } from '../sim/random.ts';
 import { type Cluster, type ClusterOptions, createCluster, type TestNode } from './cluster.ts';
@@ -72,6 +73,24 @@ test('while it is damaged others answer, and it is whole again when every other 
   assert.equal(a.metrics.valueOf('cartwheel_corrupt_records_repaired_total'), 1);
   assert.equal(a.metrics.valueOf('cartwheel_corrupt_records'), 0);
   assert.deepEqual([...a.node.digests.tree.leaves()], [...b.node.digests.tree.leaves()]);
+});
+
+test('a home that is DOWN is not waited for, or whoever takes its place could not pull what is damaged', async () => {
+  const { cluster, homes } = await setup();
+  const [a, b, c] = homes;
+  await stored(cluster.run(a, put('cart', 'v', { w: 3 })));
+  await damage(cluster, a);
+  c.answers = 'no';
+  cluster.setReachable(c, false);
+  await failureOf(cluster.run(a, put('cart', 'w')));
+  await pass(cluster, 20_000);
+  await assert.rejects(recordAt(cluster, a), 'nobody has said that it is lost');
+
+  const nodes = cluster.ring.nodes.map((node) => (node.id === c.id ? { ...node, status: 'DOWN' as const } : node));
+  const sequence = cluster.ring.version.sequence + 1n;
+  cluster.goOver(cluster.nodes, createRing({ ...cluster.ring, version: { term: 1n, sequence }, nodes }));
+  await pass(cluster, 20_000);
+  assert.deepEqual(await recordAt(cluster, a), await recordAt(cluster, b));
 });
 
 test('a write after the repair is minted under a new birth', async () => {

@@ -9,7 +9,10 @@
  */
 import { type KeyRecord, merge } from './record.ts';
 
-/** `homes`: the other ones. `said`: by node, fallbacks too. Undefined: it cannot be told yet. */
+/**
+ * `homes`: the other ones, but for those that are DOWN: nobody waits for what only they have. `said`: by node, fallbacks
+ * too. Undefined: it cannot be told yet.
+ */
 export function restored(homes: readonly string[], said: ReadonlyMap<string, KeyRecord>): KeyRecord | undefined {
   if (homes.length === 0 || homes.some((home) => !said.has(home))) return undefined;
   return [...said.values()].reduce(merge);
