@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createRing, type Ring } from '../../services/core/ring/ring.ts';
+import { createRing, type Ring, type RingNode } from '../../services/core/ring/ring.ts';
 import { createBarrier, objection } from '../../services/core/stability/barrier.ts';
 import { eraAfter, eraOf } from '../../services/core/stability/era.ts';
 import { coveredByAll, covers, settled, spare, spareEntriesMax } from '../../services/core/stability/settled.ts';
@@ -151,11 +151,14 @@ test('a node that is in a later era than the one begun has not crossed', () => {
   assert.equal(barrier.stable().size, 0);
 });
 
-test('no barrier begins while the ring changes, or has a node that is not UP', () => {
+test('no barrier begins while the ring changes, or has a node that leaves or is DOWN', () => {
   const [first, ...others] = ringOf().nodes;
   const down = ringOf({ nodes: [{ ...(first as (typeof others)[number]), status: 'DOWN' }, ...others] });
   const moving = ringOf({ pending: new Map([[0, [3]]]) });
+  const joining = ringOf({ nodes: [...ringOf().nodes.slice(0, 3), { ...(others[2] as RingNode), status: 'JOINING' }] });
   assert.equal(objection(ringOf()), undefined);
+  assert.equal(objection(joining), undefined);
+  assert.deepEqual(createBarrier(joining, 'n1', [0]).nodes, ids);
   assert.match(objection(down) ?? '', /h0:1, which is DOWN/);
   assert.match(objection(moving) ?? '', /1 partition/);
   for (const ring of [down, moving]) assert.throws(() => createBarrier(ring, 'n1', [0]), /no barrier now/);

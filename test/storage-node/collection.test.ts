@@ -242,6 +242,28 @@ test('nothing is let go while the ring changes', async () => {
   assert.equal(await kept(), 3);
 });
 
+test('a node that is JOINING, with nothing on its way to it, is asked like any other', async () => {
+  const at = await setup({ partitions: 1 });
+  const { cluster, homes, others, key, kept } = at;
+  const [first] = homes;
+  const joining = others[1] as TestNode;
+  await stored(cluster.run(first, put('cart', 'v', { w: 3 })));
+  const record = (await first.node.store.read(key)) as Uint8Array;
+  await joining.node.replica.write({ key, record, era: 0, sync: true, hintedFor: homes[2].id, deadline });
+  await deleteCart(at);
+  const status = (id: string) => (id === joining.id ? ('JOINING' as const) : ('UP' as const));
+  const nodes = cluster.ring.nodes.map((node) => ({ ...node, status: status(node.id) }));
+  cluster.goOver(cluster.nodes, createRing({ ...cluster.ring, version: { term: 1n, sequence: 5n }, nodes }));
+  assert.equal(await collect(first), 0);
+  assert.equal(await kept(), 4, 'it keeps something of the partition');
+  await joining.node.store.change(key, () => ({ copy: nothingHeld }), true);
+  cluster.setReachable(joining, false);
+  assert.equal(await collect(first), 0, 'it is away');
+  cluster.setReachable(joining, true);
+  assert.equal(await collect(first), 1);
+  assert.equal(await kept(), 0);
+});
+
 test('the era is on the disk before a node says that it has gone over to it', async () => {
   const { cluster } = await setup();
   const { node, engine } = cluster.node(0);

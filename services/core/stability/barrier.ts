@@ -42,10 +42,13 @@ export interface Barrier {
   heldBy(): readonly string[];
 }
 
-/** Why the ring lets no barrier begin; undefined: it does. */
+/**
+ * Why the ring lets no barrier begin; undefined: it does. A node that is JOINING with nothing on its way, after a change that
+ * was rolled back say, is asked like any other: it may be so for as long as nobody plans again.
+ */
 export function objection({ pending, nodes }: Ring): string | undefined {
   if (pending.size > 0) return `the ring to stop changing: ${pending.size} partitions are on their way`;
-  const moving = nodes.filter(({ status }) => status !== 'UP' && status !== 'LEFT');
+  const moving = nodes.filter(({ status }) => status === 'LEAVING' || status === 'DOWN');
   if (moving.length > 0) return `${moving.map(({ address, status }) => `${address}, which is ${status}`).join(', ')}`;
   return undefined;
 }
