@@ -27,13 +27,13 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
 }
 
 /** Until it succeeds; once the test has timed out, what it failed with last. */
-export async function retried<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+export async function retried<T>(attempt: () => Promise<T>, signal: AbortSignal, everyMs = 100): Promise<T> {
   for (;;) {
     try {
       return await attempt();
     } catch (error) {
       if (error instanceof TypeError || signal.aborted) throw error;
-      await pause(100);
+      await pause(everyMs);
     }
   }
 }

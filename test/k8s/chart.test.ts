@@ -1,10 +1,18 @@
 /** The chart without a cluster: what it makes, and what it refuses, by the path of the key. Needs helm. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { manifests, manifestsOf, podsOf } from './manifests.ts';
 import { chart, done, isThere, run } from './tools.ts';
+
+interface Port {
+  readonly name: string;
+}
+
+/** What has metrics, by the names of what makes its pods. */
+const processes = ['membership', 'router', 'storage'].map((of) => `test-cartwheel-${of}`);
 
 const skip = (await isThere('helm')) ? false : 'there is no helm';
 let directory: string;
@@ -132,7 +140,7 @@ test('each service account may do what it has to, and no more', { skip }, async 
     return words('resources').map((resources, i) => `${of}: ${words('verbs')[i]} ${resources} ${names[i] ?? '*'}`);
   });
   assert.deepEqual(rights.map((right) => right.replaceAll(/ +/g, ' ')).sort(), [
-    'default-test-cartwheel-zone: get nodes *',
+    'default.test-cartwheel-zone: get nodes *',
     'test-cartwheel-drain: get statefulsets test-cartwheel-storage',
     'test-cartwheel-drain: get update configmaps test-cartwheel-scale',
     'test-cartwheel-membership: get update configmaps test-cartwheel-goal test-cartwheel-scale',
@@ -154,6 +162,9 @@ const refused: readonly (readonly [path: RegExp, values: string])[] = [
   [/storage.*colour/s, 'storage: { colour: blue }'],
   [/storage[/.]config/, 'storage: { config: { Bad_Flag: 1 } }'],
   [/storage[/.]config/, 'storage: { config: { data: /elsewhere } }'],
+  [/storage[/.]config.*no-such-flag/s, 'storage: { config: { no-such-flag: 1 } }'],
+  [/storage[/.]config[/.]exchange-every/, 'storage: { config: { exchange-every: soon } }'],
+  [/router[/.]config[/.]log-level/, 'router: { config: { log-level: chatty } }'],
   [/storage[/.]podDisruptionBudget/, 'storage: { podDisruptionBudget: { minAvailable: 1 } }'],
   [/storage[/.]terminationGracePeriodSeconds/, 'storage: { terminationGracePeriodSeconds: 0 }'],
   [/router[/.]replicas/, 'router: { replicas: 0 }'],
@@ -170,7 +181,7 @@ const refused: readonly (readonly [path: RegExp, values: string])[] = [
   [/storage[/.]config/, 'storage: { config: { trace-ratio: 1 } }'],
   [/tracing[/.]endpoint/, 'tracing: { endpoint: "collector:4318" }'],
   [/tracing[/.]ratio/, 'tracing: { endpoint: "http://collector:4318", ratio: 2 }'],
-  [/podMonitor[/.]interval/, 'podMonitor: { interval: often }'],
+  [/monitor[/.]interval/, 'monitor: { interval: often }'],
   [/prometheusRule[/.]latencyMs/, 'prometheusRule: { latencyMs: 250 }'],
   [/prometheusRule[/.]runbooks/, 'prometheusRule: { runbooks: "https://example.org/runbooks/" }'],
   [/dashboards[/.]labels/, 'dashboards: { labels: { grafana_dashboard: 1 } }'],
@@ -186,8 +197,102 @@ const refused: readonly (readonly [path: RegExp, values: string])[] = [
   [/storage[/.]affinity/, 'storage: { affinity: { nodeAfinity: {} } }'],
   [/membership[/.]extraEnv[/.]0/, 'membership: { extraEnv: [{ name: A, valeu: b }] }'],
   [/storage[/.]topologySpreadConstraints[/.]0/, 'storage: { topologySpreadConstraints: [{ maxSkew: 1 }] }'],
+  [/monitor[/.]kind/, 'monitor: { kind: Monitor }'],
+  [/networkPolicy[/.]clients[/.]0/, 'networkPolicy: { clients: [{ podSelektor: {} }] }'],
+  [/networkPolicy[/.]egress[/.]dnsPorts/, 'networkPolicy: { egress: { dnsPorts: [dns] } }'],
+  [
+    /storage\.podDisruptionBudget\.maxUnavailable is 3, 3 of 5 pods, and ring\.replicas is 3.*most is 2/,
+    'storage: { replicas: 5, podDisruptionBudget: { maxUnavailable: 3 } }',
+  ],
+  [
+    /storage\.podDisruptionBudget\.maxUnavailable is 41%, 3 of 5 pods/,
+    'storage: { replicas: 5, podDisruptionBudget: { maxUnavailable: 41% } }',
+  ],
+  [
+    /storage\.hostAntiAffinity is required, and storage\.affinity/,
+    'storage: { hostAntiAffinity: required, affinity: { podAffinity: {} } }',
+  ],
   [/sotrage/, 'sotrage: { replicas: 3 }'],
 ];
+
+test('a share of pods that may be away is taken where it is less than the replicas of a key', { skip }, async () => {
+  const { code, stderr } = await template(
+    '--set',
+    'storage.replicas=20,storage.podDisruptionBudget.maxUnavailable=10%',
+  );
+  assert.equal(code, 0, stderr);
+});
+
+test('a release whose Services could have no such name is refused, with why', { skip }, async () => {
+  for (const name of ['1st', 'shop.eu']) {
+    const { code, stderr } = await run('helm', ['template', name, chart, '--kube-version', '1.30.0']);
+    assert.notEqual(code, 0);
+    assert.match(stderr, /the release is called .*begins with a letter/);
+  }
+});
+
+test('what the monitor selects has a port of its name, whatever kind it is', { skip }, async () => {
+  for (const [kind, endpoints] of [
+    ['PodMonitor', 'podMetricsEndpoints'],
+    ['ServiceMonitor', 'endpoints'],
+  ] as const) {
+    const all = await manifests('--set', 'monitor.enabled=true', '--set', `monitor.kind=${kind}`);
+    const [monitor, ...more] = all.filter((each) => each.kind === 'PodMonitor' || each.kind === 'ServiceMonitor');
+    assert.ok(monitor?.kind === kind && more.length === 0);
+    const [{ port, relabelings }] = monitor.spec[endpoints];
+    assert.equal(relabelings[0].targetLabel, 'release');
+    const selected = (labels: Readonly<Record<string, string>> = {}) =>
+      Object.entries(monitor.spec.selector.matchLabels).every(([key, value]) => labels[key] === value);
+    const pods = [...podsOf(all)].filter(([, { metadata }]) => selected(metadata.labels));
+    const hasPort = pods.filter(([, { spec }]) => spec.containers[0].ports?.some((each: Port) => each.name === port));
+    assert.deepEqual(hasPort.map(([name]) => name).sort(), processes);
+    if (kind === 'PodMonitor') continue;
+    // Each process is behind one Service that has the port.
+    const services = all.filter((each) => each.kind === 'Service' && selected(each.metadata.labels));
+    const behind = services.flatMap(({ spec }) =>
+      spec.ports.some((each: Port) => each.name === port)
+        ? [`test-cartwheel-${spec.selector['app.kubernetes.io/component']}`]
+        : [],
+    );
+    assert.deepEqual(behind.sort(), processes);
+  }
+  assert.ok((await manifests()).every((each) => !each.kind.endsWith('Monitor')));
+});
+
+test('the rights of the Job before an upgrade stay where helm gives it up and it goes on', { skip }, async () => {
+  const rights = (await manifests()).filter(
+    ({ kind, metadata }) => metadata.name === 'test-cartwheel-drain' && kind !== 'Job',
+  );
+  assert.deepEqual(rights.map(({ kind }) => kind).sort(), ['Role', 'RoleBinding', 'ServiceAccount']);
+  for (const { kind, metadata } of rights) assert.equal(metadata.annotations?.['helm.sh/hook'], undefined, kind);
+});
+
+test('a new version of the chart restarts nothing, where the image is the same one', { skip }, async () => {
+  const other = join(directory, 'other');
+  await cp(chart, other, { recursive: true });
+  const file = join(other, 'Chart.yaml');
+  const about = await readFile(file, 'utf8');
+  await writeFile(
+    file,
+    about.replace(/^version: .*$/m, 'version: 9.8.7+build.1').replace(/^appVersion: .*$/m, 'appVersion: 9.9.9'),
+  );
+  const image = ['--set', 'image.tag=0.1.0'];
+  const made = await manifestsOf(other, ...image);
+  assert.deepEqual([...podsOf(made)], [...podsOf(await manifests(...image))]);
+  for (const { kind, metadata } of made) {
+    if (kind !== 'Pod') assert.equal(metadata.labels?.['helm.sh/chart'], 'cartwheel-9.8.7_build.1', kind);
+  }
+});
+
+test('what is not of a namespace has a name that no other release gets', { skip }, async () => {
+  const names = async (...args: string[]) => {
+    const { stdout } = await run('helm', ['template', ...args, chart, '--kube-version', '1.30.0']);
+    return [...stdout.matchAll(/^kind: ClusterRole\nmetadata:\n {2}name: (.*)$/gm)].map(([, name]) => name);
+  };
+  const one = await names('eu-cartwheel', '--namespace', 'shop');
+  assert.equal(one.length, 1);
+  assert.notDeepEqual(one, await names('cartwheel', '--namespace', 'shop-eu'));
+});
 
 for (const [path, values] of refused) {
   test(`refused, with the path of the key: ${values}`, { skip }, async () => {

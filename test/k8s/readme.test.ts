@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { chartReadme } from '../../helm/generate/readme.ts';
 import { valuesOf } from '../../helm/generate/values.ts';
+import { readConfig as readMembershipConfig } from '../../services/membership/config.ts';
+import { readConfig as readRouterConfig } from '../../services/router/config.ts';
+import { readConfig as readStorageConfig } from '../../services/storage-node/config.ts';
 import { chart } from './tools.ts';
 
 interface Schema {
@@ -40,8 +43,35 @@ test('every value is in the schema', () => {
   }
 });
 
+test('the schema knows the flags of each process, all of them and no other', () => {
+  const schema: Schema = JSON.parse(readFileSync(join(chart, 'values.schema.json'), 'utf8'));
+  for (const [component, readConfig] of [
+    ['storage', readStorageConfig],
+    ['router', readRouterConfig],
+    ['membership', readMembershipConfig],
+  ] as const) {
+    const of = schema.properties?.[component] as Schema;
+    const { properties } = of.properties?.config as Schema;
+    assert.throws(
+      () => readConfig(['--help'], {}),
+      (help: { text: string }) => {
+        const flags = [...help.text.matchAll(/^ +--([a-z-]+)/gm)]
+          .map(([, flag]) => flag)
+          .filter((flag) => flag !== 'help');
+        assert.deepEqual(Object.keys(properties ?? {}).sort(), flags.sort(), component);
+        return true;
+      },
+    );
+  }
+});
+
 /** Where Kubernetes' own objects begin, which the API server checks; and what helm gives to charts inside charts. */
-const open = [/^global$/, /affinity\.(node|pod|podAnti)Affinity$/i, /labelSelector$/, /valueFrom\.\w+$/];
+const open = [
+  /^global$/,
+  /affinity\.(node|pod|podAnti)Affinity$/i,
+  /(label|pod|namespace)Selector$/,
+  /valueFrom\.\w+$/,
+];
 
 test('the schema is closed at every level', () => {
   const walk = (at: Schema | false, path: string): void => {

@@ -106,16 +106,6 @@ export async function createWatchers({ namespace, watched, release, image, host 
      * 20 s in place of 5 min. Debian's Prometheus knows nothing of Kubernetes, so it finds the processes by DNS.
      */
     async prometheus(binary: string): Promise<Prometheus> {
-      const routers = `${release}-router`;
-      const service = {
-        ...{ apiVersion: 'v1', kind: 'Service', metadata: { name: routers, namespace: watched } },
-        spec: {
-          clusterIP: 'None',
-          publishNotReadyAddresses: true,
-          selector: { 'app.kubernetes.io/instance': release, 'app.kubernetes.io/component': 'router' },
-          ports: [{ name: 'admin', port: 7500 }],
-        },
-      };
       const names = ['storage', 'membership', 'router'].map((of) => `_admin._tcp.${release}-${of}.${watched}.svc`);
       const label = (name: string, replacement: string) => ({ target_label: name, replacement });
       const settings = {
@@ -125,7 +115,7 @@ export async function createWatchers({ namespace, watched, release, image, host 
           {
             job_name: release,
             dns_sd_configs: [{ names, type: 'SRV', refresh_interval: '2s' }],
-            // As the operator does by the PodMonitor of the chart.
+            // As the operator does by the monitor of the chart.
             relabel_configs: [
               label('namespace', watched),
               label('release', release),
@@ -151,7 +141,6 @@ export async function createWatchers({ namespace, watched, release, image, host 
         .replaceAll('[5m]', '[20s]');
       const files = { 'prometheus.yaml': JSON.stringify(settings), 'rules.yaml': rules };
       await apply(
-        service,
         { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: prometheus, namespace }, data: files },
         pod(
           prometheus,

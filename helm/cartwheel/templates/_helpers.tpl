@@ -16,9 +16,17 @@ app.kubernetes.io/component: {{ .component }}
 
 {{- define "cartwheel.labels" -}}
 {{ include "cartwheel.selector" . }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | replace "+" "_" | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* Of pods: without versions of the chart, of which a new one would restart all of them. */}}
+{{- define "cartwheel.podLabels" -}}
+{{ include "cartwheel.selector" . }}
+{{- with .values.podLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{/* What everybody gossips with first: membership, and the first storage nodes for when that is away. */}}
@@ -38,9 +46,14 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{ $name }}-{}.{{ $name }}.{{ .Release.Namespace }}.svc:7411
 {{- end }}
 
-{{/* What is not of a namespace, of this release. */}}
+{{/* Whether storage pods ask Kubernetes for the zone of their node: empty where they do not. */}}
+{{- define "cartwheel.zoneFromLabel" -}}
+{{- if and (not .Values.storage.zone) .Values.storage.zoneLabel }}true{{ end -}}
+{{- end }}
+
+{{/* What is not of a namespace, of this release. No namespace has a point in it: two releases never share a name. */}}
 {{- define "cartwheel.clusterName" -}}
-{{ .Release.Namespace }}-{{ include "cartwheel.name" . }}
+{{ .Release.Namespace }}.{{ include "cartwheel.name" . }}
 {{- end }}
 
 {{/* Of a service account, as it would be mounted into every container: only those get it that ask Kubernetes something. */}}
@@ -162,11 +175,7 @@ affinity:
 {{- end }}
 
 {{- define "cartwheel.podMetadata" -}}
-labels:
-  {{- include "cartwheel.labels" . | nindent 2 }}
-  {{- with .values.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+labels: {{- include "cartwheel.podLabels" . | nindent 2 }}
 annotations:
   prometheus.io/scrape: "true"
   prometheus.io/port: {{ .adminPort | quote }}
@@ -195,6 +204,9 @@ spec:
 {{- define "cartwheel.check" -}}
 {{- $n := int .Values.ring.replicas }}
 {{- $q := int .Values.ring.partitions }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "cartwheel.name" .)) }}
+{{- fail (printf "the release is called %s, and its Services would be %s: that takes small letters, digits and -, and begins with a letter" .Release.Name (include "cartwheel.name" .)) }}
+{{- end }}
 {{- if lt (int .Values.storage.replicas) $n }}
 {{- fail (printf "storage.replicas is %d and ring.replicas is %d: each key has %d replicas on as many nodes. Nothing was changed; the least is --set storage.replicas=%d" (int .Values.storage.replicas) $n $n $n) }}
 {{- end }}
@@ -206,4 +218,35 @@ spec:
 {{- fail (printf "router.autoscaling.maxReplicas is %d and router.autoscaling.minReplicas is %d" (int .Values.router.autoscaling.maxReplicas) (int .Values.router.autoscaling.minReplicas)) }}
 {{- end }}
 {{- end }}
+{{- $away := toString .Values.storage.podDisruptionBudget.maxUnavailable }}
+{{- $pods := int $away }}
+{{- if hasSuffix "%" $away }}{{ $pods = divf (mulf (trimSuffix "%" $away | float64) (int .Values.storage.replicas)) 100 | ceil | int }}{{ end }}
+{{- if and (gt $n 1) (ge $pods $n) }}
+{{- fail (printf "storage.podDisruptionBudget.maxUnavailable is %s, %d of %d pods, and ring.replicas is %d: all homes of a key could be taken down at once. The most is %d" $away $pods (int .Values.storage.replicas) $n (sub $n 1)) }}
+{{- end }}
+{{- if and .Values.storage.affinity (eq .Values.storage.hostAntiAffinity "required") }}
+{{- fail "storage.hostAntiAffinity is required, and storage.affinity is in its place: have one of the two" }}
+{{- end }}
+{{- range $component := list "storage" "membership" }}
+{{- $persistence := (get $.Values $component).persistence }}
+{{- $name := printf "%s-%s" (include "cartwheel.name" $) $component }}
+{{- with lookup "apps/v1" "StatefulSet" $.Release.Namespace $name }}
+{{- $claim := (index .spec.volumeClaimTemplates 0).spec }}
+{{- $size := $claim.resources.requests.storage }}
+{{- if ne (include "cartwheel.bytes" $size) (include "cartwheel.bytes" $persistence.size) }}
+{{- fail (printf "%s.persistence.size is %s, and %s makes volumes of %s: Kubernetes lets nobody change that of a StatefulSet. Nothing was changed; docs/operate/volumes.md says how they grow" $component $persistence.size $name $size) }}
+{{- end }}
+{{- if and $persistence.storageClass (ne $persistence.storageClass (get $claim "storageClassName" | default "")) }}
+{{- fail (printf "%s.persistence.storageClass is %s, and %s makes volumes of %s: Kubernetes lets nobody change that of a StatefulSet. Nothing was changed; docs/operate/volumes.md says how they move" $component $persistence.storageClass $name (get $claim "storageClassName" | default "the default class")) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A size as Kubernetes writes it, which may write another one for the same. */}}
+{{- define "cartwheel.bytes" -}}
+{{- $text := toString . }}
+{{- $units := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 }}
+{{- $unit := regexFind "[A-Za-z]+$" $text }}
+{{- mulf (trimSuffix $unit $text | float64) (get $units $unit | default 1) | printf "%.0f" }}
 {{- end }}
