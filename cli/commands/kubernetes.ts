@@ -19,7 +19,7 @@ interface DrainOptions {
   statefulSet: string;
   to: number;
   storageAddress: string;
-  scaleMap: string;
+  scaleAccount: string;
   stalledAfter: number;
   messageFile?: string;
 }
@@ -47,7 +47,10 @@ export function addKubernetes(program: Command): void {
     .requiredOption('--stateful-set <name>', 'of the storage nodes')
     .requiredOption('--to <pods>', 'as many stay', integerBetween(1, 100_000))
     .requiredOption('--storage-address <pattern>', 'addresses of its pods, with {} for the number of each')
-    .requiredOption('--scale-map <name>', 'the ConfigMap that says how many pods are wanted, and how few there may be')
+    .requiredOption(
+      '--scale-account <name>',
+      'the ServiceAccount that notes how many pods are wanted, and how few there may be',
+    )
     .addOption(
       new Option('--stalled-after <duration>', 'give up where it comes no further for so long')
         .argParser(durationMs)
@@ -61,10 +64,10 @@ export function addKubernetes(program: Command): void {
       }
       // Loaded here and not above: it brings gRPC.
       const { drain } = await import('../kubernetes/drain.ts');
-      const { storageAddress: pattern, scaleMap, stalledAfter: stalledAfterMs } = options;
+      const { storageAddress: pattern, scaleAccount, stalledAfter: stalledAfterMs } = options;
       try {
         await withClient(settingsOf(command), (client) =>
-          asked((api) => drain(client, api, { to, pattern, scaleMap, stalledAfterMs, answerWithinMs })),
+          asked((api) => drain(client, api, { to, pattern, scaleAccount, stalledAfterMs, answerWithinMs })),
         );
       } catch (error) {
         if (messageFile !== undefined) await writeFile(messageFile, problemText(error));

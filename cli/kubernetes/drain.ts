@@ -4,13 +4,13 @@
  * I1 What cannot be is refused before anything is begun: fewer nodes than replicas, or a node of the ring that does not
  *    answer, which those that leave would have to wait for.
  * I2 It can be begun again at any time, also where an earlier one was stopped on the way: what is under way is taken in.
- * I3 Where it fails, the ring goes back to all nodes, as far as they have not left, and `wanted` to what it was. A signal
+ * I3 Where it fails, the ring goes back to all nodes, as far as they have not left, and WANTED to what it was. A signal
  *    is no failure: what is begun goes on.
  */
 import type { CartwheelClient } from '../../client/index.ts';
 import type { GetStatusResponse, PlanChangeResponse } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { Member } from '../../proto/gen/cartwheel/membership/v1/membership.ts';
-import { numberOf } from '../../services/core/membership/scale.ts';
+import { DRAINED_TO, numberOf, WANTED } from '../../services/core/membership/scale.ts';
 import type { Kubernetes } from '../../services/platform/kubernetes/api.ts';
 import { readStatuses } from '../../services/platform/read-statuses.ts';
 import { isOperationFailed } from '../connection.ts';
@@ -23,8 +23,8 @@ export interface DrainOptions {
   readonly to: number;
   /** Addresses of storage pods, with {} for the number. */
   readonly pattern: string;
-  /** The ConfigMap with `wanted` and `drainedTo`. */
-  readonly scaleMap: string;
+  /** The ServiceAccount on which is noted how many pods are wanted, and how few there may be (scaling.ts). */
+  readonly scaleAccount: string;
   /** The change is given up where it comes no further for so long. */
   readonly stalledAfterMs: number;
   /** So long a node may be too busy to answer. */
@@ -36,7 +36,7 @@ const status = { joining: 1, up: 2, leaving: 3, left: 4 } as const;
 /** A claimant may just be elected. */
 const claimantWithinMs = 60_000;
 const lookEveryMs = 1_000;
-/** Of the claimant, to write `drainedTo`, which it looks at every two seconds. */
+/** Of the claimant, to write DRAINED_TO, which it looks at every two seconds. */
 const guardWithinMs = 60_000;
 /** An API server hears of a parameter of its policies from a watch. */
 const guardHeardMs = 2_000;
@@ -60,7 +60,7 @@ export async function drain(client: CartwheelClient, kubernetes: Kubernetes, opt
 async function leave(
   client: CartwheelClient,
   kubernetes: Kubernetes,
-  { to, scaleMap, stalledAfterMs }: DrainOptions,
+  { to, scaleAccount, stalledAfterMs }: DrainOptions,
   leaving: readonly Member[],
 ): Promise<void> {
   note(`to leave: ${leaving.map(({ address }) => address).join(', ')}`);
@@ -68,13 +68,13 @@ async function leave(
   if (plan.partitionsWithoutSource.length > 0) throw nothingChanged(lostText(plan));
   note(`plan ${plan.planId}: ${planSummary(plan)}`);
   // First, so that nobody who has left is taken for new.
-  const wanted = await setWanted(kubernetes, scaleMap, String(to));
+  const wanted = await setWanted(kubernetes, scaleAccount, String(to));
   try {
     await client.changes.commit(plan.planId);
     await changeDone(client, plan.planId, stalledAfterMs);
   } catch (error) {
     await giveUp(client, plan.planId);
-    if (wanted !== undefined) await setWanted(kubernetes, scaleMap, wanted);
+    if (wanted !== undefined) await setWanted(kubernetes, scaleAccount, wanted);
     throw new Problem(
       `the nodes have not left: ${messageOf(error)}`,
       'those that have not left yet stay; `cartwheel ring status` shows what it waits for; then upgrade again',
@@ -122,18 +122,19 @@ function lostText({ partitionsWithoutSource: lost }: PlanChangeResponse): string
 
 /** Answers what it was. */
 async function setWanted(kubernetes: Kubernetes, name: string, wanted: string): Promise<string | undefined> {
-  const map = await kubernetes.configMap(name);
-  if (map.data.wanted !== wanted) await kubernetes.replaceConfigMap(map, { ...map, data: { ...map.data, wanted } });
-  return map.data.wanted;
+  const kept = await kubernetes.notes(name);
+  const before = kept.notes[WANTED];
+  if (before !== wanted) await kubernetes.replaceNotes(kept, { ...kept.notes, [WANTED]: wanted });
+  return before;
 }
 
-async function guardLowered(kubernetes: Kubernetes, { to, scaleMap }: DrainOptions): Promise<void> {
+async function guardLowered(kubernetes: Kubernetes, { to, scaleAccount }: DrainOptions): Promise<void> {
   const giveUpAt = performance.now() + guardWithinMs;
   for (;;) {
-    const { drainedTo } = (await kubernetes.configMap(scaleMap)).data;
+    const drainedTo = (await kubernetes.notes(scaleAccount)).notes[DRAINED_TO];
     if (Number(drainedTo ?? Number.POSITIVE_INFINITY) <= to) break;
     if (performance.now() > giveUpAt) {
-      throw new Problem(`the claimant has not lowered drainedTo of ${scaleMap} to ${to}: it is ${drainedTo}`);
+      throw new Problem(`the claimant has not lowered ${DRAINED_TO} of ${scaleAccount} to ${to}: it is ${drainedTo}`);
     }
     await pause(lookEveryMs);
   }

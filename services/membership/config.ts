@@ -30,7 +30,7 @@ const schema = {
     }),
     kubernetesName: text({
       about:
-        'of --claimant elected: begins the names of the Lease NAME-membership and the ConfigMaps NAME-goal and NAME-scale',
+        'of --claimant elected: begins the names of the Lease NAME-membership and the ConfigMap NAME-goal and the ServiceAccount NAME-scale',
       example: 'cartwheel',
     }),
     storageAddress: text({
@@ -38,7 +38,7 @@ const schema = {
       example: 'cartwheel-storage-{}.cartwheel-storage.default.svc:7411',
     }),
     joinAutomatically: toggle({
-      about: 'new storage pods join the ring, as far as the ConfigMap NAME-scale wants them',
+      about: 'new storage pods join the ring, as far as the ServiceAccount NAME-scale wants them',
     }),
     replaceAutomatically: toggle({
       about:

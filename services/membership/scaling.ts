@@ -1,28 +1,41 @@
 /**
  * What the claimant of a Kubernetes cluster does by itself, every LOOK_INTERVAL_MS: has new pods join the ring, and those
- * that have lost their volume take their own place, where it may; and keeps the number below which pods may not be taken away, in the ConfigMap NAME-scale:
+ * that have lost their volume take their own place, where it may; and keeps the number below which pods may not be taken away.
+ * The annotations of the ServiceAccount NAME-scale, which nobody runs as and which has no rights, are
  *
- *     wanted      how many pods there are to be: written by the chart, and by the Job that lets nodes leave before an upgrade
- *     drainedTo   how few there may be: written here, and read by the policy that guards the StatefulSet
+ *     cartwheel/wanted       how many pods there are to be: written by the chart, and by the Job that lets nodes leave
+ *     cartwheel/drained-to   how few there may be: written here, and read by the policy that guards the StatefulSet
  *
- * I1 `drainedTo` is lowered only when all but fewer than N nodes of the ring have said that they know no newer one, so
+ * It looks like work for a ConfigMap. But an API server watches ConfigMaps as the parameters of policies only from the first binding
+ * with such parameters to the last one, and after that never again until it is restarted (kubernetes#130887): after helm uninstall
+ * and install the policy went by a number of before. ServiceAccounts it watches from its start to its end, for their tokens.
+ *
+ * I1 `drained-to` is lowered only when all but fewer than N nodes of the ring have said that they know no newer one, so
  *    that a claimant which begins with an old ring does not allow what a newer one forbids.
  */
 import type { PlanChangeRequest } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { Member } from '../core/membership/member.ts';
 import type { Membership } from '../core/membership/membership.ts';
 import type { Reports } from '../core/membership/rebalance.ts';
-import { drainedTo, type Joining, joinStep, type Replacing, replacementStep } from '../core/membership/scale.ts';
+import {
+  DRAINED_TO,
+  drainedTo,
+  type Joining,
+  joinStep,
+  type Replacing,
+  replacementStep,
+  WANTED,
+} from '../core/membership/scale.ts';
 import type { Clock, Log } from '../core/ports.ts';
 import { compareVersions, type Ring } from '../core/ring/ring.ts';
-import type { KeptMap, Kubernetes } from '../platform/kubernetes/api.ts';
+import type { Kubernetes, Notes } from '../platform/kubernetes/api.ts';
 import { sparingly } from '../platform/logging.ts';
 import type { StatusTarget } from '../platform/read-statuses.ts';
 import type { Claimant } from './claiming.ts';
 
 export interface ScalingOptions {
-  readonly kubernetes: Pick<Kubernetes, 'configMap' | 'replaceConfigMap'>;
-  /** Of the ConfigMap. */
+  readonly kubernetes: Pick<Kubernetes, 'notes' | 'replaceNotes'>;
+  /** Of the ServiceAccount. */
   readonly name: string;
   /** Addresses of storage pods, with {} for the number. */
   readonly pattern: string;
@@ -56,7 +69,7 @@ export function startScaling(options: ScalingOptions): () => Promise<void> {
     const known = options.known();
     const { ring } = known;
     if (ring === undefined) return;
-    const map = await keepDrainedTo(await kubernetes.configMap(options.name), known, ring);
+    const { notes } = await keepDrainedTo(await kubernetes.notes(options.name), known, ring);
     // One change at a time: those that are still outside afterwards have their turn then.
     if (claimant.claimLoop.state().goal !== undefined) return;
     const strangers = [...known.members.values()].filter(({ status }) => status === 'JOINING');
@@ -64,17 +77,17 @@ export function startScaling(options: ScalingOptions): () => Promise<void> {
     const statuses = await options.statuses(strangers);
     const outside = strangers.filter(({ id }) => statuses.has(id));
     if (options.replaceAutomatically) await replace(known, ring, outside);
-    if (options.joinAutomatically) await join(Number(map.data.wanted ?? 0), ring, outside);
+    if (options.joinAutomatically) await join(Number(notes[WANTED] ?? 0), ring, outside);
   }
 
-  async function keepDrainedTo(map: KeptMap, known: Membership, ring: Ring): Promise<KeptMap> {
+  async function keepDrainedTo(kept: Notes, known: Membership, ring: Ring): Promise<Notes> {
     const fewest = drainedTo(ring, claimant.claimLoop.state().goal, pattern);
-    const before = Number(map.data.drainedTo ?? Number.NaN);
-    if (before === fewest) return map;
+    const before = Number(kept.notes[DRAINED_TO] ?? Number.NaN);
+    if (before === fewest) return kept;
     const isLowered = !(fewest > before);
-    if (isLowered && !(await isNewest(known, ring))) return map;
-    log.info({ drainedTo: fewest, before: map.data.drainedTo }, 'there may be as few storage pods as this');
-    return kubernetes.replaceConfigMap(map, { ...map, data: { ...map.data, drainedTo: String(fewest) } });
+    if (isLowered && !(await isNewest(known, ring))) return kept;
+    log.info({ drainedTo: fewest, before: kept.notes[DRAINED_TO] }, 'there may be as few storage pods as this');
+    return kubernetes.replaceNotes(kept, { ...kept.notes, [DRAINED_TO]: String(fewest) });
   }
 
   /** I1. */

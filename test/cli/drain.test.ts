@@ -7,10 +7,11 @@ import { after, before, test } from 'node:test';
 import { drain } from '../../cli/kubernetes/drain.ts';
 import type { CartwheelClient } from '../../client/index.ts';
 import { ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { DRAINED_TO, WANTED } from '../../services/core/membership/scale.ts';
 import type { Log } from '../../services/core/ports.ts';
 import { createClock } from '../../services/platform/clock.ts';
 import { startGrpcServer } from '../../services/platform/grpc-server.ts';
-import type { KeptMap, Kubernetes } from '../../services/platform/kubernetes/api.ts';
+import type { Kubernetes, Notes } from '../../services/platform/kubernetes/api.ts';
 import { createMetrics } from '../../services/platform/metrics.ts';
 import { statusService } from '../../services/platform/status-service.ts';
 import { freePorts } from '../e2e/cluster.ts';
@@ -65,12 +66,9 @@ function world({ status = up, silent, withoutSource = [], stalls = false }: Worl
     address: `127.0.0.${number}:${number === silent ? 1 : port}`,
     ...{ status: number === 13 ? status : up, incarnation: 1n, host: '', zone: '' },
   }));
-  let map: KeptMap = {
-    ...{ name: 'scale', version: '1', binaryData: {} },
-    data: { wanted: '14', drainedTo: '13' },
-  };
+  let kept: Notes = { name: 'scale', version: '1', notes: { [WANTED]: '14', [DRAINED_TO]: '13' } };
   let change: object | undefined;
-  const call = (what: string) => void calls.push(`${what} (${map.data.wanted} wanted)`);
+  const call = (what: string) => void calls.push(`${what} (${kept.notes[WANTED]} wanted)`);
   const client = {
     changes: {
       status: async () => ({ members, claimant: { waitingFor: '', change } }),
@@ -86,14 +84,20 @@ function world({ status = up, silent, withoutSource = [], stalls = false }: Worl
     },
   } as unknown as CartwheelClient;
   const kubernetes = {
-    configMap: async () => map,
-    async replaceConfigMap(_: KeptMap, { data }: Pick<KeptMap, 'data'>) {
-      map = { ...map, data };
-      return map;
+    notes: async () => kept,
+    async replaceNotes(_: Notes, notes: Notes['notes']) {
+      kept = { ...kept, notes };
+      return kept;
     },
   } as unknown as Kubernetes;
-  const options = { to: 13, pattern: `127.0.0.{}:${port}`, scaleMap: 'scale', stalledAfterMs: 1, answerWithinMs: 500 };
-  return { calls, wanted: () => map.data.wanted, run: () => drain(client, kubernetes, options) };
+  const options = {
+    to: 13,
+    pattern: `127.0.0.{}:${port}`,
+    scaleAccount: 'scale',
+    stalledAfterMs: 1,
+    answerWithinMs: 500,
+  };
+  return { calls, wanted: () => kept.notes[WANTED], run: () => drain(client, kubernetes, options) };
 }
 
 test('nodes that are to go leave, and are not wanted from before they do', { skip }, async () => {

@@ -16,7 +16,13 @@ import { createMetrics } from '../../services/platform/metrics.ts';
 import { createRandom } from '../../services/platform/random.ts';
 import { callAdmin } from '../../services/platform/routing/admin-call.ts';
 import { freePorts } from './cluster.ts';
-import { configMapPath, type FakeKubernetes, leasePath, startFakeKubernetes } from './fake-kubernetes.ts';
+import {
+  configMapPath,
+  type FakeKubernetes,
+  leasePath,
+  serviceAccountPath,
+  startFakeKubernetes,
+} from './fake-kubernetes.ts';
 import { cleanEnvironment, hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
 
 const main = fileURLToPath(new URL('../../services/membership/main.ts', import.meta.url));
@@ -135,4 +141,21 @@ test('a goal is kept in a ConfigMap, and not over that of another claimant', asy
   assert.equal(one.isStale(), true);
   assert.equal((await openGoalMap(await connectKubernetes(), 'goal')).kept, undefined);
   assert.deepEqual(kubernetes.objects.get(configMapPath('goal'))?.metadata.labels, { app: 'wheel' });
+});
+
+test('what is noted on a service account is replaced only as it was read, and the rest of it stays', async () => {
+  process.env.KUBECONFIG = kubernetes.kubeconfig;
+  const path = serviceAccountPath('scale');
+  const mine = { labels: { app: 'wheel' }, annotations: { wanted: '3' } };
+  kubernetes.put(path, { kind: 'ServiceAccount', metadata: mine, automountServiceAccountToken: false });
+  const api = await connectKubernetes();
+  const before = await api.notes('scale');
+  assert.deepEqual(before.notes, { wanted: '3' });
+  const next = await api.replaceNotes(before, { ...before.notes, fewest: '2' });
+  assert.deepEqual(next.notes, { wanted: '3', fewest: '2' });
+  await assert.rejects(api.replaceNotes(before, {}), /service account scale: the object has been modified/);
+  const now = kubernetes.objects.get(path);
+  assert.deepEqual(now?.metadata.labels, { app: 'wheel' });
+  assert.deepEqual(now?.metadata.annotations, { wanted: '3', fewest: '2' });
+  assert.equal(now?.automountServiceAccountToken, false);
 });

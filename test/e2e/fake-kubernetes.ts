@@ -25,6 +25,7 @@ export interface FakeKubernetes {
 export const namespacePath = 'namespaces/test';
 export const leasePath = (name: string) => `apis/coordination.k8s.io/v1/${namespacePath}/leases/${name}`;
 export const configMapPath = (name: string) => `api/v1/${namespacePath}/configmaps/${name}`;
+export const serviceAccountPath = (name: string) => `api/v1/${namespacePath}/serviceaccounts/${name}`;
 export const statefulSetPath = (name: string) => `apis/apps/v1/${namespacePath}/statefulsets/${name}`;
 
 export async function startFakeKubernetes(directory: string): Promise<FakeKubernetes> {

@@ -142,9 +142,10 @@ test('each service account may do what it has to, and no more', { skip }, async 
   assert.deepEqual(rights.map((right) => right.replaceAll(/ +/g, ' ')).sort(), [
     'default.test-cartwheel-zone: get nodes *',
     'test-cartwheel-drain: get statefulsets test-cartwheel-storage',
-    'test-cartwheel-drain: get update configmaps test-cartwheel-scale',
-    'test-cartwheel-membership: get update configmaps test-cartwheel-goal test-cartwheel-scale',
+    'test-cartwheel-drain: get update serviceaccounts test-cartwheel-scale',
+    'test-cartwheel-membership: get update configmaps test-cartwheel-goal',
     'test-cartwheel-membership: get update leases test-cartwheel-membership',
+    'test-cartwheel-membership: get update serviceaccounts test-cartwheel-scale',
   ]);
   const without = (await template('--set', 'storage.zoneLabel=')).stdout;
   assert.doesNotMatch(without, /kind: ClusterRole|initContainers/);

@@ -11,12 +11,12 @@ import {
   type Membership,
 } from '../../services/core/membership/membership.ts';
 import type { Goal, Reports } from '../../services/core/membership/rebalance.ts';
-import { SURELY_LOST_MS } from '../../services/core/membership/scale.ts';
+import { DRAINED_TO, SURELY_LOST_MS, WANTED } from '../../services/core/membership/scale.ts';
 import type { Log } from '../../services/core/ports.ts';
 import { firstClaim } from '../../services/core/ring/claim.ts';
 import { createRing, type Ring } from '../../services/core/ring/ring.ts';
 import { startScaling } from '../../services/membership/scaling.ts';
-import type { KeptMap } from '../../services/platform/kubernetes/api.ts';
+import type { Notes } from '../../services/platform/kubernetes/api.ts';
 import { createManualClock } from '../core/manual-clock.ts';
 
 const log: Log = { debug() {}, info() {}, warn() {}, error() {} };
@@ -35,7 +35,8 @@ function ringOf(members: readonly Member[]): Ring {
 interface Setting {
   readonly inRing: readonly Member[];
   readonly outside?: readonly Member[];
-  readonly data: Record<string, string>;
+  /** How many pods are wanted, and how few there may be. */
+  readonly notes: readonly [wanted: number, drainedTo?: number];
   /** Ids. */
   readonly silent?: readonly string[];
   /** What the nodes of the ring know; its sequence. */
@@ -45,7 +46,7 @@ interface Setting {
 }
 
 interface World {
-  data(): Readonly<Record<string, string>>;
+  notes(): Setting['notes'];
   readonly requests: readonly Partial<PlanChangeRequest>[];
   readonly commits: readonly string[];
   /** Moves time on by so many looks. */
@@ -64,7 +65,11 @@ function world({ inRing, outside = [], silent = [], sequenceElsewhere = 1n, ...s
     members,
   );
   const clock = createManualClock();
-  let map: KeptMap = { name: 'scale', version: '1', data: setting.data, binaryData: {} };
+  const [wanted, fewest] = setting.notes;
+  let kept: Notes = {
+    ...{ name: 'scale', version: '1' },
+    notes: { [WANTED]: `${wanted}`, ...(fewest !== undefined && { [DRAINED_TO]: `${fewest}` }), 'of/helm': 'mine' },
+  };
   const requests: Partial<PlanChangeRequest>[] = [];
   const commits: string[] = [];
   const reports: Reports = new Map(
@@ -76,10 +81,10 @@ function world({ inRing, outside = [], silent = [], sequenceElsewhere = 1n, ...s
     startScaling({
       ...{ name: 'scale', pattern: 'storage-{}:7411', joinAutomatically: true, replaceAutomatically: true, clock, log },
       kubernetes: {
-        configMap: async () => map,
-        async replaceConfigMap(_, { data }) {
-          map = { ...map, data };
-          return map;
+        notes: async () => kept,
+        async replaceNotes(_, notes) {
+          kept = { ...kept, notes };
+          return kept;
         },
       },
       claimant: {
@@ -101,7 +106,11 @@ function world({ inRing, outside = [], silent = [], sequenceElsewhere = 1n, ...s
     }),
   );
   return {
-    data: () => map.data,
+    notes() {
+      assert.equal(kept.notes['of/helm'], 'mine');
+      const { [WANTED]: now, [DRAINED_TO]: least } = kept.notes;
+      return least === undefined ? [Number(now)] : [Number(now), Number(least)];
+    },
     requests,
     commits,
     async looks(count) {
@@ -117,38 +126,38 @@ function world({ inRing, outside = [], silent = [], sequenceElsewhere = 1n, ...s
 const pods = (...numbers: readonly number[]) => numbers.map((number) => podMember(number));
 
 test('how few pods there may be follows the ring, up and down', async () => {
-  const up = world({ inRing: pods(0, 1, 2, 3, 4), data: { wanted: '5', drainedTo: '3' } });
+  const up = world({ inRing: pods(0, 1, 2, 3, 4), notes: [5, 3] });
   await up.looks(1);
-  assert.deepEqual(up.data(), { wanted: '5', drainedTo: '5' });
-  const down = world({ inRing: pods(0, 1, 2), data: { wanted: '3', drainedTo: '5' } });
+  assert.deepEqual(up.notes(), [5, 5]);
+  const down = world({ inRing: pods(0, 1, 2), notes: [3, 5] });
   await down.looks(1);
-  assert.deepEqual(down.data(), { wanted: '3', drainedTo: '3' });
+  assert.deepEqual(down.notes(), [3, 3]);
 });
 
 test('I1: it is not lowered by what may be an old ring', async () => {
-  const data = { wanted: '3', drainedTo: '5' };
-  const newer = world({ inRing: pods(0, 1, 2), data, sequenceElsewhere: 2n });
-  const silent = world({ inRing: pods(0, 1, 2), data, silent: ['node-0', 'node-1', 'node-2'] });
-  const first = world({ inRing: pods(0, 1, 2), data: { wanted: '3' }, sequenceElsewhere: 2n });
+  const notes = [3, 5] as const;
+  const newer = world({ inRing: pods(0, 1, 2), notes, sequenceElsewhere: 2n });
+  const silent = world({ inRing: pods(0, 1, 2), notes, silent: ['node-0', 'node-1', 'node-2'] });
+  const first = world({ inRing: pods(0, 1, 2), notes: [3], sequenceElsewhere: 2n });
   for (const each of [newer, silent, first]) await each.looks(3);
-  assert.equal(newer.data().drainedTo, '5');
-  assert.equal(silent.data().drainedTo, '5');
-  assert.equal(first.data().drainedTo, undefined);
+  assert.equal(newer.notes()[1], 5);
+  assert.equal(silent.notes()[1], 5);
+  assert.equal(first.notes()[1], undefined);
 });
 
 test('new pods join, those that answer and are wanted', async () => {
-  const both = world({ inRing: pods(0, 1, 2), outside: pods(3, 4), data: { wanted: '5', drainedTo: '3' } });
+  const both = world({ inRing: pods(0, 1, 2), outside: pods(3, 4), notes: [5, 3] });
   await both.looks(1);
   assert.deepEqual(both.requests[0], { join: ['node-3', 'node-4'] });
   assert.equal(both.commits[0], 'p');
-  const one = world({ inRing: pods(0, 1, 2), outside: pods(3, 4), data: { wanted: '4', drainedTo: '3' } });
+  const one = world({ inRing: pods(0, 1, 2), outside: pods(3, 4), notes: [4, 3] });
   await one.looks(1);
   assert.deepEqual(one.requests[0], { join: ['node-3'] });
   const mute = world({
     inRing: pods(0, 1, 2),
     outside: pods(3),
     silent: ['node-3'],
-    data: { wanted: '4', drainedTo: '3' },
+    notes: [4, 3],
   });
   await mute.looks(30);
   assert.deepEqual(mute.requests, []);
@@ -156,17 +165,17 @@ test('new pods join, those that answer and are wanted', async () => {
 
 test('while the ring changes nobody joins', async () => {
   const goal = { joining: [] } as unknown as Goal;
-  const changing = world({ inRing: pods(0, 1, 2), outside: pods(3), data: { wanted: '4', drainedTo: '3' }, goal });
+  const changing = world({ inRing: pods(0, 1, 2), outside: pods(3), notes: [4, 3], goal });
   await changing.looks(3);
   assert.deepEqual(changing.requests, []);
 });
 
 test('a pod that answers as another node takes the place of the one that it was, after a while', async () => {
-  const setting = {
+  const setting: Setting = {
     inRing: pods(0, 1, 2),
     outside: [podMember(1, 'empty')],
     silent: ['node-1'],
-    data: { wanted: '3', drainedTo: '3' },
+    notes: [3, 3],
   };
   const lost = world(setting);
   await lost.looks(SURELY_LOST_MS / 2_000 - 1);

@@ -10,6 +10,10 @@ import type { NewNode } from '../ring/change.ts';
 import { nodeById, type Ring } from '../ring/ring.ts';
 import type { Goal } from './rebalance.ts';
 
+/** Where it is noted how many pods there are to be, and how few there may be (services/membership/scaling.ts). */
+export const WANTED = 'cartwheel/wanted';
+export const DRAINED_TO = 'cartwheel/drained-to';
+
 /** So long those that are there wait for the others that are wanted, to join together: each change moves data. */
 export const TOGETHER_MS = 30_000;
 

@@ -1,10 +1,10 @@
 /**
  * What is asked of Kubernetes, by the service account of the pod (or by KUBECONFIG, where that is set): the labels of a
- * node, a Lease, a ConfigMap, how many pods a StatefulSet has. Nothing else, so that the rights can be as few.
+ * node, a Lease, a ConfigMap, what is noted on a ServiceAccount, how many pods a StatefulSet has. Nothing else, so that the rights can be as few.
  *
  * I1 Everything is replaced only as it was read: a write that meets another one is a KubernetesRefused with code 409.
  */
-import type { CoordinationV1Api, CoreV1Api, V1Lease } from '@kubernetes/client-node';
+import type { CoordinationV1Api, CoreV1Api, V1Lease, V1ServiceAccount } from '@kubernetes/client-node';
 import type { Lease, LeaseWrite } from '../../core/membership/election.ts';
 
 export interface Kubernetes {
@@ -15,6 +15,10 @@ export interface Kubernetes {
   replaceLease(before: KeptLease, write: LeaseWrite, durationMs: number): Promise<void>;
   configMap(name: string): Promise<KeptMap>;
   replaceConfigMap(before: KeptMap, next: Pick<KeptMap, 'data' | 'binaryData'>): Promise<KeptMap>;
+  /** The annotations of a ServiceAccount; scaling.ts says why of such a one. */
+  notes(serviceAccount: string): Promise<Notes>;
+  /** All of them, in place of `before`. */
+  replaceNotes(before: Notes, notes: Notes['notes']): Promise<Notes>;
   /** As wanted, not as there are; undefined: there is no StatefulSet of this name. */
   statefulSetReplicas(name: string): Promise<number | undefined>;
 }
@@ -31,6 +35,12 @@ export interface KeptMap {
   readonly data: Readonly<Record<string, string>>;
   /** Base64. */
   readonly binaryData: Readonly<Record<string, string>>;
+}
+
+export interface Notes {
+  readonly name: string;
+  readonly version: string;
+  readonly notes: Readonly<Record<string, string>>;
 }
 
 /** Kubernetes said no, or nothing in time. */
@@ -94,6 +104,16 @@ export async function connectKubernetes(): Promise<Kubernetes> {
         await asked(`config map ${name}`, core.replaceNamespacedConfigMap({ namespace, name, body })),
       );
     },
+    async notes(name) {
+      return notesOf(await asked(`service account ${name}`, core.readNamespacedServiceAccount({ namespace, name })));
+    },
+    async replaceNotes({ name, version }, notes) {
+      const what = `service account ${name}`;
+      const before = await asked(what, core.readNamespacedServiceAccount({ namespace, name }));
+      const metadata = { ...before.metadata, resourceVersion: version, annotations: { ...notes } };
+      const body = { ...before, metadata };
+      return notesOf(await asked(what, core.replaceNamespacedServiceAccount({ namespace, name, body })));
+    },
     async statefulSetReplicas(name) {
       try {
         const { spec } = await asked(`stateful set ${name}`, apps.readNamespacedStatefulSet({ namespace, name }));
@@ -113,6 +133,14 @@ function keptLease({ metadata, spec }: V1Lease): KeptLease {
     version: metadata?.resourceVersion ?? '',
     holder: spec?.holderIdentity ?? '',
     term: BigInt(spec?.leaseTransitions ?? 0),
+  };
+}
+
+function notesOf({ metadata }: V1ServiceAccount): Notes {
+  return {
+    name: metadata?.name ?? '',
+    version: metadata?.resourceVersion ?? '',
+    notes: metadata?.annotations ?? {},
   };
 }
 
