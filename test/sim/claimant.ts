@@ -6,7 +6,7 @@ import { Ring as RingMessage } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { type ChangeRequest, planChange } from '../../services/core/membership/change-request.ts';
 import { planDoubling } from '../../services/core/membership/doubling.ts';
-import { advance, type Goal, type Report } from '../../services/core/membership/rebalance.ts';
+import { advance, type Goal, type Report, rolledBack } from '../../services/core/membership/rebalance.ts';
 import { encodeRing } from '../../services/core/ring/codec.ts';
 import { compareVersions, formatVersion, nodeById, type Ring, type RingNode } from '../../services/core/ring/ring.ts';
 import { xxh64 } from '../../services/platform/hash.ts';
@@ -34,6 +34,10 @@ export interface SimulatedClaimant {
   readonly ring: Ring;
   /** Asks for a change; false where it cannot be. */
   begin(request: ChangeRequest): boolean;
+  /** Gives up what is not flipped of the change that is under way, if one is. */
+  rollBack(): void;
+  /** Begins with no further partition, or goes on. */
+  pause(paused: boolean): void;
   /** Doubles the partitions as soon as no other change is under way; none begins before that. */
   double(): void;
   /** Calls `listener` when a ring with twice as many partitions was issued, and nobody has heard of it yet. */
@@ -164,6 +168,15 @@ export function createSimulatedClaimant(options: SimulatedClaimantOptions): Simu
       }
       goOn();
       return true;
+    },
+    rollBack() {
+      if (goal === undefined) return;
+      goal = rolledBack(ring, goal);
+      history.note('rolled back', claimantName, goal.id);
+      if (goal.withdrawn.size > 0) marks.add('a change of the ring was rolled back');
+    },
+    pause(paused) {
+      if (goal !== undefined) goal = { ...goal, paused };
     },
     double() {
       if (ring.partitions >= partitionsMax) return;

@@ -20,6 +20,7 @@ import { toOperationError } from '../../services/platform/errors.ts';
 import { checksum32, xxh64 } from '../../services/platform/hash.ts';
 import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
 import { createRingSource } from '../../services/platform/ring-source.ts';
+import { inHand } from '../../services/storage-node/after-leaving.ts';
 import { type AssembledNode, assembleStorageNode } from '../../services/storage-node/assemble.ts';
 import { listLosers } from '../../services/storage-node/losers.ts';
 import { type Forward, runOperation } from '../../services/storage-node/operations.ts';
@@ -255,9 +256,11 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     /** Takes a ring in, where one is sent, and says what it knows. */
     async function serveRing(bytes: Uint8Array): Promise<Uint8Array> {
       if (bytes.length > 0) await goOver(decodeRing(RingMessage.decode(bytes)));
-      const { hints, leftovers, transfers } = assembled;
-      const owes = leftovers.size + hints.nodes().reduce((sum, id) => sum + hints.count(id), 0);
-      return encodeRingReport({ ring: keptRing, pulled: transfers.pulled(), owes });
+      const said = { ring: keptRing, pulled: assembled.transfers.pulled() };
+      // Marks are worked off by exchanges, which begin only afterwards in many seeds.
+      const withoutMarks = (all: number) => all - assembled.hints.marks().length;
+      const owes = await inHand(assembled).then(withoutMarks, () => 1); // 1: its disk has failed
+      return encodeRingReport({ ...said, owes });
     }
 
     const forwarding = { wire, forwarded: true, random: own.fork('forwarding') };

@@ -74,6 +74,8 @@ export interface Profile {
   /** 0: the ring stays as it is. */
   readonly ringChangeEveryMs: number;
   readonly claimantCrashEveryMs: number;
+  /** A change of the ring that is under way is paused, or rolled back. */
+  readonly secondThoughtEveryMs: number;
   readonly doublings: {
     /** 0: Q stays as it is. */
     readonly everyMs: number;
@@ -86,6 +88,8 @@ export interface Profile {
   readonly wipedDiskEveryMs: number;
   /** A node is away, once, and taken for lost; it comes back when another one has its place. */
   readonly oldDiskEveryMs: number;
+  /** A node is away, once, and marked down; when it is back it is taken back. */
+  readonly markedDownEveryMs: number;
   /** Nodes that have left are taken away, with their disks. */
   readonly departureEveryMs: number;
   /** Of a node's files some are damaged, so that it starts again without some of its records. */
@@ -148,8 +152,13 @@ export function profileOf(seed: number): Profile {
     latest: latestOf(seededRandom(seed, 'latest')),
     doublings: doublingsOf(seededRandom(seed, 'doublings'), changes.profile.ringChangeEveryMs > 0, changes.isAll),
     bitFlipEveryMs: bitFlipsOf(seededRandom(seed, 'turned bits')),
+    secondThoughtEveryMs: secondThoughtsOf(
+      seededRandom(seed, 'second thoughts'),
+      changes.profile.ringChangeEveryMs > 0,
+    ),
     wipedDiskEveryMs: 0,
     oldDiskEveryMs: 0,
+    markedDownEveryMs: 0,
     departureEveryMs: departuresOf(seededRandom(seed, 'departures'), changes.profile.ringChangeEveryMs > 0),
     lostBlockEveryMs: 0,
     ...collectionOf(seededRandom(seed, 'collection')),
@@ -157,7 +166,8 @@ export function profileOf(seed: number): Profile {
   };
   const alone = changes.isAll ? withoutOtherFaults(usual, seededRandom(seed, 'ring changes alone')) : usual;
   const lost = withLostDisk(alone, seededRandom(seed, 'wiped disks'));
-  const profile = withOldDisk(lost, seededRandom(seed, 'old disks'));
+  const old = withOldDisk(lost, seededRandom(seed, 'old disks'));
+  const profile = withMarkedDown(old, seededRandom(seed, 'marked down'));
   const expires = profile.wallSkewMs <= 50 && seededRandom(seed, 'expiring').chance(0.5);
   return { ...profile, expiring: expires ? 0.3 : 0 };
 }
@@ -215,7 +225,9 @@ function withLostDisk(profile: Omit<Profile, 'expiring'>, random: SeededRandom):
   const dice = random.fraction();
   const everyMs = random.between(50, 800);
   const none = { bitFlipEveryMs: 0, latest: 0 };
-  if (dice < 0.15) return { ...profile, ...none, wipedDiskEveryMs: everyMs, spares: profile.spares + 1 };
+  // Whoever rolls the replacement back is left with a node that never comes.
+  if (dice < 0.15)
+    return { ...profile, ...none, secondThoughtEveryMs: 0, wipedDiskEveryMs: everyMs, spares: profile.spares + 1 };
   return dice < 0.3 ? { ...profile, ...none, lostBlockEveryMs: everyMs } : profile;
 }
 
@@ -230,12 +242,23 @@ function withOldDisk(profile: Omit<Profile, 'expiring'>, random: SeededRandom): 
   return { ...profile, ...collecting, wipedDiskEveryMs: 0, oldDiskEveryMs: wipedDiskEveryMs };
 }
 
+/** Where no disk is lost: what only that of the node has may be left behind. */
+function withMarkedDown(profile: Omit<Profile, 'expiring'>, random: SeededRandom): Omit<Profile, 'expiring'> {
+  const { wipedDiskEveryMs, oldDiskEveryMs, lostBlockEveryMs } = profile;
+  if (wipedDiskEveryMs + oldDiskEveryMs + lostBlockEveryMs > 0 || !random.chance(0.15)) return profile;
+  return { ...profile, bitFlipEveryMs: 0, latest: 0, markedDownEveryMs: random.between(50, 800) };
+}
+
 function cancelsOf(random: SeededRandom): number {
   return random.chance(0.25) ? random.between(0.02, 0.4) : 0;
 }
 
 function departuresOf(random: SeededRandom, ringChanges: boolean): number {
   return ringChanges && random.chance(0.5) ? random.between(20, 200) : 0;
+}
+
+function secondThoughtsOf(random: SeededRandom, ringChanges: boolean): number {
+  return ringChanges && random.chance(0.35) ? random.between(100, 600) : 0;
 }
 
 function repeatedOutagesOf(random: SeededRandom): number {

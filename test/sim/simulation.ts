@@ -23,6 +23,7 @@ import { departures } from './faults/departures.ts';
 import { diskFailures } from './faults/disk-failures.ts';
 import { doublings } from './faults/doublings.ts';
 import { lostBlocks } from './faults/lost-blocks.ts';
+import { markedDown } from './faults/marked-down.ts';
 import { oldDisks } from './faults/old-disks.ts';
 import { outages } from './faults/outages.ts';
 import { partitions } from './faults/partitions.ts';
@@ -31,6 +32,7 @@ import { repeatedOutages } from './faults/repeated-outages.ts';
 import { resets } from './faults/resets.ts';
 import { restoredNotices } from './faults/restored-notices.ts';
 import { ringChanges } from './faults/ring-changes.ts';
+import { secondThoughts } from './faults/second-thoughts.ts';
 import { slowDisks } from './faults/slow-disks.ts';
 import { slowNodes } from './faults/slow-nodes.ts';
 import { stoppedNodes } from './faults/stopped-nodes.ts';
@@ -51,7 +53,7 @@ import { createScheduler } from './scheduler.ts';
 import { runReader, runWorkload } from './workload.ts';
 
 const faults = [
-  ...[ringChanges, doublings, wipedDisks, oldDisks, departures, lostBlocks],
+  ...[ringChanges, secondThoughts, doublings, wipedDisks, oldDisks, markedDown, departures, lostBlocks],
   ...[crashes, outages, powerLoss, cleanStops, diskFailures, partitions],
   ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps, restoredNotices, repeatedOutages, bitFlips],
 ];
@@ -145,6 +147,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       crashesOf,
       damagesDisks: [
         ...[profile.bitFlipEveryMs, profile.wipedDiskEveryMs, profile.oldDiskEveryMs, profile.lostBlockEveryMs],
+        profile.markedDownEveryMs,
       ].some((ms) => ms > 0),
     });
   const clients = Array.from({ length: profile.clients }, (_, i) => clientOf(`client-${i}`, profile.routedShare));

@@ -1,5 +1,6 @@
 /** The ring changes: nodes join, leave, and take the place of others, one change after the other or during it. */
 import type { ChangeRequest } from '../../../services/core/membership/change-request.ts';
+import { nodeById } from '../../../services/core/ring/ring.ts';
 import { isIn } from '../claimant.ts';
 import { every, type Fault } from './world.ts';
 
@@ -8,7 +9,11 @@ export const ringChanges: Fault = (world) => {
   const { claimant, nodes, profile, marks, history } = world;
   every(world, profile.ringChangeEveryMs, random, () => {
     const inside = nodes.filter(({ name }) => isIn(claimant.ring, name)).map(({ name }) => name);
-    const outside = nodes.filter(({ name }) => claimant.ring.nodes.every(({ id }) => id !== name));
+    // One whose join was rolled back is asked to join again.
+    const outside = nodes.filter(({ name }) => {
+      const status = nodeById(claimant.ring, name)?.status;
+      return status === undefined || (status === 'JOINING' && profile.secondThoughtEveryMs > 0);
+    });
     const joining = outside.slice(0, 1 + random.below(2));
     const leaving = random.shuffled(inside).slice(0, 1);
     const dice = random.fraction();
