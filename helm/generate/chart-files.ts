@@ -1,7 +1,7 @@
 /** The files of the chart that are made, and what is in them. */
 import { readFileSync } from 'node:fs';
 import { dashboards } from './dashboards.ts';
-import { grafanaDashboard } from './grafana.ts';
+import { grafanaDashboard } from './frame.ts';
 import { chartReadme } from './readme.ts';
 
 const chart = new URL('../cartwheel/', import.meta.url);

@@ -1,33 +1,75 @@
-/** Queries of the dashboards: over the cluster that was chosen there. */
-import type { Query } from './grafana.ts';
+/**
+ * PromQL of the dashboards.
+ *
+ * I1 Every series is of the cluster that was chosen (`cluster`), and of the processes that were chosen (`processes`), but for
+ *    what only the cluster as a whole has: the objectives that rules record, and numbers such as that of its routers.
+ */
 
-/** The cluster that was chosen. */
-export const of = 'namespace=~"$namespace",release=~"$release"';
-export const each = '{{pod}} {{instance}}';
-
-/** A second, summed over all but `by`. */
-export function rate(metric: string, by: string, more = ''): string {
-  return `sum by (${by}) (rate(${metric}{${of}${more}}[$__rate_interval]))`;
+export interface Query {
+  readonly expr: string;
+  /** With labels in double braces. */
+  readonly legend: string;
 }
 
-export function quantile(q: number, metric: string, by: string, more = ''): string {
-  return `histogram_quantile(${q}, ${rate(`${metric}_bucket`, by === '' ? 'le' : `le, ${by}`, more)})`;
+/** The variables `$namespace` and `$release`; both match where there is no such label. */
+export const cluster = 'namespace=~"$namespace",release=~"$release"';
+
+/** Node and zone are labels of cartwheel_process_info alone; `$instance` has the instances of those that were chosen. */
+export const processes = `${cluster},instance=~"$instance"`;
+
+const eachProcess = 'namespace, release, instance';
+
+export function series(metric: string, where = ''): string {
+  return `${metric}{${processes}${where === '' ? '' : `,${where}`}}`;
 }
 
-/** p50, p99 and p99.9. */
-export function quantiles(metric: string, by: string, more = ''): readonly Query[] {
-  const label = by === '' ? '' : ` {{${by}}}`;
-  return [0.5, 0.99, 0.999].map((q) => ({ expr: quantile(q, metric, by, more), legend: `p${q * 100}${label}` }));
+/** Of the whole cluster, whatever was chosen of it. */
+export function seriesOfAll(metric: string, where = ''): string {
+  return `${metric}{${cluster}${where === '' ? '' : `,${where}`}}`;
 }
 
-export function gauge(metric: string, more = ''): readonly Query[] {
-  return [{ expr: `${metric}{${of}${more}}`, legend: each }];
+/** A second. */
+export function rate(metric: string, where = ''): string {
+  return `rate(${series(metric, where)}[$__rate_interval])`;
 }
 
-export function rates(...metrics: readonly (readonly [metric: string, legend: string])[]): readonly Query[] {
-  return metrics.map(([metric, legend]) => ({ expr: rate(metric, 'pod, instance'), legend: `${legend} ${each}` }));
+/** A second, summed over all but `labels`. */
+export function rateBy(labels: string, metric: string, where = ''): string {
+  return `sum by (${labels}) (${rate(metric, where)})`;
 }
 
-export function ratio(over: string, under: string, by: string, more = ''): string {
-  return `${rate(over, by, more)} / ${rate(under, by, more)}`;
+/** A second, of each process. */
+export function rateOfEach(metric: string, where = ''): string {
+  return rateBy(eachProcess, metric, where);
+}
+
+export function quantile(q: number, metric: string, where = ''): string {
+  return `histogram_quantile(${q}, ${rateBy('le', `${metric}_bucket`, where)})`;
+}
+
+export function quantileBy(labels: string, q: number, metric: string, where = ''): string {
+  return `histogram_quantile(${q}, ${rateBy(`le, ${labels}`, `${metric}_bucket`, where)})`;
+}
+
+export function quantileOfEach(q: number, metric: string, where = ''): string {
+  return quantileBy(eachProcess, q, metric, where);
+}
+
+/** How many of the first there are to one of the second. */
+export function ratioBy(labels: string, over: string, under: string): string {
+  return `${rateBy(labels, over)} / ${rateBy(labels, under)}`;
+}
+
+export function ratioOfEach(over: string, under: string): string {
+  return ratioBy(eachProcess, over, under);
+}
+
+/** `expr`, of each process, with its `node`: the address by which `cartwheel status` knows it. */
+export function named(expr: string, where = ''): string {
+  return `${expr} * on (${eachProcess}) group_left (node) ${series('cartwheel_process_info', where)}`;
+}
+
+/** What `expr` is by zone: `aggregate` of what each of its nodes has. */
+export function byZone(aggregate: string, expr: string): string {
+  return `${aggregate} (${expr} * on (${eachProcess}) group_left (zone) ${series('cartwheel_process_info', 'service="storage-node"')})`;
 }

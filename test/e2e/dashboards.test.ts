@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { panelQueries } from '../dashboards/queries.ts';
+import { annotationQueries, panelQueries } from '../dashboards/queries.ts';
 import { isThere } from '../k8s/tools.ts';
 import { type Disks, prepareDisks } from '../nemesis/disks.ts';
 import { rulesFile } from '../rules/known-series.ts';
@@ -131,6 +131,17 @@ async function hasData(what: string, query: string): Promise<void> {
 
 test('every panel of the dashboards has data', { timeout: 2 * hangMs, skip }, async () => {
   for (const { where, expr } of panelQueries('10s')) await hasData(where, expr);
+  for (const { expr } of annotationQueries()) await ask(expr);
+});
+
+test('nodes can be chosen by the address that status has for them, and by zone', { skip }, async () => {
+  const found = await ask('cartwheel_process_info{service="storage-node"}');
+  assert.deepEqual(
+    found
+      .map(({ metric: { node, zone } }) => ({ node, zone }))
+      .sort((a, b) => (String(a.zone) < String(b.zone) ? -1 : 1)),
+    cluster.nodes.map(({ address }, i) => ({ node: address, zone: `zone-${i + 1}` })),
+  );
 });
 
 test('everything that is recorded is there, and says that the objectives are met', {

@@ -73,13 +73,24 @@ test('the rules of the chart are those that promtool tests, with the values in t
   assert.doesNotMatch((await template()).stdout, /kind: PrometheusRule/);
 });
 
-test('the dashboards are in the ConfigMap as they are in the chart', { skip }, async () => {
+test('the dashboards are in the ConfigMap as they are in the chart, with the values in their place', {
+  skip,
+}, async () => {
   const { stdout } = await template('--set', 'dashboards.enabled=true', '--show-only', 'templates/dashboards.yaml');
   assert.match(stdout, /grafana_dashboard: "1"/);
   for (const file of await readdir(join(chart, 'dashboards'))) {
     const json = await readFile(join(chart, 'dashboards', file), 'utf8');
     assert.ok(stdout.includes(`  cartwheel-${file}: |\n${json.trim().replaceAll(/^/gm, '    ')}\n`), file);
   }
+  const { stdout: other } = await template(
+    ...['--set', 'dashboards.enabled=true', '--show-only', 'templates/dashboards.yaml'],
+    ...['--set', 'prometheusRule.latencyMs=96', '--set', 'prometheusRule.runbooks=https://example.org/r'],
+  );
+  const wanted = stdout
+    .replaceAll('"value": 0.3,', '"value": 0.096,')
+    .replaceAll('"url": "docs/runbooks/', '"url": "https://example.org/r/');
+  assert.notEqual(wanted, stdout);
+  assert.equal(other, wanted);
   assert.doesNotMatch((await template()).stdout, /-dashboards/);
 });
 

@@ -1,90 +1,129 @@
-/** Which node is not like the others. */
-import type { Dashboard } from '../grafana.ts';
-import { each, gauge, of, quantile, rate, rates } from '../queries.ts';
+/** Which node, or which zone, is not like the others. */
+import { OpsPerSecond, Seconds, Short } from '@grafana/grafana-foundation-sdk/units';
+import type { DashboardPlan } from '../frame.ts';
+import { above, graph, objectiveSeconds, perNode } from '../panels.ts';
+import { byZone, quantileOfEach, rate, rateOfEach, series } from '../queries.ts';
+import {
+  backgroundShare,
+  degraded,
+  diskLeft,
+  eventLoop,
+  hints,
+  keys,
+  lag,
+  ofEachNode,
+  owned,
+  running,
+  syncedWrites,
+  toPull,
+} from './shared.ts';
 
-/** `cartwheel_process_info` says which processes these are. */
-const ofNodes = (expr: string): string =>
-  `${expr} and on (pod, instance) cartwheel_process_info{${of},service="storage-node"}`;
-
-export const nodes: Dashboard = {
+export const nodes: DashboardPlan = {
   name: 'nodes',
-  title: 'Storage nodes beside each other',
+  what: 'Which storage node, or which zone, is not like the others. A click on a line leads to what else there is of it.',
   rows: [
     {
       title: 'What each does',
       panels: [
-        {
-          title: 'Operations coordinated',
-          unit: 'ops',
-          queries: rates(['cartwheel_coordination_seconds_count', 'run']),
-        },
-        {
-          title: 'Operations coordinated, p99.9',
-          what: 'One line above the others: that node, or its disk, is slow.',
-          unit: 's',
-          limit: 0.3,
-          queries: [{ expr: quantile(0.999, 'cartwheel_coordination_seconds', 'pod, instance'), legend: each }],
-        },
-        {
-          title: 'Operations that failed',
-          unit: 'ops',
-          queries: rates(['cartwheel_coordination_failures_total', 'failed']),
-        },
-        { title: 'Partitions owned', unit: 'short', queries: gauge('cartwheel_partitions_owned') },
-        { title: 'Keys, estimated', unit: 'short', queries: gauge('cartwheel_engine_keys_estimated') },
-        {
-          title: 'Partitions with a home out of reach',
-          unit: 'short',
-          limit: 1,
-          queries: gauge('cartwheel_partitions_degraded'),
-        },
+        perNode(
+          {
+            title: 'Operations coordinated',
+            what: 'Run by the node, whoever sent them.',
+            bad: 'one far below the others is avoided, or away; one far above has keys that are asked for often.',
+            unit: OpsPerSecond,
+            see: 'routers',
+          },
+          rateOfEach('cartwheel_coordination_seconds_count'),
+        ),
+        perNode(
+          {
+            title: 'Operations coordinated, p99.9',
+            what: 'From the node’s point of view, until the answer.',
+            bad: 'one line above the others: that node, or its disk, is slow.',
+            unit: Seconds,
+            limits: above(objectiveSeconds),
+            runbook: 'CartwheelLatency',
+            see: 'convergence',
+          },
+          quantileOfEach(0.999, 'cartwheel_coordination_seconds'),
+        ),
+        perNode(
+          {
+            title: 'Operations that failed',
+            what: 'Run by the node, and not answered with a success.',
+            bad: 'one node alone: it is cut off, or its disk fails. All: R or W nodes are not in reach.',
+            unit: OpsPerSecond,
+            runbook: 'CartwheelAvailability',
+          },
+          rateOfEach('cartwheel_coordination_failures_total'),
+        ),
+        ofEachNode(owned),
+        ofEachNode(keys),
+        ofEachNode(degraded),
       ],
     },
     {
       title: 'What each has left',
       panels: [
-        {
-          title: 'Synced writes, p99',
-          unit: 's',
-          limit: 0.1,
-          queries: [
-            { expr: quantile(0.99, 'cartwheel_engine_commit_seconds', 'pod, instance', ',sync="true"'), legend: each },
-          ],
-        },
-        {
-          title: 'Disk left',
-          unit: 'percentunit',
-          queries: [{ expr: `cartwheel_disk_available_bytes{${of}} / cartwheel_disk_size_bytes{${of}}`, legend: each }],
-        },
-        {
-          title: 'Processor',
-          unit: 'short',
-          queries: [{ expr: ofNodes(rate('process_cpu_seconds_total', 'pod, instance')), legend: each }],
-        },
-        {
-          title: 'Event loop, p99',
-          unit: 's',
-          queries: [{ expr: ofNodes(`nodejs_eventloop_lag_p99_seconds{${of}}`), legend: each }],
-        },
-        {
-          title: 'Operations under way',
-          unit: 'bytes',
-          queries: [{ expr: ofNodes(`cartwheel_operations_running_bytes{${of}}`), legend: each }],
-        },
-        { title: 'Share left to the background', unit: 'percentunit', queries: gauge('cartwheel_background_share') },
+        ofEachNode(syncedWrites),
+        ofEachNode(diskLeft),
+        perNode(
+          {
+            title: 'Processor',
+            what: 'Cores in use. One runs JavaScript; the rest is RocksDB, the network and garbage collection.',
+            bad: 'above 1 for long: operations wait for the event loop, whatever the limit of the pod is.',
+            unit: Short,
+            runbook: 'CartwheelLatency',
+            see: 'runtime',
+          },
+          rateOfEach('process_cpu_seconds_total'),
+        ),
+        ofEachNode(eventLoop),
+        ofEachNode(running),
+        ofEachNode(backgroundShare),
       ],
     },
+    { title: 'What each owes and lacks', panels: [ofEachNode(hints), ofEachNode(toPull), ofEachNode(lag)] },
     {
-      title: 'What each owes and lacks',
+      title: 'Zones beside each other',
       panels: [
-        { title: 'Records owed', unit: 'short', queries: gauge('cartwheel_hints') },
-        { title: 'Partitions to be pulled', unit: 'short', queries: gauge('cartwheel_transfer_partitions_waiting') },
-        {
-          title: 'Oldest difference known',
-          unit: 's',
-          limit: 900,
-          queries: gauge('cartwheel_convergence_lag_seconds'),
-        },
+        graph(
+          {
+            title: 'Operations coordinated, by zone',
+            what: 'All of its nodes together.',
+            bad: 'a zone that falls to nothing is cut off or away; the others take its operations.',
+            unit: OpsPerSecond,
+            runbook: 'CartwheelRedundancyLost',
+          },
+          [{ expr: byZone('sum by (zone)', rate('cartwheel_coordination_seconds_count')), legend: '{{zone}}' }],
+        ),
+        graph(
+          {
+            title: 'Operations coordinated, p99.9, by zone',
+            what: 'Of its slowest node.',
+            bad: 'one zone above the others: what its nodes share, a network or a kind of disk, is slow.',
+            unit: Seconds,
+            limits: above(objectiveSeconds),
+            runbook: 'CartwheelLatency',
+          },
+          [
+            {
+              expr: byZone('max by (zone)', quantileOfEach(0.999, 'cartwheel_coordination_seconds')),
+              legend: '{{zone}}',
+            },
+          ],
+        ),
+        graph(
+          {
+            title: 'Partitions with a home out of reach, by zone',
+            what: 'As the node of the zone counts them that misses most.',
+            bad: 'one zone counts many and the others few: it is that one that is cut off.',
+            unit: Short,
+            limits: above(1),
+            runbook: 'CartwheelRedundancyLost',
+          },
+          [{ expr: byZone('max by (zone)', series('cartwheel_partitions_degraded')), legend: '{{zone}}' }],
+        ),
       ],
     },
   ],
