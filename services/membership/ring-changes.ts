@@ -154,7 +154,11 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
         paused: goal.paused,
         bytes: BigInt(Math.round(goal.bytes)),
         bytesMoved: BigInt(Math.round(goal.bytes * share)),
-        etaMs: done > 0 && !goal.paused ? BigInt(Math.round(((clock.now() - begun.at) * left) / done)) : undefined,
+        // When nothing is left to move, nodes that leave may still hand over what they keep for others.
+        etaMs:
+          done > 0 && left > 0 && !goal.paused
+            ? BigInt(Math.round(((clock.now() - begun.at) * left) / done))
+            : undefined,
       };
     },
   };
@@ -189,10 +193,6 @@ function requestOf(
       `no node ${name} is known; there are ${[...known.values()].map(({ address }) => address).join(', ')}`,
     );
   };
-  const inRing = (name: string) => {
-    const ofRing = ring.nodes.filter(({ address, status }) => address === name && status !== 'LEFT');
-    return ofRing.length === 1 ? (ofRing[0] as RingNode).id : find(name).id;
-  };
   const outside = [...known.values()].filter(({ id }) => {
     const status = nodeById(ring, id)?.status;
     return statuses.has(id) && (status === undefined || status === 'JOINING');
@@ -200,13 +200,25 @@ function requestOf(
   const joining = [...message.join, ...message.replace.map(({ joins }) => joins)].map(find);
   if (message.joinAll) joining.push(...outside.filter(({ id }) => !joining.some((node) => node.id === id)));
   if (message.joinAll && joining.length === 0) throw impossible('no node runs that is not in the ring');
+  /** Who joins is not meant, even where it has the address of who is replaced and is in the ring by a change that was given up. */
+  const inRing = (name: string) => {
+    const ofRing = ring.nodes.filter(
+      ({ id, address, status }) =>
+        address === name && status !== 'LEFT' && !joining.some((joiningNode) => joiningNode.id === id),
+    );
+    return ofRing.length === 1 ? (ofRing[0] as RingNode).id : find(name).id;
+  };
   for (const { id, address } of joining) {
     if (!statuses.has(id)) throw impossible(`${address} does not answer: start it before it joins`);
   }
+  const leaving = message.leave.map(inRing);
   return {
     join: joining.map(newNodeOf),
-    leave: [...message.leave, ...message.replace.map(({ leaves }) => leaves)].map(inRing),
+    leave: [...leaving, ...message.replace.map(({ leaves }) => inRing(leaves))],
     down: message.down.map(inRing),
+    outside: leaving
+      .filter((id) => nodeById(ring, id) === undefined)
+      .map((id) => newNodeOf(known.get(id) as Candidate)),
   };
 }
 

@@ -73,7 +73,7 @@ export class ModelCluster {
   commit(request: Partial<ChangeRequest>): void {
     const whole = { join: [], leave: [], down: [], ...request };
     this.goal = planChange(this.ring, this.goal, whole, () => 1, xxh64).goal;
-    for (const { id } of whole.join) this.addNode(id);
+    for (const { id } of [...whole.join, ...(whole.outside ?? [])]) this.addNode(id);
     for (const id of whole.down) this.named(id).isDead = true;
   }
 

@@ -287,3 +287,14 @@ test('what only nodes that are down have is counted', () => {
   const lost = plan.moves.filter(({ sources }) => sources.every((node) => node < 3)).map(({ partition }) => partition);
   assert.deepEqual(withoutSource, [...new Set(lost)]);
 });
+
+test('a node that waits outside the ring can leave, dead or alive: it is LEFT, and nothing moves', () => {
+  for (const down of [[], [member(9).id]]) {
+    const cluster = new ModelCluster(ringOf(5, 16), LIMITS);
+    const { owners } = cluster.ring;
+    cluster.commit({ leave: [member(9).id], down, outside: [member(9)] });
+    cluster.toTheEnd();
+    assert.equal(nodeById(cluster.ring, member(9).id)?.status, 'LEFT');
+    assert.deepEqual(cluster.ring.owners, owners);
+  }
+});

@@ -20,6 +20,8 @@ export interface ChangeRequest {
   /** Ids, and so in `down`. */
   readonly leave: readonly string[];
   readonly down: readonly string[];
+  /** Those of `leave` that wait outside the ring: they come into it as LEFT, so that nobody expects them any more. */
+  readonly outside?: readonly NewNode[];
 }
 
 export interface PlannedChange {
@@ -44,7 +46,8 @@ export function planChange(
   refuseDuringDoubling(ring, underWay);
   checkRequest(ring, underWay, request);
   const joins = request.join.map(({ id }) => id);
-  const joining = union(underWay?.joining ?? [], request.join, request.leave);
+  const staying = union(underWay?.joining ?? [], request.join, request.leave);
+  const joining = [...staying, ...(request.outside ?? [])];
   const grown = addNodes(ring, missingNodes(ring, { joining }));
   const chosen = (...ids: readonly string[]) =>
     [...new Set(ids)].filter((id) => !joins.includes(id) && nodeById(grown, id) !== undefined).sort();
@@ -83,7 +86,8 @@ export function planChange(
   };
 }
 
-function checkRequest(ring: Ring, underWay: Goal | undefined, { join, leave, down }: ChangeRequest): void {
+function checkRequest(ring: Ring, underWay: Goal | undefined, request: ChangeRequest): void {
+  const { join, leave, down, outside = [] } = request;
   const joins = join.map(({ id }) => id);
   for (const [i, { id, address }] of join.entries()) {
     const status = nodeById(ring, id)?.status;
@@ -96,8 +100,8 @@ function checkRequest(ring: Ring, underWay: Goal | undefined, { join, leave, dow
   }
   for (const id of [...leave, ...down]) {
     const node = nodeById(ring, id);
-    const isJoining = underWay?.joining.some((joining) => joining.id === id) === true;
-    if (node === undefined && !isJoining) throw impossible(`node ${id} is not in the ring`);
+    const isKnown = [...(underWay?.joining ?? []), ...outside].some((known) => known.id === id);
+    if (node === undefined && !isKnown) throw impossible(`node ${id} is not in the ring`);
     if (node?.status === 'LEFT') throw impossible(`${node.address} has left already`);
   }
 }

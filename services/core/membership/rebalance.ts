@@ -39,7 +39,7 @@ export interface Goal {
   readonly id: string;
   /** The rows to come to, of indexes into the ring's nodes with `joining` behind them. Twice as many: it doubles them. */
   readonly owners: Uint16Array;
-  /** To be UP. Those that the ring does not have are added in this order. */
+  /** To be UP, but for those that are leaving too. Those that the ring does not have are added in this order. */
   readonly joining: readonly NewNode[];
   /** Ids of nodes to be LEFT. */
   readonly leaving: readonly string[];
@@ -236,7 +236,7 @@ function isReached(ring: Ring, goal: Goal): boolean {
   const statusOf = (id: string) => nodeById(ring, id)?.status;
   return (
     remaining(ring, goal.owners) === 0 &&
-    goal.joining.every(({ id }) => statusOf(id) === 'UP') &&
+    goal.joining.every(({ id }) => goal.leaving.includes(id) || statusOf(id) === 'UP') &&
     goal.leaving.every((id) => statusOf(id) === 'LEFT') &&
     goal.down.every((id) => statusOf(id) === 'DOWN' || statusOf(id) === 'LEFT')
   );
