@@ -109,10 +109,11 @@ export function toServiceError(failure: Failure): ServiceError {
 }
 
 /**
- * What a failed unary call says. Without a readable trailer the transport or a stranger answered, and whether
- * the request arrived is not known, except where the status itself says that it was not taken.
+ * What a failed call to `address` says. Without a readable trailer the transport or a stranger answered, and whether
+ * the request arrived is not known, except where the status itself says that it was not taken. What gRPC says of its
+ * connections is in the cause, and not in the message, which a person reads.
  */
-export function fromServiceError(error: ServiceError): Failure {
+export function fromServiceError(error: ServiceError, address: string): Failure {
   const trailer = error.metadata?.get(ERROR_TRAILER)[0];
   if (trailer instanceof Uint8Array) {
     try {
@@ -121,19 +122,33 @@ export function fromServiceError(error: ServiceError): Failure {
       // A trailer that does not decode says less than the status.
     }
   }
-  const message = `${status[error.code] ?? error.code}: ${error.details}`;
+  const said = `${address} answered ${status[error.code] ?? error.code}: ${error.details}`;
   switch (error.code) {
     case status.DEADLINE_EXCEEDED:
-      return new Failure('DEADLINE', message, { outcome: 'UNKNOWN' });
+      return failureBecause(error, 'DEADLINE', `no answer from ${address} in time`);
     case status.RESOURCE_EXHAUSTED:
-      return new Failure('OVERLOADED', message, { outcome: 'UNKNOWN' });
+      return failureBecause(error, 'OVERLOADED', said);
     case status.UNAVAILABLE:
-      return new Failure('NOT_ENOUGH_REPLICAS', message, { outcome: 'UNKNOWN' });
+      return failureBecause(error, 'NOT_ENOUGH_REPLICAS', `no answer from ${address}: ${connectionProblem(error)}`);
     case status.UNIMPLEMENTED:
-      return new Failure('NOT_IMPLEMENTED', message, { outcome: 'NOT_APPLIED' });
+      return failureBecause(error, 'NOT_IMPLEMENTED', said, 'NOT_APPLIED');
     default:
-      return new Failure('INTERNAL', message, { outcome: 'UNKNOWN' });
+      return failureBecause(error, 'INTERNAL', said);
   }
+}
+
+function failureBecause(
+  cause: ServiceError,
+  reason: ReasonName,
+  message: string,
+  outcome: OutcomeName = 'UNKNOWN',
+): Failure {
+  return Object.assign(new Failure(reason, message, { outcome }), { cause });
+}
+
+/** grpc-js begins so where no connection came about; all else happened to one that had. */
+function connectionProblem({ details }: ServiceError): string {
+  return details.startsWith('No connection established') ? 'it cannot be reached' : 'the connection was lost';
 }
 
 /** grpc-js percent-encodes the message and throws on half a surrogate pair. */

@@ -553,7 +553,7 @@ async function explain(address: string, key: Buffer, namespace = ''): Promise<Ex
   try {
     return await new Promise((resolve, reject) => {
       client.explain({ namespace, key }, new Metadata(), (error, response) => {
-        if (error) reject(fromServiceError(error));
+        if (error) reject(fromServiceError(error, address));
         else resolve(response);
       });
     });
@@ -570,7 +570,7 @@ async function pages(address: string, request: Partial<ListKeysRequest>): Promis
       found.push(page as ListKeysResponse);
     return found;
   } catch (error) {
-    throw fromServiceError(error as ServiceError);
+    throw fromServiceError(error as ServiceError, address);
   } finally {
     client.close();
   }

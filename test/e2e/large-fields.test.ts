@@ -26,7 +26,9 @@ const value = Buffer.alloc(1_024, 1);
 test('a router ends no stream to a storage node for what one client sends', { timeout: hangMs }, async () => {
   const client = new KeyValueServiceClient(cluster.router.address, credentials.createInsecure());
   const outcome = (call: (done: (error: ServiceError | null) => void) => void) =>
-    new Promise<string>((resolve) => call((error) => resolve(error === null ? 'OK' : fromServiceError(error).reason)));
+    new Promise<string>((resolve) =>
+      call((error) => resolve(error === null ? 'OK' : fromServiceError(error, 'router').reason)),
+    );
   try {
     const requestId = put('key', 'value', { requestId: Buffer.alloc(nearly) }).put;
     assert.equal(await outcome((done) => void client.put(requestId, done)), 'REQUEST_ID_TOO_LONG');

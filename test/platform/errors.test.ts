@@ -33,7 +33,7 @@ test('every reason of the contract goes over the wire and comes back the same', 
       const failure = new Failure(reason, `${reason}: wanted 1, saw 2`, details);
       for (const back of [
         fromOperationError(OperationError.decode(OperationError.encode(toOperationError(failure)).finish())),
-        fromServiceError(toServiceError(failure)),
+        fromServiceError(toServiceError(failure), 'node-1:7411'),
       ]) {
         assert.deepEqual(
           { reason: back.reason, message: back.message, details: back.details },
@@ -93,7 +93,10 @@ test('a failure passes through as it is', () => {
 
 test('a status without our trailer is read by its code, and its outcome is unknown unless it was not served', () => {
   const read = (code: status, metadata = new Metadata()) =>
-    fromServiceError(Object.assign(new Error('x'), { code, details: 'the details', metadata }) as ServiceError);
+    fromServiceError(
+      Object.assign(new Error('x'), { code, details: 'the details', metadata }) as ServiceError,
+      'node-1:7411',
+    );
   assert.deepEqual(
     [status.DEADLINE_EXCEEDED, status.UNAVAILABLE, status.RESOURCE_EXHAUSTED, status.UNIMPLEMENTED, status.UNKNOWN]
       .map((code) => read(code))
@@ -106,10 +109,29 @@ test('a status without our trailer is read by its code, and its outcome is unkno
       ['INTERNAL', 'UNKNOWN'],
     ],
   );
-  assert.match(read(status.UNAVAILABLE).message, /UNAVAILABLE: the details/);
+  assert.equal(read(status.UNKNOWN).message, 'node-1:7411 answered UNKNOWN: the details');
   const garbled = new Metadata();
   garbled.set('cartwheel-error-bin', Buffer.from([0xff, 0xff, 0xff]));
   assert.equal(read(status.UNAVAILABLE, garbled).reason, 'NOT_ENOUGH_REPLICAS');
+});
+
+test('what gRPC says of a connection is the cause, and the message names who was asked', () => {
+  const read = (code: status, details: string) =>
+    fromServiceError(
+      Object.assign(new Error(details), { code, details, metadata: new Metadata() }) as ServiceError,
+      'node-1:7411',
+    );
+  const unreached = 'No connection established. Last error: connect ECONNREFUSED. Resolution note: ';
+  for (const [code, details, message] of [
+    [status.UNAVAILABLE, unreached, 'no answer from node-1:7411: it cannot be reached'],
+    [status.UNAVAILABLE, 'Connection dropped', 'no answer from node-1:7411: the connection was lost'],
+    [status.UNAVAILABLE, 'read ECONNRESET', 'no answer from node-1:7411: the connection was lost'],
+    [status.DEADLINE_EXCEEDED, 'Deadline exceeded after 3.0s', 'no answer from node-1:7411 in time'],
+  ] as const) {
+    const failure = read(code, details);
+    assert.equal(failure.message, message);
+    assert.equal((failure.cause as Error).message, details);
+  }
 });
 
 test('a reason or outcome from a newer build reads as internal and unknown', () => {

@@ -62,7 +62,7 @@ export async function startKvServer(
       new Promise((resolve) => {
         client.get(
           { namespace: '', key, r: undefined, sessionContext: Buffer.alloc(0), maxBytes: 0, dots: [] },
-          (error, response) => resolve(error ? fromServiceError(error) : response),
+          (error, response) => resolve(error ? fromServiceError(error, server.address) : response),
         );
       }),
     async close(): Promise<void> {

@@ -72,7 +72,7 @@ function callOn<T>(client: AdminServiceClient, address: string, timeoutMs: numbe
       if (unready) return reject(new Failure('NOT_ENOUGH_REPLICAS', `no answer from ${address}`));
       call(client, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
         if (error === null) resolve(response);
-        else reject(fromServiceError(error));
+        else reject(fromServiceError(error, address));
       });
     });
   });

@@ -87,5 +87,5 @@ function failureOf(address: string, error: ServiceError): Failure {
   const isStranger = error.code === status.UNIMPLEMENTED && error.metadata?.get(ERROR_TRAILER).length === 0;
   return isStranger
     ? new Failure('NOT_ENOUGH_REPLICAS', `no answer from ${address}: ${servesNoKeys}`)
-    : fromServiceError(error);
+    : fromServiceError(error, address);
 }

@@ -383,7 +383,7 @@ function connectPeer(
       return new Promise<ExchangeResponse>((resolve, reject) => {
         const options = { deadline: clock.wallNow() + exchangeTimeoutMs };
         channel.exchange(request, new Metadata(), options, (error, response) => {
-          if (error) reject(fromServiceError(error));
+          if (error) reject(fromServiceError(error, address));
           else resolve(response);
         });
       });
@@ -399,7 +399,7 @@ function connectPeer(
       };
       return new Promise<ScannedPage>((resolve, reject) => {
         channel.scanKeys(request, new Metadata(), { deadline: clock.wallNow() + scanTimeoutMs }, (error, response) => {
-          if (error) reject(fromServiceError(error));
+          if (error) reject(fromServiceError(error, address));
           else resolve({ keys: response.keys, next: response.next.length === 0 ? undefined : response.next });
         });
       });
