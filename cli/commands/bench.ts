@@ -6,6 +6,7 @@ import { processorSeconds } from '../bench/processor-time.ts';
 import type { BenchPlan, BenchResult } from '../bench/run.ts';
 import { type Distribution, keysMax, readsOfWorkload } from '../bench/workload.ts';
 import { withClient } from '../connection.ts';
+import { interruption } from '../interruption.ts';
 import { count, duration, json, note, plural, table, write } from '../output.ts';
 import { Problem, usageProblem } from '../problem.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
@@ -71,9 +72,7 @@ Examples:
       }
       if (options.pids !== undefined) requirePids(options.pids);
       const { Bench } = await import('../bench/run.ts');
-      const interrupt = new AbortController();
-      const onInterrupt = () => (interrupt.signal.aborted ? process.exit(130) : interrupt.abort());
-      process.on('SIGINT', onInterrupt);
+      const interrupt = interruption(['SIGINT']);
       const plan: BenchPlan = {
         workload: {
           keys: options.keys,
@@ -118,7 +117,7 @@ Examples:
           { direct: options.direct === true },
         );
       } finally {
-        process.off('SIGINT', onInterrupt);
+        interrupt.end();
       }
     });
 }

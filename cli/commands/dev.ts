@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import type { CartwheelClient } from '../../client/index.ts';
 import type { Child } from '../dev/child.ts';
 import { askRunning, type ControlAnswer, type ControlRequest, listenForControl } from '../dev/control.ts';
-import { prepareDirectory, storedLayout, storeLayout, storePids } from '../dev/directory.ts';
+import { asideOf, defaultData, prepareDirectory, storedLayout, storeLayout, storePids } from '../dev/directory.ts';
 import { FigureReader, type Figures } from '../dev/figures.ts';
 import {
   addressOf,
@@ -21,6 +21,7 @@ import {
 import { requirePorts } from '../dev/preflight.ts';
 import { gracefulStopMs, Supervisor } from '../dev/supervisor.ts';
 import { changeLine, LiveBlock, liveTable, timeOfDay } from '../dev/view.ts';
+import { onSignals } from '../interruption.ts';
 import { count, duration, note, plural, shellWord, write } from '../output.ts';
 import { messageOf, Problem, usageProblem } from '../problem.ts';
 import { integerBetween, powerOfTwoBetween } from '../values.ts';
@@ -38,7 +39,6 @@ interface DevOptions {
 }
 
 const defaults = { nodes: 3, zones: 3, basePort: 7400, partitions: 64, replicas: 3, membership: 1 } as const;
-const defaultData = '.cartwheel';
 
 export function addDev(program: Command): void {
   const dev = program
@@ -201,11 +201,6 @@ async function runCluster(
   await write('stopped\n');
 }
 
-/** Where the directory of a node is while it is replaced. */
-function asideOf(directory: string, name: string): string {
-  return join(directory, `${name}.replaced`);
-}
-
 /** All numbers afterwards, and the processes that come. */
 async function planAdd(
   layout: DevLayout,
@@ -268,7 +263,8 @@ function chooseLayout(options: DevOptions, stored: DevLayout | undefined): DevLa
     throw new Problem(
       `the data in ${options.data} was made with ${different.map((field) => `${flags[field]} ${stored[field]}`).join(' ')}, ` +
         `asked for is ${different.map((field) => `${flags[field]} ${layout[field]}`).join(' ')}`,
-      `leave the flag out to go on with it, name another --data, or remove ${options.data} and all that is in it`,
+      `leave the flag out to go on with it, name another --data, or remove ${options.data} and all that is in it` +
+        (layout.nodes > stored.nodes ? '; `cartwheel dev add` starts nodes more once it runs' : ''),
     );
   }
   return layout;
@@ -417,7 +413,7 @@ function askedToEnd(supervisor: Supervisor): Promise<void> {
       asked = true;
       resolve();
     };
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, end);
+    onSignals(['SIGINT', 'SIGTERM', 'SIGHUP'], end);
     if (!process.stdin.isTTY) return;
     process.stdin.setRawMode(true);
     process.stdin.setEncoding('utf8');

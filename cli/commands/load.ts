@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type Command, Option } from 'commander';
 import type { CartwheelClient } from '../../client/index.ts';
 import { problemOf as connectionProblem, withClient } from '../connection.ts';
+import { Interrupted, interruption } from '../interruption.ts';
 import { Journal, journalDirectory, type LoadState } from '../load/journal.ts';
 import { type KeyTemplate, keyTemplate, TemplateInvalid } from '../load/key-template.ts';
 import { type Findings, LoadCounts, type LoadOptions, load } from '../load/loader.ts';
@@ -304,24 +305,6 @@ function journalKeeper(journal: Journal, state: () => LoadState): () => void {
   };
 }
 
-/** Ctrl-C and SIGTERM as a signal; a second one ends the process at once. */
-function interruption(): { signal: AbortSignal; end: () => void } {
-  const controller = new AbortController();
-  const onSignal = () => {
-    if (controller.signal.aborted) process.exit(130);
-    controller.abort();
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  return {
-    signal: controller.signal,
-    end: () => {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
-    },
-  };
-}
-
 function afterAbort(signal: AbortSignal, ms: number): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) setTimeout(resolve, ms).unref();
@@ -330,9 +313,3 @@ function afterAbort(signal: AbortSignal, ms: number): Promise<void> {
 }
 
 const goesOn = 'the same command goes on from there';
-
-class Interrupted extends Problem {
-  constructor(message: string, hint: string) {
-    super(message, hint, 130);
-  }
-}

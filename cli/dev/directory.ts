@@ -9,6 +9,12 @@ import { messageOf, Problem, systemCodeOf } from '../problem.ts';
 import { type DevLayout, firstNumbers } from './layout.ts';
 
 const layoutVersion = 1;
+export const defaultData = '.cartwheel';
+
+/** Where the directory of a node is while it is replaced. */
+export function asideOf(directory: string, name: string): string {
+  return join(directory, `${name}.replaced`);
+}
 
 /** Makes the directory where it is missing, and shows that it can be written. */
 export function prepareDirectory(directory: string): void {

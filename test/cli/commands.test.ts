@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,7 @@ import { type FakeStore, startFakeStore } from './fake-store.ts';
 import { cartwheel, cartwheelBytes, type RunOptions } from './run-cartwheel.ts';
 
 const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
+const launcher = fileURLToPath(new URL('../../bin/cartwheel.js', import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), 'cartwheel-commands-'));
 let store: FakeStore;
 let env: Record<string, string>;
@@ -496,28 +497,35 @@ test('bench prints throughput and percentiles, and counts errors by their reason
   assert.match(refused.stderr, /no operation succeeded: [\d,]+ NOT_ENOUGH_REPLICAS/);
 });
 
-test('Ctrl-C in bench exits with 130 and what was measured until then', async () => {
-  const child = spawn(process.execPath, [main, 'bench', '--seconds', '60', '--warmup', '0', '--reads', '1'], {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let operations = 0;
-  store.refuse = () => {
-    // The first 64 only open the session.
-    if (++operations === 500) child.kill('SIGINT');
-    return undefined;
-  };
-  const output = ['', ''];
-  for (const [i, stream] of [child.stdout, child.stderr].entries()) {
-    stream.on('data', (chunk: Buffer) => {
-      output[i] += chunk.toString();
+for (const [how, script, interrupt] of [
+  ['to the command', main, (child: ChildProcess) => child.kill('SIGINT')],
+  // As a terminal does it. What `npx cartwheel` starts passes it on, so it comes twice.
+  ['to all that was started', launcher, (child: ChildProcess) => process.kill(-(child.pid as number), 'SIGINT')],
+] as const) {
+  test(`Ctrl-C ${how} in bench exits with 130 and what was measured until then`, async () => {
+    const child = spawn(process.execPath, [script, 'bench', '--seconds', '60', '--warmup', '0', '--reads', '1'], {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
     });
-  }
-  const code = await new Promise((resolve) => child.once('close', resolve));
-  assert.match(output[0] as string, /throughput {2}[\d,]+\/s[\s\S]*in milliseconds\n$/);
-  assert.match(output[1] as string, /^cartwheel: interrupted: this is of [\d.]+ s only\n$/);
-  assert.equal(code, 130);
-});
+    let operations = 0;
+    store.refuse = () => {
+      // The first 64 only open the session.
+      if (++operations === 500) interrupt(child);
+      return undefined;
+    };
+    const output = ['', ''];
+    for (const [i, stream] of [child.stdout, child.stderr].entries()) {
+      stream.on('data', (chunk: Buffer) => {
+        output[i] += chunk.toString();
+      });
+    }
+    const code = await new Promise((resolve) => child.once('close', resolve));
+    assert.match(output[0] as string, /throughput {2}[\d,]+\/s[\s\S]*in milliseconds\n$/);
+    assert.match(output[1] as string, /^cartwheel: interrupted: this is of [\d.]+ s only\n$/);
+    assert.equal(code, 130);
+  });
+}
 
 test('hot lists what the endpoint is asked for most, or each storage node', async () => {
   assert.equal((await run(['hot'])).stdout, 'nothing was asked for\n');
