@@ -13,7 +13,7 @@ import { version } from './version.ts';
 export async function withClient<Answer>(
   settings: Settings,
   run: (client: CartwheelClient) => Promise<Answer>,
-  { direct = false, writes = false }: { direct?: boolean; writes?: boolean } = {},
+  { direct = false, ifUnknown }: { direct?: boolean; ifUnknown?: string } = {},
 ): Promise<Answer> {
   await requireListener(settings.endpoints);
   // Loaded here and not above: a usage error or --help need not wait for gRPC to load.
@@ -22,18 +22,19 @@ export async function withClient<Answer>(
   try {
     return await run(client);
   } catch (error) {
-    throw problemOf(error, writes);
+    throw problemOf(error, ifUnknown);
   } finally {
     await client.close();
   }
 }
 
-/** For what writes: a failure says where the write may have been made. */
+/** For what writes: a failure says where the write may have been made, in the words of `ifUnknown`. */
 export function withWriter<Answer>(
   settings: Settings,
   run: (client: CartwheelClient) => Promise<Answer>,
+  ifUnknown = 'a write may or may not have happened',
 ): Promise<Answer> {
-  return withClient(settings, run, { writes: true });
+  return withClient(settings, run, { ifUnknown });
 }
 
 export function isOperationFailed(error: unknown): error is OperationFailed {
@@ -113,17 +114,17 @@ export function away(address: string, error: unknown): string {
 /** gRPC's INVALID_ARGUMENT: whatever the cluster is like, this cannot be asked (docs/errors.md). */
 const invalidArgument = 3;
 
-/** Failures of the world as a Problem; anything else is a bug and stays what it is. `writes`: their outcome may be unknown. */
-export function problemOf(error: unknown, writes = false): unknown {
+/** Failures of the world as a Problem; anything else is a bug and stays what it is. `ifUnknown`: said where the outcome is. */
+export function problemOf(error: unknown, ifUnknown?: string): unknown {
   if (!isOperationFailed(error)) return error;
   const message = messageOf(error);
-  const hint = message.includes(servesNoKeys) ? otherEndpoint : hintFor(error, writes);
+  const hint = message.includes(servesNoKeys) ? otherEndpoint : hintFor(error, ifUnknown);
   return new Problem(`${error.reason}: ${message}`, hint, error.code === invalidArgument ? 2 : 1);
 }
 
-function hintFor({ reason, field, outcome }: OperationFailed, writes: boolean): string | undefined {
+function hintFor({ reason, field, outcome }: OperationFailed, ifUnknown: string | undefined): string | undefined {
   if (field === 'dots') return 'cartwheel get shows the dots of siblings';
-  const outcomeText = writes && outcome === 'UNKNOWN' ? 'a write may or may not have happened' : undefined;
+  const outcomeText = outcome === 'UNKNOWN' ? ifUnknown : undefined;
   const hints = [outcomeText, hintsByReason[reason]].filter((hint) => hint !== undefined);
   return hints.length === 0 ? undefined : hints.join('; ');
 }

@@ -26,6 +26,7 @@ import { addResolve } from './commands/resolve.ts';
 import { addRing } from './commands/ring.ts';
 import { addStatus } from './commands/status.ts';
 import { addTasks } from './commands/tasks.ts';
+import { printable } from './output.ts';
 import { messageOf, Problem, problemText } from './problem.ts';
 import { addSettings } from './settings.ts';
 import { version } from './version.ts';
@@ -106,7 +107,7 @@ function report(error: unknown, refusing: Command): number {
       refusing.configureOutput({ writeErr: (text) => process.stderr.write(text) }).outputHelp({ error: true });
       return 2;
     }
-    const message = messageOf(error).replace(/^error: /, '');
+    const message = unknownCommand(error, refusing) ?? messageOf(error).replace(/^error: /, '');
     process.stderr.write(`cartwheel: ${message} (try: ${nameOf(refusing)} --help)\n`);
     return 2;
   }
@@ -116,4 +117,10 @@ function report(error: unknown, refusing: Command): number {
   }
   process.stderr.write(`cartwheel: a bug: ${error instanceof Error ? error.stack : String(error)}\n`);
   return 1;
+}
+
+/** Of a command that does something itself and has commands under it, commander takes a wrong one for an argument too many. */
+function unknownCommand({ code }: CommanderError, { args, commands }: Command): string | undefined {
+  if (code !== 'commander.excessArguments' || commands.length === 0) return undefined;
+  return `unknown command '${printable(args[0] ?? '')}'; there are ${commands.map((each) => each.name()).join(', ')}`;
 }

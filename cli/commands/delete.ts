@@ -3,6 +3,7 @@ import type { DurabilityName } from '../../client/index.ts';
 import { withWriter } from '../connection.ts';
 import { addKey, keyOf } from '../key.ts';
 import { count, json, note, write } from '../output.ts';
+import { usageProblem } from '../problem.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
 import { base64Bytes, integerBetween } from '../values.ts';
 import { answerJson, notFound } from './get.ts';
@@ -10,6 +11,7 @@ import { durabilityOption, writeAnswer } from './put.ts';
 
 interface DeleteOptions {
   context?: Buffer;
+  r?: number;
   w?: number;
   durability?: DurabilityName;
   keyBase64?: boolean;
@@ -19,6 +21,7 @@ export function addDelete(program: Command): void {
   addKey(program.command('delete'))
     .description('remove the values of a key')
     .option('--context <base64>', 'remove exactly what this context covers; without it, what is there now', base64Bytes)
+    .option('--r <n>', 'replicas that must answer when it looks what is there now', integerBetween(1, 255))
     .option('--w <n>', 'replicas that must know before the answer', integerBetween(1, 255))
     .addOption(durabilityOption())
     .addHelpText(
@@ -30,11 +33,14 @@ Examples:
     )
     .action(async (key: string, options: DeleteOptions, command: Command) => {
       const settings = settingsOf(command);
+      if (options.context !== undefined && options.r !== undefined) {
+        throw usageProblem('both --context and --r are given', 'with --context nothing is read');
+      }
       const keyBytes = keyOf(key, options);
       const answer = await withWriter(settings, async (client) => {
         let context: Uint8Array | undefined = options.context;
         if (context === undefined) {
-          const seen = await client.get(keyBytes, operationOptions(settings));
+          const seen = await client.get(keyBytes, { ...operationOptions(settings), r: options.r });
           if (seen.siblings.length === 0) {
             if (settings.output === 'json') await write(json(answerJson(keyBytes, seen)));
             throw notFound(key, seen);

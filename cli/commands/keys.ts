@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
-import { withClient } from '../connection.ts';
-import { bytesField, json, preview, write } from '../output.ts';
+import { problemOf, withClient } from '../connection.ts';
+import { bytesField, count, json, preview, write } from '../output.ts';
+import { Problem } from '../problem.ts';
 import { settingsOf } from '../settings.ts';
 import { argumentBytes, integerBetween } from '../values.ts';
 
@@ -46,16 +47,24 @@ Examples:
         });
         let seen = 0;
         let chunk = '';
-        for await (const { key } of keys) {
-          seen++;
-          if (options.count !== true) {
-            chunk += settings.output === 'json' ? json(bytesField('key', key)) : `${preview(key, shownCharacters)}\n`;
-            if (chunk.length >= chunkCharacters) {
-              await write(chunk);
-              chunk = '';
+        try {
+          for await (const { key } of keys) {
+            seen++;
+            if (options.count !== true) {
+              chunk += settings.output === 'json' ? json(bytesField('key', key)) : `${preview(key, shownCharacters)}\n`;
+              if (chunk.length >= chunkCharacters) {
+                await write(chunk);
+                chunk = '';
+              }
             }
+            if (seen >= limit) break;
           }
-          if (seen >= limit) break;
+        } catch (error) {
+          if (seen === 0) throw error;
+          await write(chunk);
+          const problem = problemOf(error);
+          if (!(problem instanceof Problem)) throw error;
+          throw new Problem(`not all keys were listed, but ${count(seen)}: ${problem.message}`, problem.hint);
         }
         await write(options.count === true ? `${seen}\n` : chunk);
       });

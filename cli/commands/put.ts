@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { DurabilityName, PutAnswer } from '../../client/index.ts';
 import { withWriter } from '../connection.ts';
 import { addKey, commandAbout, keyOf } from '../key.ts';
@@ -14,6 +14,7 @@ interface PutOptions {
   w?: number;
   durability?: DurabilityName;
   ttl?: number;
+  requestId?: Buffer;
   keyBase64?: boolean;
 }
 
@@ -26,36 +27,56 @@ export function addPut(program: Command): void {
     .option('--w <n>', 'replicas that must have it before the answer', integerBetween(1, 255))
     .addOption(durabilityOption())
     .option('--ttl <duration>', "how long it is to be seen, such as 30m or 7d; else the namespace's", longDurationMs)
+    .option(
+      '--request-id <text>',
+      'up to 32 bytes that name this write: given again with the same value, it is no second write',
+      requestIdBytes,
+    )
     .addHelpText(
       'after',
       `
 Without --context the write is blind: it is kept beside the values that are there, as a sibling.
+
+A put that fails may have been made all the same, which is said. To be able to give it again name it with --request-id: the
+nodes are then asked first what they know of that write (so it costs a round trip more).
 
 Examples:
   cartwheel put cart-1 '{"items":["apple"]}'
   cartwheel put cart-1 '{"items":["pear"]}' --context "$(cartwheel get cart-1 -o json | jq -r .context)"
   cartwheel put photo-7 --file photo.jpg
   cartwheel put session-1 token --ttl 30m
+  cartwheel put order-7 paid --request-id payment-4711
   date | cartwheel put now -`,
     )
     .action(async (key: string, value: string | undefined, options: PutOptions, command: Command) => {
       const settings = settingsOf(command);
       const keyBytes = keyOf(key, options);
       const valueBytes = await valueArgument(value, options.file);
-      const answer = await withWriter(settings, (client) =>
-        client.put(keyBytes, valueBytes, {
-          ...operationOptions(settings),
-          w: options.w,
-          durability: options.durability,
-          ttlMs: options.ttl,
-          ...(options.context === undefined ? {} : { context: options.context }),
-        }),
+      const answer = await withWriter(
+        settings,
+        (client) =>
+          client.put(keyBytes, valueBytes, {
+            ...operationOptions(settings),
+            w: options.w,
+            durability: options.durability,
+            ttlMs: options.ttl,
+            // Whether it was given before is not known here: as a second attempt it is looked for.
+            ...(options.requestId === undefined ? {} : { requestId: options.requestId, attempt: 1 }),
+            ...(options.context === undefined ? {} : { context: options.context }),
+          }),
+        options.requestId === undefined ? undefined : 'it may have been written; given again it is the same write',
       );
       await writeAnswer(keyBytes, answer, settings.output, 'written');
       if (answer.siblings > 1 && settings.output === 'table') {
         note(`this key has ${count(answer.siblings)} siblings now: ${commandAbout('resolve', keyBytes, settings)}`);
       }
     });
+}
+
+function requestIdBytes(text: string): Buffer {
+  const id = argumentBytes(text, '--request-id', 'give it in other characters');
+  if (id.length > 0) return id;
+  throw new InvalidArgumentError('Wanted 1 to 32 bytes, such as payment-4711.');
 }
 
 /** Of put and delete: what each replica has to do before it acknowledges. */

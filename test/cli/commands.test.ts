@@ -20,6 +20,8 @@ before(async () => {
 beforeEach(() => {
   store.values.clear();
   store.requestIds.length = 0;
+  store.attempts.length = 0;
+  store.listingBreaksAfter = Number.POSITIVE_INFINITY;
   store.extraMembers.length = 0;
   store.hotKeys.length = 0;
   store.answerBytesMax = Number.POSITIVE_INFINITY;
@@ -336,6 +338,47 @@ test('a write that may have been made is told as that, and one that was not is n
     assert.equal(ran.code, 1);
     assert.doesNotMatch((await run(['get', 'k'])).stderr, /write/);
   }
+});
+
+test('a put that is named by a request id is one write, however often it is given', async () => {
+  const put = () => run(['put', 'k', 'v', '--request-id', 'payment-4711']);
+  store.refuse = () => ({ reason: 24, code: 10, outcome: 2 });
+  assert.match((await put()).stderr, /it may have been written; given again it is the same write/);
+  store.refuse = () => undefined;
+  const [first, second] = [await put(), await put()];
+  assert.equal(first.stdout, second.stdout);
+  assert.equal(store.values.get('k')?.length, 1);
+  assert.deepEqual(new Set(store.requestIds), new Set([Buffer.from('payment-4711').toString('hex')]));
+  assert.ok(
+    store.attempts.every((attempt) => attempt > 0),
+    'the first time it is given may not be the first',
+  );
+});
+
+test('delete looks what is there at as many replicas as --r says', async () => {
+  store.put('k', 'v');
+  let asked: number | undefined;
+  store.refuse = ({ get }) => {
+    if (get) asked = get.r;
+    return undefined;
+  };
+  assert.equal((await run(['delete', 'k', '--r', '3'])).code, 0);
+  assert.equal(asked, 3);
+});
+
+test('a listing that breaks off says so in words, after the keys that came', async () => {
+  for (let i = 0; i < 150; i++) store.put(`k${i}`, 'v');
+  store.listingBreaksAfter = 1;
+  const { code, stdout, stderr } = await run(['keys']);
+  assert.equal(stdout.split('\n').length, 101);
+  assert.equal(
+    stderr,
+    `cartwheel: not all keys were listed, but 100: NOT_ENOUGH_REPLICAS: no answer from ${store.address}: ` +
+      'the connection was lost (cartwheel status shows which nodes are away)\n',
+  );
+  assert.equal(code, 1);
+  const counted = await run(['keys', '--count']);
+  assert.deepEqual([counted.code, counted.stdout], [1, '']);
 });
 
 test('a value that fits into no message is refused with both sizes, and nothing is sent', async () => {

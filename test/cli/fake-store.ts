@@ -42,6 +42,10 @@ export interface FakeStore {
   readonly values: Map<string, Value[]>;
   /** Request ids of every put that came, in order, those refused too. */
   readonly requestIds: string[];
+  /** And their attempts. */
+  readonly attempts: number[];
+  /** Pages of a listing after which its connection is lost. */
+  listingBreaksAfter: number;
   /** The reason to refuse this operation with, or undefined to carry it out. */
   refuse: (operation: Operation) => Refusal | undefined;
   /** Of its node in the ring, as it tells it. */
@@ -63,6 +67,7 @@ export async function startFakeStore(): Promise<FakeStore> {
   const values = new Map<string, Value[]>();
   const deleted = new Set<string>();
   const requestIds: string[] = [];
+  const attempts: number[] = [];
   let counter = 0;
 
   const contextOf = (key: string) => {
@@ -86,7 +91,10 @@ export async function startFakeStore(): Promise<FakeStore> {
     });
   };
   const answer = (operation: Operation): Result => {
-    if (operation.put) requestIds.push(Buffer.from(operation.put.requestId).toString('hex'));
+    if (operation.put) {
+      requestIds.push(Buffer.from(operation.put.requestId).toString('hex'));
+      attempts.push(operation.put.attempt);
+    }
     const refused = store.refuse(operation);
     const id = operation.id;
     if (refused !== undefined) {
@@ -138,10 +146,19 @@ export async function startFakeStore(): Promise<FakeStore> {
       call.on('data', ({ operations }) => call.write(SessionResponse.fromPartial({ results: operations.map(answer) })));
       call.on('end', () => call.end());
     },
-    listKeys: (call: { request: { prefix: Buffer }; write(response: object): void; end(): void }) => {
+    listKeys: (call: {
+      request: { prefix: Buffer };
+      write(response: object): void;
+      end(): void;
+      emit(event: 'error', error: object): void;
+    }) => {
       const prefix = call.request.prefix.toString('latin1');
       const keys = [...values.keys()].filter((key) => key.startsWith(prefix));
       for (let i = 0; i < keys.length; i += 100) {
+        if (i >= 100 * store.listingBreaksAfter) {
+          call.emit('error', { code: 14, details: 'Connection dropped' });
+          return;
+        }
         const entries = keys.slice(i, i + 100).map((key) => ({ key: Buffer.from(key, 'latin1') }));
         call.write({ entries, pageToken: Buffer.from(String(i)) });
       }
@@ -217,6 +234,8 @@ export async function startFakeStore(): Promise<FakeStore> {
     answerBytesMax: Number.POSITIVE_INFINITY,
     values,
     requestIds,
+    attempts,
+    listingBreaksAfter: Number.POSITIVE_INFINITY,
     refuse: () => undefined,
     put: (key, value) => {
       const siblings = values.get(key) ?? [];
