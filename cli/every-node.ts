@@ -1,6 +1,7 @@
 /** What each storage node of the ring says, asked one by one. */
 import type { CartwheelClient } from '../client/index.ts';
 import { away, isOperationFailed } from './connection.ts';
+import { left } from './node-status.ts';
 
 export interface NodeAnswer<T> {
   readonly address: string;
@@ -8,9 +9,6 @@ export interface NodeAnswer<T> {
 }
 
 const ofNodesAway = new Set(['NOT_ENOUGH_REPLICAS', 'DEADLINE', 'DRAINING', 'INTERNAL']);
-
-/** NodeStatus of kv.proto: it owns nothing any more, and its address may be another one's by now. */
-const left = 4;
 
 /**
  * In the order of their addresses; with why each of the others could not be asked. Where none answers, and one refuses what is
@@ -21,12 +19,13 @@ export async function everyNode<T>(
   ask: (address: string) => Promise<T>,
 ): Promise<{ answers: NodeAnswer<T>[]; unreachable: string[] }> {
   const ring = await client.ring();
-  const nodes = ring.nodes.filter(({ status }) => status !== left);
+  // One that is being replaced may have the address of the one that takes its place.
+  const addresses = new Set(ring.nodes.filter(({ status }) => status !== left).map(({ address }) => address));
   const answers: NodeAnswer<T>[] = [];
   const unreachable: string[] = [];
   const refusals: unknown[] = [];
   await Promise.all(
-    nodes.map(async ({ address }) => {
+    [...addresses].map(async (address) => {
       try {
         answers.push({ address, answer: await ask(address) });
       } catch (error) {

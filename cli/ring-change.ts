@@ -4,12 +4,15 @@ import type { CartwheelClient } from '../client/index.ts';
 import type {
   ChangeStatus,
   ClaimantStatus,
+  GetStatusResponse,
   PlanChangeRequest,
   PlanChangeResponse,
   PlannedNode,
 } from '../proto/gen/cartwheel/admin/v1/admin.ts';
-import { isOperationFailed, withClient } from './connection.ts';
+import { isOperationFailed, problemOf, withClient } from './connection.ts';
 import { claimantBeside } from './dev/layout.ts';
+import { Interrupted, unlessInterrupted } from './interruption.ts';
+import { joining, left, statusName, up } from './node-status.ts';
 import { bytes, count, duration, note, plural, table } from './output.ts';
 import { messageOf, Problem } from './problem.ts';
 import { type Settings, settingsOf } from './settings.ts';
@@ -32,8 +35,6 @@ const nodeColumns = [
   { title: 'TAKES', align: 'right' },
   { title: 'FREE', align: 'right' },
 ] as const;
-/** NodeStatus of kv.proto, by number. */
-const statuses = ['?', 'joining', 'up', 'leaving', 'left', 'down'] as const;
 
 /** The endpoints, and where `cartwheel dev` would have the claimant beside them. */
 export function withClaimant<T>(
@@ -45,8 +46,18 @@ export function withClaimant<T>(
     ...settings.endpoints,
     ...settings.endpoints.flatMap((endpoint) => claimantBeside(endpoint) ?? []),
   ];
-  return withClient({ ...settings, endpoints }, (client) => run(client, settings));
+  return withClient({ ...settings, endpoints }, async (client) => {
+    try {
+      return await run(client, settings);
+    } catch (error) {
+      if (!isOperationFailed(error) || error.reason !== 'NOT_ENOUGH_REPLICAS') throw error;
+      throw new Problem(`${error.reason}: ${messageOf(error)}`, claimantHint);
+    }
+  });
 }
+
+const claimantHint =
+  'is the claimant, one of the membership processes, running? In a cluster of `cartwheel dev`: cartwheel dev --restart';
 
 /** The whole plan, and last the command that carries it out. */
 export function planText(plan: PlanChangeResponse, commitCommand: string): string {
@@ -88,7 +99,7 @@ export function planSummary({ transfers, partitions, bytes: moved }: PlanChangeR
 }
 
 function nodeCells({ id, address, zone, host, status, ...node }: PlannedNode): string[] {
-  const becomes = statuses[status] ?? '?';
+  const becomes = statusName(status);
   const owns = [count(node.partitionsBefore), count(node.partitionsAfter)];
   const takes = node.bytes === 0n ? '-' : `~${bytes(Number(node.bytes))}`;
   const free = node.bytesFree === undefined ? '-' : bytes(Number(node.bytesFree));
@@ -135,14 +146,20 @@ export async function changeDone(
   let heard = performance.now();
   let moved = heard;
   let state = '';
+  let isAway = false;
   for (;;) {
     try {
       const { claimant } = await client.changes.status();
       heard = performance.now();
+      isAway = false;
       const change = claimant?.change;
       if (change === undefined) return;
       if (change.planId !== planId) {
-        throw new Problem(`another change has taken the place of this one: ${change.planId}`, 'cartwheel ring status');
+        const isRolledBack = change.planId.startsWith(`${planId}-rolled-back`);
+        throw new Problem(
+          isRolledBack ? 'it was rolled back' : `another change has taken the place of this one: ${change.planId}`,
+          'cartwheel ring status',
+        );
       }
       const now = `${change.partitionsLeft} ${change.partitionsInFlight} ${claimant?.waitingFor}`;
       if (now !== state) [state, moved] = [now, heard];
@@ -156,7 +173,116 @@ export async function changeDone(
         told = heard;
       }
     } catch (error) {
-      if (!isOperationFailed(error) || performance.now() - heard > claimantBackWithinMs) throw error;
+      if (!isOperationFailed(error)) throw error;
+      if (performance.now() - heard > claimantBackWithinMs) {
+        throw new Problem(
+          `for ${duration(claimantBackWithinMs / 1_000)} the claimant has not answered: ${messageOf(error)}`,
+          'the change goes on when it runs again; reads and writes do not need it',
+        );
+      }
+      if (!isAway)
+        note(`waiting up to ${duration(claimantBackWithinMs / 1_000)} for the claimant: ${messageOf(error)}`);
+      isAway = true;
+    }
+    await new Promise((resolve) => setTimeout(resolve, lookEveryMs));
+  }
+}
+
+const ringStatus = '`cartwheel ring status` shows how far it is';
+
+/** `changeDone` for a command: interrupted, it says that the change goes on. */
+export function changeWatched(client: CartwheelClient, planId: string, hint = ringStatus): Promise<void> {
+  return unlessInterrupted(
+    () => changeDone(client, planId),
+    () => goesOn(hint),
+  );
+}
+
+function goesOn(hint: string): Interrupted {
+  return new Interrupted('interrupted; the change goes on', hint);
+}
+
+export interface CarryOptions {
+  /** False: ends once it is committed. */
+  readonly wait?: boolean;
+  /** Where it ends without anything being committed: what there is to do about what was begun for it, if anything was. */
+  readonly ifNotBegun?: () => string | undefined;
+  /** Where it is interrupted later, and goes on. */
+  readonly ifGoingOn?: string;
+}
+
+/** Plans, commits, and waits for the end; says on standard error what moves and how far it is. Gives the plan's id. */
+export async function carriedOut(
+  client: CartwheelClient,
+  plan: () => Promise<PlanChangeResponse>,
+  { wait = true, ifNotBegun, ifGoingOn = ringStatus }: CarryOptions = {},
+): Promise<string> {
+  let isBegun = false;
+  const work = async (signal: AbortSignal) => {
+    const planned = await plan();
+    const { planId } = planned;
+    signal.throwIfAborted();
+    note(`moving ${planSummary(planned)}`);
+    isBegun = true;
+    try {
+      await client.changes.commit(planId);
+    } catch (error) {
+      isBegun = !isOperationFailed(error) || error.outcome === 'UNKNOWN';
+      throw error;
+    }
+    if (wait) {
+      await changeDone(client, planId);
+      await requireReached(client, planned);
+    }
+    return planId;
+  };
+  const notBegun = () =>
+    new Interrupted('interrupted before anything moved', ifNotBegun?.() ?? '`cartwheel status` shows what there is');
+  try {
+    return await unlessInterrupted(work, () => (isBegun ? goesOn(ifGoingOn) : notBegun()));
+  } catch (error) {
+    const problem = problemOf(error);
+    const todo = isBegun ? undefined : ifNotBegun?.();
+    if (todo === undefined || problem instanceof Interrupted || !(problem instanceof Problem)) throw error;
+    throw new Problem(problem.message, problem.hint === undefined ? todo : `${problem.hint}; ${todo}`);
+  }
+}
+
+/** A node says itself that it is up, once it has heard of the ring in which it is. The claimant knows at once who has LEFT. */
+const saidWithinMs = 10_000;
+
+/**
+ * Throws a Problem where the nodes are not what they were to become: a change that was rolled back ends too, maybe between two
+ * looks of `changeDone`. Whoever removes the data of a node that has LEFT relies on this.
+ */
+export async function requireReached(
+  client: CartwheelClient,
+  { nodes }: Pick<PlanChangeResponse, 'nodes'>,
+): Promise<void> {
+  const giveUpAt = performance.now() + saidWithinMs;
+  for (;;) {
+    const { members } = await statusSoon(client, giveUpAt);
+    const statusNow = new Map(members.map(({ id, status }) => [id, status]));
+    const isOther = ({ id, status }: PlannedNode) => (statusNow.get(id) ?? status) !== status;
+    const stayed = nodes.find((node) => node.status === left && isOther(node));
+    const waits = nodes.find((node) => node.status === up && statusNow.get(node.id) === joining);
+    const other = stayed ?? waits;
+    if (other === undefined) return;
+    if (stayed !== undefined || performance.now() > giveUpAt) {
+      const [wanted, seen] = [other.status, statusNow.get(other.id) ?? 0].map(statusName);
+      throw new Problem(`the change was given up: ${other.address} was to be ${wanted}, and is ${seen}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, lookEveryMs));
+  }
+}
+
+/** The claimant may just be starting again. */
+async function statusSoon(client: CartwheelClient, giveUpAt: number): Promise<GetStatusResponse> {
+  for (;;) {
+    try {
+      return await client.changes.status();
+    } catch (error) {
+      if (!isOperationFailed(error) || performance.now() > giveUpAt) throw error;
     }
     await new Promise((resolve) => setTimeout(resolve, lookEveryMs));
   }
@@ -184,24 +310,22 @@ export async function plannedOnceKnown(
 }
 
 /**
- * Plans that what runs at `joins` takes the place of a node whose disk is lost, and commits it. Throws a Problem where
- * nobody else has some of its partitions, unless that is accepted.
+ * What runs at `joins` takes the place of a node whose disk is lost. Throws a Problem where nobody else has some of its
+ * partitions, unless that is accepted.
  */
-export async function replaceLost(
+export function replaceLost(
   client: CartwheelClient,
   { leaves, joins }: { readonly leaves: string; readonly joins: string },
-  acceptsLoss: boolean,
-  withinMs: number,
+  { acceptsLoss, knownWithinMs, ...carry }: CarryOptions & { acceptsLoss: boolean; knownWithinMs: number },
 ): Promise<string> {
-  const planned = await plannedOnceKnown(client, { down: [leaves], replace: [{ leaves, joins }] }, withinMs);
-  const { planId, partitionsWithoutSource: lost } = planned;
-  if (lost.length > 0 && !acceptsLoss) {
+  const plan = async () => {
+    const planned = await plannedOnceKnown(client, { down: [leaves], replace: [{ leaves, joins }] }, knownWithinMs);
+    const { partitionsWithoutSource: lost } = planned;
+    if (lost.length === 0 || acceptsLoss) return planned;
     throw new Problem(
       `all owners of ${plural(lost.length, 'partition')} are down, and what only they have would be lost: ${lost.join(', ')}`,
       'bring one of them back first, or add --accept-loss',
     );
-  }
-  note(`moving ${planSummary(planned)}`);
-  await client.changes.commit(planId);
-  return planId;
+  };
+  return carriedOut(client, plan, carry);
 }

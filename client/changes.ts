@@ -30,7 +30,7 @@ export function changesClient(endpoints: readonly string[]): ChangesClient {
   const call = <T>(make: AdminCall<T>) => fromClaimant((address) => callAdmin(address, changeTimeoutMs, make));
 
   async function fromClaimant<T>(ask: (address: string) => Promise<T>): Promise<T> {
-    let other: unknown;
+    const others: Failure[] = [];
     for (const address of endpoints) {
       try {
         return await ask(address);
@@ -38,11 +38,14 @@ export function changesClient(endpoints: readonly string[]): ChangesClient {
         if (!(error instanceof Failure)) throw error;
         if (error.reason !== 'NOT_IMPLEMENTED' && error.reason !== 'NOT_ENOUGH_REPLICAS')
           throw new OperationFailed(error);
-        // That somebody is there who is not the claimant says more than that nobody is there.
-        if (other === undefined || error.reason === 'NOT_IMPLEMENTED') other = new OperationFailed(error);
+        others.push(error);
       }
     }
-    throw other;
+    // One that does not answer may be the claimant; the others have said that they are not.
+    const silent = others.filter(({ reason }) => reason === 'NOT_ENOUGH_REPLICAS');
+    const inOrder = [...silent, ...others.filter((failure) => !silent.includes(failure))];
+    const { reason, details } = inOrder[0] as Failure;
+    throw new OperationFailed(new Failure(reason, inOrder.map(({ message }) => message).join('; '), details));
   }
 
   return {

@@ -1,23 +1,23 @@
 /** `cartwheel dev add` and `dev remove`: storage nodes come and go while a cluster of `cartwheel dev` runs. */
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { CartwheelClient } from '../../client/index.ts';
-import type { GetStatusResponse } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import type { ChangeStatus, GetStatusResponse } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { withClient } from '../connection.ts';
 import { askRunning, type ControlAnswer, type ControlRequest } from '../dev/control.ts';
-import { storedLayout } from '../dev/directory.ts';
+import { asideOf, defaultData, storedLayout } from '../dev/directory.ts';
 import { addressOf, claimantBeside, type DevLayout, processesOf, storageName, storageNodesMax } from '../dev/layout.ts';
+import { Interrupted, unlessInterrupted } from '../interruption.ts';
+import { down, joining, left, up } from '../node-status.ts';
 import { note, shellWord, write } from '../output.ts';
 import { messageOf, Problem } from '../problem.ts';
-import { changeDone, plannedOnceKnown, planSummary, replaceLost } from '../ring-change.ts';
+import { carriedOut, changeWatched, plannedOnceKnown, replaceLost } from '../ring-change.ts';
 import { settingsOf } from '../settings.ts';
 import { integerBetween } from '../values.ts';
 
 /** A node has to start, and the claimant to hear of it. */
 const knownWithinMs = 60_000;
-/** NodeStatus of kv.proto. */
-const joining = 1;
-const left = 4;
 
 export function addDevNodes(dev: Command): void {
   dev
@@ -27,8 +27,8 @@ export function addDevNodes(dev: Command): void {
     .addHelpText(
       'after',
       `
-Returns when they own their share; what was read and written goes on meanwhile. Interrupted, the change goes on:
-\`cartwheel ring status\` shows it.
+Returns when they own their share; what was read and written goes on meanwhile. Interrupted once something moves, the
+change goes on: \`cartwheel ring status\` shows it. Interrupted before, they wait outside the ring, which is said.
 
 Examples:
   cartwheel dev add 2
@@ -36,15 +36,20 @@ Examples:
     )
     .action(async (count: number, _: object, command: Command) => {
       const running = await runningDev(command);
-      // Before anything is started: without the claimant it would wait outside the ring.
-      const added = await running.withClaimant(async (client) => {
-        const { started } = await running.ask({ command: 'add', count });
+      let started: readonly string[] = [];
+      const addresses = () => started.map((name) => running.addressOfNode(name));
+      const plan = async (client: CartwheelClient) => {
+        started = (await running.ask({ command: 'add', count })).started;
         note(`started ${started.join(', ')}`);
-        const join = started.map((name) => running.addressOfNode(name));
-        await carriedOut(client, () => plannedOnceKnown(client, { join }, knownWithinMs));
-        return started;
-      });
-      await write(`added ${added.join(', ')}\n`);
+        return plannedOnceKnown(client, { join: addresses() }, knownWithinMs);
+      };
+      const ifNotBegun = () =>
+        started[0] &&
+        `waiting outside the ring: ${started.join(', ')}; \`cartwheel ring plan --join ${addresses().join()}\` shows what a join ` +
+          `would move, \`${running.command('remove', started[0])}\` ends one`;
+      // Before anything is started: without the claimant it would wait outside the ring.
+      await running.withClaimant((client) => carriedOut(client, () => plan(client), { ifNotBegun }));
+      await write(`added ${started.join(', ')}\n`);
     });
 
   dev
@@ -55,6 +60,9 @@ Examples:
     .addHelpText(
       'after',
       `
+Returns when its process has ended. Interrupted, the change goes on; given again, it ends the process when that is done. A
+node that waits outside the ring owns nothing, and goes at once.
+
 Examples:
   cartwheel dev remove storage-4
   cartwheel dev remove storage-2 --lost      its process does not start any more`,
@@ -62,14 +70,15 @@ Examples:
     .action(async (name: string, { lost = false }: { lost?: boolean }, command: Command) => {
       const running = await runningDev(command);
       const address = running.addressOfNode(name);
+      const again = `\`${running.command('remove', name)}\`, given again, ends the process when it is done`;
       await running.withClaimant(async (client) => {
         const status = await client.changes.status();
         // It has left already where an earlier remove was interrupted at its end.
         if (!isMember(status, address)) return;
         const request = { leave: [address], down: lost ? [address] : [] };
-        await carriedOut(client, () => client.changes.plan(request));
+        await carriedOut(client, () => client.changes.plan(request), { ifGoingOn: again });
       });
-      await running.ask({ command: 'remove', name });
+      await running.ask({ command: 'remove', name }, again);
       await write(`removed ${name}\n`);
     });
 
@@ -92,38 +101,77 @@ Examples:
       const running = await runningDev(command);
       const address = running.addressOfNode(name);
       await running.withClaimant(async (client) => {
-        if (!(await isEmptyNode(client, address))) await running.ask({ command: 'wipe', name });
-        note(`${name} runs with an empty directory; the old one is ${name}.replaced until this is done`);
-        const planId = await replaceLost(client, { leaves: address, joins: address }, acceptLoss, knownWithinMs);
-        await changeDone(client, planId);
+        const again = `\`${running.command('replace', name)}\`, given again, goes on with it`;
+        const carry = { ifNotBegun: () => again, ifGoingOn: again };
+        const { status, replaced, change } = await runningAt(client, address);
+        if (status === up && (replaced !== undefined || running.isPutAside(name))) {
+          note(`${name} has taken the place of the old one already`);
+          if (change !== undefined) await changeWatched(client, change.planId, again);
+          else if (replaced !== undefined) {
+            // Somebody gave the change up when some partitions had moved.
+            await carriedOut(client, () => client.changes.plan({ leave: [replaced], down: [replaced] }), carry);
+          }
+          return;
+        }
+        if (status !== joining) await running.ask({ command: 'wipe', name }, again);
+        const where = running.isPutAside(name) ? `; the old one is ${name}.replaced until this is done` : '';
+        note(`${name} runs with an empty directory${where}`);
+        await replaceLost(
+          client,
+          { leaves: address, joins: address },
+          { acceptsLoss: acceptLoss, knownWithinMs, ...carry },
+        );
       });
       await running.ask({ command: 'tidy', name });
       await write(`replaced ${name}\n`);
     });
 }
 
-/** What runs there has another identity than the ring's node of that address: an earlier replace was interrupted. */
-async function isEmptyNode(client: CartwheelClient, address: string): Promise<boolean> {
-  const { members } = await client.changes.status();
-  const { id } = await client.status(address).catch(() => ({ id: undefined }));
-  if (id === undefined) return false;
-  const status = members.find((member) => member.id === id)?.status;
-  return status === undefined || status === joining;
+interface RunningAt {
+  /** Of what answers there; undefined where nothing does. */
+  readonly status: number | undefined;
+  /** The id of a node that had this address, is DOWN, and has not left yet. */
+  readonly replaced: string | undefined;
+  /** That is under way, of whatever nodes. */
+  readonly change: ChangeStatus | undefined;
+}
+
+async function runningAt(client: CartwheelClient, address: string): Promise<RunningAt> {
+  const { members, claimant } = await client.changes.status();
+  const answering = await client.status(address).catch(() => undefined);
+  // Of one that has only just started nobody may have heard.
+  const known = members.find(({ id }) => id === answering?.id)?.status ?? joining;
+  const others = members.filter((member) => member.address === address && member.id !== answering?.id);
+  return {
+    status: answering && known,
+    replaced: others.find(({ status }) => status === down)?.id,
+    change: claimant?.change,
+  };
 }
 
 interface RunningDev {
   /** Throws a Problem, and runs nothing, where the claimant does not answer. */
   withClaimant<T>(run: (client: CartwheelClient) => Promise<T>): Promise<T>;
   addressOfNode(name: string): string;
-  /** Throws a Problem where it could not be done. */
-  ask(request: ControlRequest): Promise<ControlAnswer>;
+  /** Whether its directory is put aside, because it is being replaced. */
+  isPutAside(name: string): boolean;
+  /** `cartwheel dev NAME NODE`, to be typed by a person. */
+  command(name: string, node: string): string;
+  /** Throws a Problem where it could not be done, and where it is interrupted one with the hint `ifInterrupted`. */
+  ask(request: ControlRequest, ifInterrupted?: string): Promise<ControlAnswer>;
 }
 
 async function runningDev(command: Command): Promise<RunningDev> {
   const { data } = command.optsWithGlobals<{ data: string }>();
   const directory = resolve(data);
-  const ask = async (request: ControlRequest): Promise<ControlAnswer> => {
-    const answer = await askRunning(directory, request);
+  const ask = async (request: ControlRequest, ifInterrupted?: string): Promise<ControlAnswer> => {
+    const asked = () => askRunning(directory, request);
+    const answer = await (ifInterrupted === undefined
+      ? asked()
+      : unlessInterrupted(
+          asked,
+          () => new Interrupted('interrupted; what was asked for is done all the same', ifInterrupted),
+        ));
     if (answer === undefined) throw new Problem(`no cluster runs on ${data}`, `cartwheel dev --data ${data} starts it`);
     if (answer.problem !== undefined) throw new Problem(answer.problem);
     return answer;
@@ -154,6 +202,8 @@ async function runningDev(command: Command): Promise<RunningDev> {
       }
     },
     ask,
+    isPutAside: (name) => existsSync(asideOf(directory, name)),
+    command: (name, node) => `cartwheel dev ${name} ${node}${data === defaultData ? '' : ` --data ${shellWord(data)}`}`,
     addressOfNode(name) {
       const layout = layoutNow();
       const plan = processesOf(layout, directory).find((each) => each.name === name && each.kind === 'storage-node');
@@ -161,17 +211,6 @@ async function runningDev(command: Command): Promise<RunningDev> {
       throw new Problem(`there is no ${name}`, `there are ${layout.storage.map(storageName).join(', ')}`);
     },
   };
-}
-
-/** Plans, commits, and waits for the end; says on standard error what moves and how far it is. */
-async function carriedOut(
-  client: CartwheelClient,
-  plan: () => ReturnType<CartwheelClient['changes']['plan']>,
-): Promise<void> {
-  const planned = await plan();
-  note(`moving ${planSummary(planned)}`);
-  await client.changes.commit(planned.planId);
-  await changeDone(client, planned.planId);
 }
 
 function isMember({ members }: GetStatusResponse, address: string): boolean {

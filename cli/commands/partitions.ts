@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { DoubledNode, PlanDoublingResponse } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { bytes, count, json, plural, table, write } from '../output.ts';
 import { usageProblem } from '../problem.ts';
-import { changeDone, withClaimant } from '../ring-change.ts';
+import { changeWatched, withClaimant } from '../ring-change.ts';
 
 const about = `
 The keys of a cluster are in Q partitions, which its nodes share. Q is chosen when the first ring is formed, and can only be
@@ -54,7 +54,7 @@ export function addPartitions(program: Command): void {
         if (isPlan && plan !== undefined) return write(output === 'json' ? json(plan) : planText(plan));
         const planId = plan?.planId ?? String(commit);
         await client.changes.commit(planId);
-        await changeDone(client, planId);
+        await changeWatched(client, planId);
         const { partitions: now, ring } = await client.changes.status();
         if (output === 'json') return write(json({ planId, partitions: now, ring, done: true }));
         return write(`done: ${plural(now, 'partition')}, ring ${ring?.term}.${ring?.sequence}\n`);

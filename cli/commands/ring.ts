@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { json, write } from '../output.ts';
 import { usageProblem } from '../problem.ts';
-import { changeDone, changeLine, planText, replaceLost, withClaimant } from '../ring-change.ts';
+import { changeLine, changeWatched, planText, replaceLost, withClaimant } from '../ring-change.ts';
 
 interface PlanOptions {
   join?: string[];
@@ -66,7 +66,7 @@ export function addRing(program: Command): void {
     .action(async (plan: string, options: { wait?: boolean }, command: Command) => {
       await withClaimant(command, async (client, settings) => {
         await client.changes.commit(plan);
-        if (options.wait === true) await changeDone(client, plan);
+        if (options.wait === true) await changeWatched(client, plan);
         const done = options.wait === true;
         if (settings.output === 'json') await write(json({ planId: plan, done }));
         else await write(done ? 'done\n' : 'committed: `cartwheel ring status` shows how far it is\n');
@@ -97,8 +97,12 @@ Examples:
     .action(async (leaves: string, joins: string | undefined, options: ReplaceOptions, command: Command) => {
       await withClaimant(command, async (client, settings) => {
         const pair = { leaves, joins: joins ?? leaves };
-        const planId = await replaceLost(client, pair, options.acceptLoss === true, replacementKnownWithinMs);
-        if (options.wait) await changeDone(client, planId);
+        const planId = await replaceLost(client, pair, {
+          acceptsLoss: options.acceptLoss === true,
+          knownWithinMs: replacementKnownWithinMs,
+          wait: options.wait,
+          ifNotBegun: () => `at ${pair.joins} a node has to run that is not in the ring yet, with an empty directory`,
+        });
         if (settings.output === 'json') await write(json({ planId, done: options.wait }));
         else
           await write(

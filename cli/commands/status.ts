@@ -3,14 +3,13 @@ import type { CartwheelClient } from '../../client/index.ts';
 import type { GetStatusResponse } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { RingVersion } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { away, withClient } from '../connection.ts';
+import { down, left, statusName } from '../node-status.ts';
 import { bytes, count, duration, json, plural, table, write } from '../output.ts';
 import { messageOf, Problem } from '../problem.ts';
 import { settingsOf } from '../settings.ts';
 
-/** ProcessKind and NodeStatus of the protos, by number. */
+/** ProcessKind of admin.proto, by number. */
 const kinds = ['?', 'storage node', 'router', 'membership'] as const;
-const memberStatuses = ['?', 'joining', 'up', 'leaving', 'left', 'down'] as const;
-const left = 4;
 
 interface Row {
   readonly id: string;
@@ -111,7 +110,10 @@ function problemOf(rows: readonly Row[]): Problem | undefined {
   if (unreachable.length > 0) {
     return new Problem(
       `cannot reach ${unreachable.map((row) => away(row.answersAs === undefined ? row.address : row.id, row.problem)).join(', ')}`,
-      gone[0] && `if its disk is lost: cartwheel ring replace ${gone[0].address}`,
+      gone[0] &&
+        (gone[0].memberStatus === down
+          ? 'another node takes its place: cartwheel ring status shows how far it is'
+          : `if its disk is lost: cartwheel ring replace ${gone[0].address}`),
     );
   }
   const versions = new Set(rows.map((row) => versionText(row.status?.ring)));
@@ -152,7 +154,7 @@ function cells({ id, address, zone, memberStatus, status, problem, answersAs }: 
 }
 
 function stateOf(memberStatus: number | undefined, acceptingWrites: boolean | undefined): string {
-  const state = memberStatus === undefined ? 'up' : (memberStatuses[memberStatus] ?? '?');
+  const state = memberStatus === undefined ? 'up' : statusName(memberStatus);
   return acceptingWrites === false ? `${state}, REFUSES WRITES` : state;
 }
 
@@ -173,7 +175,7 @@ function asJson(asked: GetStatusResponse, rows: readonly Row[]): object {
       zone,
       reachable: problem === undefined,
       ...(problem === undefined ? {} : { problem }),
-      ...(memberStatus === undefined ? {} : { memberStatus: memberStatuses[memberStatus] }),
+      ...(memberStatus === undefined ? {} : { memberStatus: statusName(memberStatus) }),
       ...(status === undefined
         ? {}
         : {

@@ -9,6 +9,7 @@ import { createConnection, createServer, type Server, type Socket } from 'node:n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { messageOf, Problem } from '../problem.ts';
 
 export type ControlRequest =
   | { readonly command: 'who' | 'restart' }
@@ -40,14 +41,21 @@ export function controlPath(dataDirectory: string): string {
   return join(tmpdir(), `cartwheel-${name}.sock`);
 }
 
-/** Asks the dev that runs on this directory; undefined when none does. */
+/** Asks the dev that runs on this directory; undefined when none does. Throws a Problem where one does not answer. */
 export function askRunning(dataDirectory: string, request: ControlRequest): Promise<ControlAnswer | undefined> {
   return new Promise((resolve, reject) => {
     const socket = createConnection(controlPath(dataDirectory));
-    socket.setTimeout(answerTimeoutMs, () => socket.destroy(new Error(`no answer in ${answerTimeoutMs} ms`)));
+    socket.setTimeout(answerTimeoutMs, () => socket.destroy(new Error(`no answer in ${answerTimeoutMs / 1_000} s`)));
     socket.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(undefined);
-      else reject(error);
+      else {
+        reject(
+          new Problem(
+            `the cartwheel dev that runs on ${dataDirectory} cannot be asked: ${messageOf(error)}`,
+            'what it was asked for may still be done; ask again',
+          ),
+        );
+      }
     });
     socket.once('connect', () => socket.write(`${JSON.stringify(request)}\n`));
     const lines = createInterface({ input: socket, crlfDelay: Number.POSITIVE_INFINITY });

@@ -16,7 +16,7 @@ import { readStatuses } from '../../services/platform/read-statuses.ts';
 import { isOperationFailed } from '../connection.ts';
 import { note, plural } from '../output.ts';
 import { messageOf, Problem } from '../problem.ts';
-import { changeDone, planSummary } from '../ring-change.ts';
+import { changeDone, planSummary, requireReached } from '../ring-change.ts';
 
 export interface DrainOptions {
   /** As many pods stay. */
@@ -72,6 +72,7 @@ async function leave(
   try {
     await client.changes.commit(plan.planId);
     await changeDone(client, plan.planId, stalledAfterMs);
+    await requireReached(client, plan);
   } catch (error) {
     await giveUp(client, plan.planId);
     if (wanted !== undefined) await setWanted(kubernetes, scaleAccount, wanted);

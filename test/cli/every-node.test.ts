@@ -4,9 +4,9 @@ import { everyNode } from '../../cli/every-node.ts';
 import { type CartwheelClient, OperationFailed } from '../../client/index.ts';
 import { Failure } from '../../services/core/failure.ts';
 
-test('every node of the ring is asked once, and none that has left, whose address another one may have', async () => {
+test('every address in the ring is asked once, and none of a node that has left', async () => {
   const nodes = [
-    { address: 'b:1', status: 4 },
+    { address: 'b:1', status: 5 }, // its disk is lost, and the next one takes its place
     { address: 'b:1', status: 2 },
     { address: 'c:1', status: 4 },
     { address: 'a:1', status: 5 },

@@ -5,7 +5,17 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type CartwheelClient, connect } from '../../client/index.ts';
 import { type Load, startLoad } from './load.ts';
-import { cartwheel, hangMs, isAlive, removeDirectory, temporaryDirectory, until } from './support.ts';
+import {
+  cartwheel,
+  cartwheelHeard,
+  type Ended,
+  hangMs,
+  interruptedCartwheel,
+  isAlive,
+  removeDirectory,
+  temporaryDirectory,
+  until,
+} from './support.ts';
 import { type Dev, endDev, freeBasePort, startDev } from './support-dev.ts';
 
 const settledKeys = 300;
@@ -40,6 +50,7 @@ async function only(key: string): Promise<string> {
   return Buffer.from(siblings[0]?.value ?? '').toString();
 }
 
+const endpoint = () => `127.0.0.1:${dev.basePort}`;
 const devCommand = (...args: string[]) => cartwheel(['dev', ...args, '--data', directory]);
 
 test('two nodes are added while a client writes, and take over their share', { timeout: 2 * hangMs }, async () => {
@@ -70,6 +81,11 @@ test('a node is removed although the claimant is killed meanwhile', { timeout: 3
   const refused = await devCommand('add', '1');
   assert.match(refused.stderr, /^cartwheel: membership-1, which changes the ring, does not answer: .*dev --restart/);
   assert.equal(refused.code, 1);
+  const unknown = await cartwheel(['ring', 'status', '--endpoint', endpoint()]);
+  assert.match(
+    unknown.stderr,
+    new RegExp(`no answer from ${claimant}; ${endpoint()} is not the claimant.*dev --restart`),
+  );
   assert.equal(dev.children()['storage-6'], undefined, 'nothing was started that would wait for it');
   await devCommand('--restart');
   const { code, stdout, stderr } = await removing;
@@ -98,4 +114,44 @@ test('a node whose process was killed is removed as lost, and its number is take
     refused.stderr,
     /there is no storage-9 \(there are storage-1, storage-2, storage-3, storage-4, storage-5\)/,
   );
+});
+
+test('an add that is interrupted before anything moves says which node waits, and it can be removed, dead or alive', {
+  timeout: 3 * hangMs,
+}, async () => {
+  for (const lost of [[], ['--lost']]) {
+    const { code, stdout, stderr } = await interruptedCartwheel(['dev', 'add', '1', '--data', directory], /^started /);
+    assert.match(stderr, /interrupted before anything moved \(waiting outside the ring: storage-6;/);
+    assert.deepEqual([code, stdout], [130, '']);
+    const [offered = ''] = /(?<=`cartwheel )dev remove storage-6 --data [^`]+/.exec(stderr) ?? [];
+    const waiting = dev.children()['storage-6'] as number;
+    const address = `127.0.0.1:${dev.basePort + 16}`;
+    const statuses = async () => (await client.status()).members.filter((member) => member.address === address);
+    await until('it is known', async () => (await statuses()).some(({ status }) => status === 1));
+    if (lost.length > 0) {
+      process.kill(waiting, 'SIGKILL');
+      await until('it is dead', () => /storage-6 DEAD/.test(dev.output()));
+    }
+    const removed = await cartwheel([...offered.split(' '), ...lost]);
+    assert.equal(removed.stdout, 'removed storage-6\n', removed.stderr);
+    assert.equal(isAlive(waiting), false);
+    await until(
+      'nobody expects it any more',
+      async () => (await cartwheel(['status', '--endpoint', endpoint()])).code === 0,
+    );
+  }
+});
+
+test('a node whose removal is rolled back stays, with its data', { timeout: 3 * hangMs }, async () => {
+  const address = `127.0.0.1:${dev.basePort + 13}`;
+  let rollBack: Promise<Ended> | undefined;
+  const { code, stdout, stderr } = await cartwheelHeard(['dev', 'remove', 'storage-3', '--data', directory], (said) => {
+    if (/left/.test(said)) rollBack ??= cartwheel(['ring', 'rollback', '--endpoint', `127.0.0.1:${dev.basePort + 41}`]);
+  });
+  const rolledBack = await rollBack;
+  assert.equal(rolledBack?.code, 0, rolledBack?.stderr);
+  assert.match(stderr, /rolled back|given up/);
+  assert.deepEqual([code, stdout], [1, '']);
+  assert.ok(existsSync(join(directory, 'storage-3')));
+  assert.equal((await client.status(address)).address, address);
 });

@@ -5,7 +5,15 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type CartwheelClient, connect } from '../../client/index.ts';
 import { type Load, startLoad } from './load.ts';
-import { actorsOn, cartwheel, hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
+import {
+  actorsOn,
+  cartwheel,
+  hangMs,
+  interruptedCartwheel,
+  removeDirectory,
+  temporaryDirectory,
+  until,
+} from './support.ts';
 import { type Dev, endDev, freeBasePort, startDev } from './support-dev.ts';
 
 const settledKeys = 500;
@@ -100,5 +108,26 @@ test('a database that does not open is reported as that, and the node is replace
   assert.equal(stdout, 'replaced storage-3\n');
   assert.equal(existsSync(join(directory, 'storage-3.replaced')), false);
   await load.stop();
+  await allIsEverywhere();
+});
+
+test('a replacement that is interrupted goes on, and given again it is waited for, not begun anew', {
+  timeout: 3 * hangMs,
+}, async () => {
+  const claimant = `127.0.0.1:${dev.basePort + 41}`;
+  const ring = (what: string) => cartwheel(['ring', what, '--endpoint', claimant]);
+  const replacing = ['dev', 'replace', 'storage-1', '--data', directory];
+  const interrupted = await interruptedCartwheel(replacing, /partitions left/);
+  assert.match(interrupted.stderr, /interrupted; the change goes on \(`cartwheel dev replace storage-1 .*given again/);
+  assert.equal(interrupted.code, 130);
+  await ring('pause'); // or it is over already
+  const { id } = await client.status(addressOf(1));
+  const again = cartwheel(replacing);
+  await ring('resume');
+  const { code, stdout, stderr } = await again;
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout, 'replaced storage-1\n');
+  assert.equal((await client.status(addressOf(1))).id, id, 'it was not emptied again');
+  assert.equal(existsSync(join(directory, 'storage-1.replaced')), false);
   await allIsEverywhere();
 });

@@ -1,6 +1,6 @@
 /** What the life-cycle tests share: waiting, the command line as a process, and looking at a cluster from outside. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -96,13 +96,17 @@ export function runToEnd(
   command: string,
   args: readonly string[],
   options: { readonly env?: NodeJS.ProcessEnv; readonly cwd?: string; readonly shell?: boolean } = {},
+  onStderr: (soFar: string, child: ChildProcess) => void = () => {},
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
-    child.stderr.on('data', (chunk: Buffer) => err.push(chunk));
+    child.stderr.on('data', (chunk: Buffer) => {
+      err.push(chunk);
+      onStderr(Buffer.concat(err).toString(), child);
+    });
     child.once('error', reject);
     child.once('close', (code) =>
       resolve({ code, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() }),
@@ -113,6 +117,22 @@ export function runToEnd(
 /** The `cartwheel` command. */
 export function cartwheel(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   return runToEnd(process.execPath, [cliMain, ...args], { env: { ...cleanEnvironment(), ...env } });
+}
+
+/** The same; `onStderr` hears all that it has said on standard error, each time it says something more. */
+export function cartwheelHeard(
+  args: readonly string[],
+  onStderr: (soFar: string, child: ChildProcess) => void,
+): Promise<Ended> {
+  return runToEnd(process.execPath, [cliMain, ...args], { env: cleanEnvironment() }, onStderr);
+}
+
+/** The same, with a Ctrl-C once it has said this. */
+export function interruptedCartwheel(args: readonly string[], once: RegExp): Promise<Ended> {
+  let isInterrupted = false;
+  return cartwheelHeard(args, (said, child) => {
+    if (!isInterrupted && once.test(said)) isInterrupted = child.kill('SIGINT');
+  });
 }
 
 /** Without what the test runner, or a person's cluster, has put there. */
