@@ -17,6 +17,7 @@ import { Problem } from '../../cli/problem.ts';
 import { integerBetween } from '../../cli/values.ts';
 import { type CartwheelClient, connect, type DurabilityName } from '../../client/index.ts';
 import { ReplicaServiceClient, type ScanKeysResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import { figureOf } from '../e2e/figures.ts';
 import { prepareDisks } from '../nemesis/disks.ts';
 import { type CartwheelCluster, startCartwheel } from './clusters/cartwheel.ts';
 
@@ -203,9 +204,8 @@ async function keysRead(cluster: CartwheelCluster): Promise<number> {
   let read = 0;
   for (const endpoint of cluster.endpoints) {
     const [host, port] = endpoint.split(':') as [string, string];
-    const answer = await fetch(`http://${host}:${Number(port) + 100}/metrics`).catch(() => undefined);
-    const text = (await answer?.text()) ?? ''; // a node that is away has read nothing when it is back
-    read += Number(/^cartwheel_exchange_keys_total(?:\{[^}]*\})? (\S+)/m.exec(text)?.[1] ?? 0);
+    const ofNode = figureOf(`${host}:${Number(port) + 100}`, 'cartwheel_exchange_keys_total');
+    read += await ofNode.catch(() => 0); // a node that is away has read nothing when it is back
   }
   return read;
 }

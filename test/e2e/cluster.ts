@@ -18,6 +18,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { figureOf } from './figures.ts';
 
 export interface ClusterProcess {
   readonly name: string;
@@ -103,8 +104,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
 async function reachesOthers({ admin }: ClusterProcess, others: number): Promise<void> {
   const giveUpAt = performance.now() + 15_000;
   while (performance.now() < giveUpAt) {
-    const page = await (await fetch(`http://${admin}/metrics`)).text();
-    if (Number(/^cartwheel_peers_reachable\S* (\d+)$/m.exec(page)?.[1] ?? 0) >= others) return;
+    if ((await figureOf(admin, 'cartwheel_peers_reachable')) >= others) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

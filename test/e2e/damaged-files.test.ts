@@ -9,6 +9,7 @@ import { after, before, type TestContext, test } from 'node:test';
 import { type CartwheelClient, connect } from '../../client/index.ts';
 import { seededRandom } from '../sim/random.ts';
 import { type Cluster, type ClusterProcess, startCluster } from './cluster.ts';
+import { figureOf } from './figures.ts';
 import { actorsOn, hangMs, settled, until } from './support.ts';
 
 const keys = Array.from({ length: 3_000 }, (_, i) => `key-${i}`);
@@ -65,11 +66,6 @@ function flipBits(node: ClusterProcess, seed: number, bytesMin: number): void {
   }
 }
 
-async function metric(node: ClusterProcess, name: string): Promise<number> {
-  const page = await (await fetch(`http://${node.admin}/metrics`)).text();
-  return Number(new RegExp(`^${name}\\S* (\\S+)$`, 'm').exec(page)?.[1] ?? Number.NaN);
-}
-
 /** Each read rests on one replica, the node's own wherever that answers. */
 async function allIsServedBy(node: ClusterProcess): Promise<void> {
   const direct = connect({ endpoints: [node.address] });
@@ -101,8 +97,8 @@ test(`P12: of ${bits} bits that turn in the data files of a node none is served,
   await second().start();
   await settled(cluster);
   await allIsServedBy(second());
-  const refused = await metric(second(), 'cartwheel_engine_damaged_reads_total');
-  const repaired = await metric(second(), 'cartwheel_corrupt_records_repaired_total');
+  const refused = await figureOf(second().admin, 'cartwheel_engine_damaged_reads_total');
+  const repaired = await figureOf(second().admin, 'cartwheel_corrupt_records_repaired_total');
   t.diagnostic(`${refused} reads were refused by RocksDB, ${repaired} records were written again`);
   assert.ok(refused > 0);
 
@@ -154,16 +150,16 @@ test('P12: a node that meets damage rebuilds its database by itself, in its proc
 /** Once it has pulled again what it could not read every replica has all, and none of it is damaged. */
 async function allIsRepaired(node: ClusterProcess, t: TestContext): Promise<void> {
   await until('all is pulled again', async () => {
-    return (await metric(node, 'cartwheel_refill_partitions_waiting')) === 0;
+    return (await figureOf(node.admin, 'cartwheel_refill_partitions_waiting')) === 0;
   });
   await until('that is on its disk', () => !existsSync(join(node.data, 'data', 'INCOMPLETE')));
-  t.diagnostic(`${await metric(node, 'cartwheel_refilled_records_total')} records were pulled again`);
+  t.diagnostic(`${await figureOf(node.admin, 'cartwheel_refilled_records_total')} records were pulled again`);
   for (const key of keys) {
     const [first, ...others] = await actorsOn(client, key);
     for (const other of others) assert.deepEqual(other, first, key);
     assert.equal(others.length, 2);
   }
-  const before = await metric(node, 'cartwheel_engine_damaged_reads_total');
+  const before = await figureOf(node.admin, 'cartwheel_engine_damaged_reads_total');
   await allIsServedBy(node);
-  assert.equal(await metric(node, 'cartwheel_engine_damaged_reads_total'), before);
+  assert.equal(await figureOf(node.admin, 'cartwheel_engine_damaged_reads_total'), before);
 }

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type Cluster, type ClusterProcess, startCluster } from './cluster.ts';
+import { figureOf } from './figures.ts';
 import { cartwheel, removeDirectory, settled, temporaryDirectory, until } from './support.ts';
 
 interface City {
@@ -121,7 +122,6 @@ test('all records are read without a failure while a storage node is killed and 
   t.diagnostic(await reading);
 });
 
-async function getsCoordinatedBy({ admin }: ClusterProcess): Promise<number> {
-  const text = await (await fetch(`http://${admin}/metrics`)).text();
-  return Number(/^cartwheel_coordination_seconds_count\{operation="get"\} (\d+)$/m.exec(text)?.[1]);
+function getsCoordinatedBy({ admin }: ClusterProcess): Promise<number> {
+  return figureOf(admin, 'cartwheel_coordination_seconds_count', 'operation="get"');
 }

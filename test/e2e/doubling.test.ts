@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type CartwheelClient, connect } from '../../client/index.ts';
+import { figureOf } from './figures.ts';
 import { cartwheel, hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
 import { type Dev, endDev, freeBasePort, startDev } from './support-dev.ts';
 
@@ -112,10 +113,8 @@ async function partitionsEverywhere(): Promise<number[]> {
 }
 
 /** Of each storage node. */
-async function figures(name: string): Promise<number[]> {
-  const pages = await Promise.all([111, 112, 113, 114].map((offset) => fetch(`http://${endpoint(offset)}/metrics`)));
-  const texts = await Promise.all(pages.map((page) => page.text()));
-  return texts.map((text) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]));
+function figures(name: string): Promise<number[]> {
+  return Promise.all([111, 112, 113, 114].map((offset) => figureOf(endpoint(offset), name)));
 }
 
 const double = (...args: string[]) => cartwheel(['partitions', 'double', ...args, '--endpoint', endpoint(0)]);

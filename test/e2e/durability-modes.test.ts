@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type CartwheelClient, connect, type DurabilityName } from '../../client/index.ts';
 import { type Cluster, startCluster } from './cluster.ts';
+import { figureOf } from './figures.ts';
 import { cartwheel, settled, until } from './support.ts';
 
 const wanted = 50;
@@ -70,10 +71,7 @@ test('what was BUFFERED survives that every storage node is asked to stop at onc
 test('what was BUFFERED a little while ago survives a kill', async () => {
   await putAll('flushed', 'BUFFERED');
   for (const { admin } of cluster.nodes) {
-    await until('nothing is in memory only', async () => {
-      const text = await (await fetch(`http://${admin}/metrics`)).text();
-      return /^cartwheel_unsynced_records(\{.*\})? 0$/m.test(text);
-    });
+    await until('nothing is in memory only', async () => (await figureOf(admin, 'cartwheel_unsynced_records')) === 0);
   }
   await restartAll('SIGKILL');
   assert.equal(await found('flushed'), wanted);

@@ -45,6 +45,7 @@ import {
   sessionRequest,
 } from './bad-input-doors.ts';
 import { type Cluster, type ClusterProcess, startCluster } from './cluster.ts';
+import { figureOf } from './figures.ts';
 
 const kib = 1024;
 const mib = 1024 * kib;
@@ -348,9 +349,9 @@ test('a client that asks for much and never reads is held to a bound, and others
     }
     // V8 collects what lies outside its heap when that has grown by 64 MiB: a node has three threads that read values.
     assert.ok(most < 1_024 * mib, `${Math.round(most / mib)} MiB more for answers of 4,000 MiB`);
-    assert.ok((await gauge(server, 'cartwheel_session_unread_bytes')) < 64 * mib);
+    assert.ok((await figureOf(server.admin, 'cartwheel_session_unread_bytes')) < 64 * mib);
     http2.destroy();
-    await until(async () => (await gauge(server, 'cartwheel_session_unread_bytes')) === 0);
+    await until(async () => (await figureOf(server.admin, 'cartwheel_session_unread_bytes')) === 0);
   }
 });
 
@@ -369,20 +370,20 @@ test('a client that writes faster than the replicas is made to wait, and not tak
         const writes = [1, 2, 3].map((n) => operation(BigInt(3 * i + n), 'put', put(`fast ${i} ${n}`, value), 60_000));
         // Until the stopped nodes are noticed the writes wait for them; from then on they are refused.
         if (!stream.write(framed(sessionRequest(writes)))) await once(stream, 'drain');
-        running = Math.max(running, await gauge(server, 'cartwheel_operations_running_bytes'));
+        running = Math.max(running, await figureOf(server.admin, 'cartwheel_operations_running_bytes'));
         resident = Math.max(resident, (await residentBytes()) - before);
       }
     } finally {
       await Promise.all(others.map((each) => each.kill('SIGCONT')));
     }
     // A session has 16 MiB, and the router's may still have what it sent on in the round before.
-    const most = (16 * (await gauge(server, 'cartwheel_sessions')) + 1) * mib;
+    const most = (16 * (await figureOf(server.admin, 'cartwheel_sessions')) + 1) * mib;
     assert.ok(running > mib && running < most, `${running} bytes ran at a time, ${most} can`);
     assert.ok(resident < 400 * mib, `${Math.round(resident / mib)} MiB more for writes of 192 MiB`);
     stream.close();
     // At whoever it was sent on to as well: a put that others may have is not cancelled.
     for (const each of servers)
-      await until(async () => (await gauge(each, 'cartwheel_operations_running_bytes')) === 0);
+      await until(async () => (await figureOf(each.admin, 'cartwheel_operations_running_bytes')) === 0);
   }
 });
 
@@ -412,7 +413,7 @@ test('a thousand streams on one connection: as many sessions as one connection m
     });
     await assertAllIsWell();
     while (opened.length > 0) opened.pop()?.close();
-    await until(async () => (await gauge(server, 'cartwheel_sessions')) < 256);
+    await until(async () => (await figureOf(server.admin, 'cartwheel_sessions')) < 256);
   }
 });
 
@@ -903,17 +904,10 @@ async function residentBytes(processes: readonly ClusterProcess[] = cluster.proc
   return kilobytes.reduce((sum, each) => sum + each, 0) * kib;
 }
 
-async function gauge(server: ClusterProcess, name: string): Promise<number> {
-  const text = await (await fetch(`http://${server.admin}/metrics`)).text();
-  const value = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1];
-  assert.ok(value, `no ${name} in the metrics`);
-  return Number(value);
-}
-
-async function open(server: ClusterProcess): Promise<{ readonly connections: number; readonly sessions: number }> {
+async function open({ admin }: ClusterProcess): Promise<{ readonly connections: number; readonly sessions: number }> {
   return {
-    connections: await gauge(server, 'cartwheel_grpc_connections'),
-    sessions: await gauge(server, 'cartwheel_sessions'),
+    connections: await figureOf(admin, 'cartwheel_grpc_connections'),
+    sessions: await figureOf(admin, 'cartwheel_sessions'),
   };
 }
 

@@ -11,6 +11,7 @@ import {
 import { fromServiceError } from '../../services/platform/errors.ts';
 import { get, put } from '../storage-node/requests.ts';
 import { type Cluster, startCluster } from './cluster.ts';
+import { metricsPageOf } from './figures.ts';
 import { hangMs, settled, withClient } from './support.ts';
 
 let cluster: Cluster;
@@ -64,7 +65,7 @@ test('a router ends no stream to a storage node for what one client sends', { ti
   }
   await withClient({ endpoints: [cluster.router.address] }, (other) => other.put('other', 'value'));
   for (const { admin, name } of cluster.nodes) {
-    const metrics = await (await fetch(`http://${admin}/metrics`)).text();
+    const metrics = await metricsPageOf(admin);
     assert.doesNotMatch(metrics, /cartwheel_rpc_seconds_count\{.*RESOURCE_EXHAUSTED.*Session/, name);
     assert.doesNotMatch(metrics, /cartwheel_rpc_seconds_count\{.*Session.*RESOURCE_EXHAUSTED/, name);
   }

@@ -13,6 +13,7 @@ import {
 } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { get } from '../storage-node/requests.ts';
 import { type Cluster, type ClusterProcess, startCluster } from './cluster.ts';
+import { figureIn, figureOf, metricsPageOf } from './figures.ts';
 import { hangMs, settled, until, withClient } from './support.ts';
 import { call, healthOf, reflectedDefinition, reflectedServices } from './support-grpc.ts';
 
@@ -50,9 +51,9 @@ async function bufCurl(...args: readonly string[]): Promise<string> {
 
 /** Each histogram of ours by name: per label set the bounds in seconds and the count. */
 async function histogramsOf({ admin }: ClusterProcess) {
-  const text = await (await fetch(`http://${admin}/metrics`)).text();
+  const page = await metricsPageOf(admin);
   const series = new Map<string, { labels: string; bounds: number[]; count: number }[]>();
-  for (const [, name = '', labels = '', bound = '', count] of text.matchAll(
+  for (const [, name = '', labels = '', bound = '', count] of page.matchAll(
     /^(cartwheel_\w+)_bucket\{(?:(.*),)?le="([^"]+)"\} (\d+)$/gm,
   )) {
     const family = series.get(name) ?? [];
@@ -88,12 +89,9 @@ test('a storage node shows histograms of calls, operations, engine and replicati
     return counted('cartwheel_rpc_seconds', 'method="Gossip"') > 0;
   });
 
-  const text = await (await fetch(`http://${node.admin}/metrics`)).text();
+  const page = await metricsPageOf(node.admin);
   for (const direction of ['in', 'out']) {
-    const value = (name: string) =>
-      Number(
-        new RegExp(`^cartwheel_replication_${name}_total\\{direction="${direction}"\\} (\\d+)$`, 'm').exec(text)?.[1],
-      );
+    const value = (name: string) => figureIn(page, `cartwheel_replication_${name}_total`, `direction="${direction}"`);
     assert.ok(value('operations') >= value('frames') && value('frames') > 0, `operations by frames, ${direction}`);
   }
 });
@@ -192,7 +190,8 @@ test('a router and a storage node that drain say NOT_SERVING and not ready, answ
     for (const other of others) await other.kill('SIGSTOP');
     const ids = Array.from({ length: 200 }, (_, i) => BigInt(i + 2));
     const all = session.answered(ids.map((id) => put(id, `in flight ${id}`)));
-    await until('they are in flight', async () => (await operationsInFlight(draining)) === ids.length);
+    const inFlight = () => figureOf(draining.admin, 'cartwheel_session_operations_in_flight');
+    await until('they are in flight', async () => (await inFlight()) === ids.length);
     const ended = draining.kill('SIGTERM');
     await until('it says NOT_SERVING', async () => (await healthOf(draining.address)) === 'NOT_SERVING');
     assert.ok(draining.running);
@@ -236,11 +235,6 @@ test('logs are JSON lines with time, level, service and message', { timeout: han
     }
   }
 });
-
-async function operationsInFlight({ admin }: ClusterProcess): Promise<number> {
-  const text = await (await fetch(`http://${admin}/metrics`)).text();
-  return Number(/^cartwheel_session_operations_in_flight (\d+)$/m.exec(text)?.[1]);
-}
 
 function put(id: bigint, key: string): Operation {
   return {

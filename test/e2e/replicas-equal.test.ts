@@ -5,6 +5,7 @@ import { credentials, Metadata } from '@grpc/grpc-js';
 import { type CartwheelClient, connect } from '../../client/index.ts';
 import { ReplicaServiceClient, type ScannedKey } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { type Cluster, type ClusterProcess, startCluster } from './cluster.ts';
+import { figureOf } from './figures.ts';
 import { hangMs, until } from './support.ts';
 
 const count = 3_000;
@@ -46,18 +47,12 @@ async function recordsOf({ address }: ClusterProcess): Promise<Map<string, numbe
   return records;
 }
 
-async function metric({ admin }: ClusterProcess, name: string): Promise<number> {
-  const text = await (await fetch(`http://${admin}/metrics`)).text();
-  const values = text.split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
-  return values.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
-}
-
-async function metricOf(nodes: readonly ClusterProcess[], name: string): Promise<number> {
-  const values = await Promise.all(nodes.map((node) => metric(node, name)));
+async function sumOf(nodes: readonly ClusterProcess[], name: string): Promise<number> {
+  const values = await Promise.all(nodes.map(({ admin }) => figureOf(admin, name)));
   return values.reduce((sum, value) => sum + value, 0);
 }
 
-const metricOfAll = (name: string) => metricOf(cluster.nodes, name);
+const sumOfAll = (name: string) => sumOf(cluster.nodes, name);
 
 async function forAll(from: number, to: number, work: (key: string, i: number) => Promise<unknown>): Promise<void> {
   for (let i = from; i < to; i += 100) {
@@ -89,7 +84,7 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     await forAll(0, count, async (key, i) => {
       contexts[i] = (await client.put(key, `before ${signal}`, { w: 3 })).context;
     });
-    await until('all nodes have their digests', async () => (await metricOfAll('cartwheel_digests_built')) === 3);
+    await until('all nodes have their digests', async () => (await sumOfAll('cartwheel_digests_built')) === 3);
     await away.kill(signal);
     // Of 3,000 keys: a third replaced, some deleted, some new.
     const changed = count / 3;
@@ -99,19 +94,16 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     });
     await forAll(count, count + 50, (key) => client.put(`${key} ${signal}`, 'new'));
     // Those of the node that is away begin at 0 when it is back.
-    const listed = await metricOf([first, second], 'cartwheel_exchange_keys_total');
+    const listed = await sumOf([first, second], 'cartwheel_exchange_keys_total');
     await away.start();
     const ms = await untilEqual();
     t.diagnostic(`${changed + 50} keys of ${count + 50}: equal ${Math.round(ms)} ms after the node was ready`);
     assert.ok(ms <= equalWithinMs, `${Math.round(ms)} ms`);
-    assert.equal(await metricOfAll('cartwheel_hints_delivered_total'), 0, 'no hint brought anything');
-    const read = (await metricOfAll('cartwheel_exchange_keys_total')) - listed;
+    assert.equal(await sumOfAll('cartwheel_hints_delivered_total'), 0, 'no hint brought anything');
+    const read = (await sumOfAll('cartwheel_exchange_keys_total')) - listed;
     t.diagnostic(`${read} keys listed, on both sides of each exchange`);
     const records = await recordsOf(away);
     assert.ok(records.size >= count, `${records.size} records`);
-    await until(
-      'no partition is marked any more',
-      async () => (await metricOfAll('cartwheel_partitions_marked')) === 0,
-    );
+    await until('no partition is marked any more', async () => (await sumOfAll('cartwheel_partitions_marked')) === 0);
   });
 }

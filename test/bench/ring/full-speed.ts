@@ -5,7 +5,9 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { BenchResult } from '../../../cli/bench/run.ts';
 import type { ClusterProcess } from '../../e2e/cluster.ts';
+import { figureOf } from '../../e2e/figures.ts';
 import { carryOut, idAt } from '../../nemesis/change.ts';
 import type { RingOptions } from '../ring.ts';
 import { type LoadedCluster, withLoad } from './load.ts';
@@ -38,18 +40,9 @@ export async function studyTransfer(options: RingOptions, data: string, signal: 
       });
     });
     const bytes = (await bytesOf(node, 'transfer')) - moved;
-    const after = await loaded.quiet(2 * options.quiet);
-    const audit = await loaded.audit();
-    const [calm, busy] = [together([before, after]), together([during])];
-    const table = phasesTable(
-      new Map([
-        ['quiet', calm],
-        ['the transfer', busy],
-        ['its node away, until it has started', together([away])],
-      ]),
-    );
-    const title = `A disk wiped and its node of three replaced, ${options.rate} operations a second: ${pace(bytes, busy.seconds)}.`;
-    return [title, table, verdict('a transfer', busy, calm), auditText(audit)].join('\n\n');
+    const done = 'A disk wiped and its node of three replaced';
+    const besides = new Map([['its node away, until it has started', away]]);
+    return concluded(loaded, options, { name: 'a transfer', done, before, during, bytes, besides });
   });
 }
 
@@ -68,18 +61,37 @@ export async function studyExchange(options: RingOptions, data: string, signal: 
       await untilEqual(loaded, signal);
     });
     const bytes = (await exchangedBytes(loaded)) - mended;
-    const after = await loaded.quiet(2 * options.quiet);
-    const audit = await loaded.audit();
-    const [calm, busy] = [together([before, after]), together([during])];
-    const table = phasesTable(
-      new Map([
-        ['quiet', calm],
-        ['the exchange', busy],
-      ]),
-    );
-    const title = `One node of three stood still (SIGSTOP) while every key changed, without hints, ${options.rate} operations a second: ${pace(bytes, busy.seconds)}.`;
-    return [title, table, verdict('an exchange', busy, calm), auditText(audit)].join('\n\n');
+    const done = 'One node of three stood still (SIGSTOP) while every key changed, without hints';
+    return concluded(loaded, options, { name: 'an exchange', done, before, during, bytes });
   });
+}
+
+interface Study {
+  readonly name: 'a transfer' | 'an exchange';
+  /** What was done, for people. */
+  readonly done: string;
+  /** The load alone, and with the background work beside it. */
+  readonly before: BenchResult;
+  readonly during: BenchResult;
+  /** Of records that the background moved. */
+  readonly bytes: number;
+  /** Measured too. */
+  readonly besides?: ReadonlyMap<string, BenchResult>;
+}
+
+/** The load alone once more, every key read, and the text on all of it. */
+async function concluded(
+  loaded: LoadedCluster,
+  options: RingOptions,
+  { name, done, before, during, bytes, besides = new Map() }: Study,
+): Promise<string> {
+  const after = await loaded.quiet(2 * options.quiet);
+  const audit = await loaded.audit();
+  const [calm, busy] = [together([before, after]), together([during])];
+  const others = [...besides].map(([what, result]) => [what, together([result])] as const);
+  const table = phasesTable(new Map([['quiet', calm], [name.replace(/^an? /, 'the '), busy], ...others]));
+  const title = `${done}, ${options.rate} operations a second: ${pace(bytes, busy.seconds)}.`;
+  return [title, table, verdict(name, busy, calm), auditText(audit)].join('\n\n');
 }
 
 /** No node knows of a difference any more, and all have compared since the return. */
@@ -101,9 +113,8 @@ async function exchangedBytes({ cluster }: LoadedCluster, stopped?: ClusterProce
 }
 
 /** Admitted for tasks of the kind since the process started. */
-async function bytesOf({ admin }: ClusterProcess, kind: string): Promise<number> {
-  const text = await (await fetch(`http://${admin}/metrics`)).text();
-  return Number(new RegExp(`^cartwheel_background_bytes_total\\{task="${kind}"\\} (\\S+)$`, 'm').exec(text)?.[1] ?? 0);
+function bytesOf({ admin }: ClusterProcess, kind: 'transfer' | 'exchange'): Promise<number> {
+  return figureOf(admin, 'cartwheel_background_bytes_total', `task="${kind}"`);
 }
 
 function pace(bytes: number, seconds: number): string {
