@@ -12,6 +12,7 @@ import { Bench } from '../../cli/bench/run.ts';
 import { Problem } from '../../cli/problem.ts';
 import { integerBetween } from '../../cli/values.ts';
 import { connect } from '../../client/index.ts';
+import { runBenchmark } from './benchmark.ts';
 import { type CartwheelCluster, startCartwheel } from './clusters/cartwheel.ts';
 import { mostOperations, type OperationCost, processesFor } from './cores/model.ts';
 import { hopCosts } from './cores/thread-hop.ts';
@@ -30,7 +31,6 @@ interface Options {
 const keys = 10_000;
 const valueBytes = 1024;
 const directory = fileURLToPath(new URL(`results/cores-${process.pid}`, import.meta.url));
-const interrupt = new AbortController();
 
 interface Layout {
   readonly nodes: number;
@@ -50,8 +50,8 @@ const layouts: readonly Layout[] = [
   { nodes: 3, processors: 2 },
 ];
 
-async function measureNodes(nodes: number, options: Options): Promise<Measured[]> {
-  const cluster = await startCartwheel(join(directory, `nodes-${nodes}`), interrupt.signal, {
+async function measureNodes(nodes: number, options: Options, signal: AbortSignal): Promise<Measured[]> {
+  const cluster = await startCartwheel(join(directory, `nodes-${nodes}`), signal, {
     storageNodes: nodes,
     basePort: options.basePort,
   });
@@ -59,7 +59,7 @@ async function measureNodes(nodes: number, options: Options): Promise<Measured[]
   const bench = new Bench(client, {
     workload: { keys, reads: 0.5, distribution: 'zipfian' },
     ...{ value: randomBytes(valueBytes), concurrency: options.workers, rate: undefined, operation: {} },
-    signal: interrupt.signal,
+    signal,
   });
   const sums = layouts.filter((layout) => layout.nodes === nodes).map((layout) => ({ layout, ...nothing() }));
   try {
@@ -68,7 +68,7 @@ async function measureNodes(nodes: number, options: Options): Promise<Measured[]
     // In turn: a machine is faster in one minute than in the next.
     for (let round = 0; round < options.rounds; round++) {
       for (const sum of sums) {
-        interrupt.signal.throwIfAborted();
+        signal.throwIfAborted();
         place(cluster, sum.layout);
         await measure(bench, cluster, options.seconds, sum);
       }
@@ -163,36 +163,38 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-process.once('SIGINT', () => interrupt.abort(new Problem('interrupted', undefined, 130)));
-const options = new Command('npm run bench:cores --')
-  .description('What one and two processors give, beside a model, and what the model says of 16. About four minutes.')
-  .option('--seconds <n>', 'measured seconds of each case in each round', integerBetween(1, 3_600), 10)
-  .option('--warmup <n>', 'seconds before the first case', integerBetween(0, 3_600), 15)
-  .option('--rounds <n>', 'how often the cases take turns', integerBetween(1, 100), 4)
-  .option('--workers <n>', 'of the closed loop', integerBetween(1, 4_096), 64)
-  .option('--base-port <n>', 'of the cluster', integerBetween(1_024, 60_000), 9_200)
-  .parse()
-  .opts<Options>();
-try {
+function readOptions(argv: readonly string[]): Options {
+  return new Command('npm run bench:cores --')
+    .description('What one and two processors give, beside a model, and what the model says of 16. About four minutes.')
+    .option('--seconds <n>', 'measured seconds of each case in each round', integerBetween(1, 3_600), 10)
+    .option('--warmup <n>', 'seconds before the first case', integerBetween(0, 3_600), 15)
+    .option('--rounds <n>', 'how often the cases take turns', integerBetween(1, 100), 4)
+    .option('--workers <n>', 'of the closed loop', integerBetween(1, 4_096), 64)
+    .option('--base-port <n>', 'of the cluster', integerBetween(1_024, 60_000), 9_200)
+    .exitOverride()
+    .parse(argv, { from: 'user' })
+    .opts<Options>();
+}
+
+await runBenchmark('cores', async (flags, signal) => {
+  const options = readOptions(flags);
   if (process.platform !== 'linux' || availableParallelism() < 2) {
     throw new Problem('two processors of a Linux machine are wanted: the servers are put on one of them');
   }
-  say(`> ${new Date().toISOString().slice(0, 10)}, commit ${commitText()}; ${machineText()}\n`);
-  const hops = await hopCosts(valueBytes);
-  const measured: Measured[] = [];
-  for (const nodes of [1, 3]) measured.push(...(await measureNodes(nodes, options)));
-  say(checked(measured));
-  say(
-    markdown(
-      ['operations a message', 'to another thread and back, µs of CPU an operation'],
-      hops.map(({ perMessage, microseconds }) => [String(perMessage), microseconds.toFixed(1)]),
-    ),
-  );
-  say(asked(measured.at(-1) as Measured, (hops[1] as (typeof hops)[number]).microseconds));
-} catch (error) {
-  if (!(error instanceof Problem)) throw error;
-  process.stderr.write(`cores: ${[error.message, error.hint].filter(Boolean).join('; ')}\n`);
-  process.exitCode = error.exitCode;
-} finally {
-  rmSync(directory, { recursive: true, force: true });
-}
+  try {
+    say(`> ${new Date().toISOString().slice(0, 10)}, commit ${commitText()}; ${machineText()}\n`);
+    const hops = await hopCosts(valueBytes);
+    const measured: Measured[] = [];
+    for (const nodes of [1, 3]) measured.push(...(await measureNodes(nodes, options, signal)));
+    say(checked(measured));
+    say(
+      markdown(
+        ['operations a message', 'to another thread and back, µs of CPU an operation'],
+        hops.map(({ perMessage, microseconds }) => [String(perMessage), microseconds.toFixed(1)]),
+      ),
+    );
+    say(asked(measured.at(-1) as Measured, (hops[1] as (typeof hops)[number]).microseconds));
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});

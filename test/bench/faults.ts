@@ -19,6 +19,7 @@ import { type CartwheelClient, connect, type DurabilityName } from '../../client
 import { ReplicaServiceClient, type ScanKeysResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { figureOf } from '../e2e/figures.ts';
 import { prepareDisks } from '../nemesis/disks.ts';
+import { runBenchmark } from './benchmark.ts';
 import { type CartwheelCluster, startCartwheel } from './clusters/cartwheel.ts';
 
 interface Options {
@@ -325,20 +326,26 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-const interrupt = new AbortController();
-process.once('SIGINT', () => interrupt.abort());
-const program = new Command('bench:faults')
-  .description('What faults and durability cost, on clusters of this machine. About six minutes.')
-  .option('--seconds <n>', 'measured seconds of each case', integerBetween(1, 3_600), 20)
-  .option('--warmup <n>', 'seconds of the same load before', integerBetween(0, 3_600), 10)
-  .option('--rate <n>', 'operations a second while a node is killed', integerBetween(1, 100_000), 500)
-  .option('--stopped <n>', 'seconds for which a replica is stopped', integerBetween(1, 3_600), 60)
-  .option('--repair-keys <n>', 'keys that change while a node is away', integerBetween(1, 10_000_000), 100_000)
-  .option('--sync-ms <n>', 'how much slower each sync is made (with --only durability)', integerBetween(0, 10_000), 0)
-  .addOption(new Option('--only <study>', 'one of them').choices(Object.keys(studies)));
-program.parse();
-const options = program.opts<Options>();
-if (options.syncMs > 0 && options.only !== 'durability') program.error('--sync-ms goes with --only durability');
-for (const [name, study] of Object.entries(studies)) {
-  if (options.only === undefined || options.only === name) await study(options, interrupt.signal);
+function readOptions(argv: readonly string[]): Options {
+  const program = new Command('npm run bench:faults --')
+    .description('What faults and durability cost, on clusters of this machine. About six minutes.')
+    .option('--seconds <n>', 'measured seconds of each case', integerBetween(1, 3_600), 20)
+    .option('--warmup <n>', 'seconds of the same load before', integerBetween(0, 3_600), 10)
+    .option('--rate <n>', 'operations a second while a node is killed', integerBetween(1, 100_000), 500)
+    .option('--stopped <n>', 'seconds for which a replica is stopped', integerBetween(1, 3_600), 60)
+    .option('--repair-keys <n>', 'keys that change while a node is away', integerBetween(1, 10_000_000), 100_000)
+    .option('--sync-ms <n>', 'how much slower each sync is made (with --only durability)', integerBetween(0, 10_000), 0)
+    .addOption(new Option('--only <study>', 'one of them').choices(Object.keys(studies)))
+    .exitOverride()
+    .parse(argv, { from: 'user' });
+  const options = program.opts<Options>();
+  if (options.syncMs > 0 && options.only !== 'durability') program.error('--sync-ms goes with --only durability');
+  return options;
 }
+
+await runBenchmark('faults', async (flags, signal) => {
+  const options = readOptions(flags);
+  for (const [name, study] of Object.entries(studies)) {
+    if (options.only === undefined || options.only === name) await study(options, signal);
+  }
+});

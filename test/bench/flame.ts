@@ -12,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Command } from 'commander';
 import { integerBetween } from '../../cli/values.ts';
+import { runBenchmark } from './benchmark.ts';
 import { startCartwheel } from './clusters/cartwheel.ts';
 import { flameGraph, roomOf } from './flame/graph.ts';
 import { addProfile, type CpuProfile, newCall, selfTimes } from './flame/profile.ts';
@@ -89,20 +90,26 @@ async function until(holds: () => boolean, signal: AbortSignal): Promise<void> {
     await sleep(100, undefined, { signal });
 }
 
-const options = new Command('npm run bench:flame --')
-  .description('A flame graph of the event loops of three storage nodes under load, and the functions that take most.')
-  .option('--workers <n>', 'of a closed loop', integerBetween(1, 4_096), 64)
-  .option('--seconds <n>', 'that are profiled', integerBetween(1, 600), 10)
-  .option('--warmup <n>', 'seconds of the same load before', integerBetween(1, 600), 15)
-  .option('--of <commit>', 'profile this commit instead of this tree')
-  .option('--out <file>', 'draw the graph into this SVG file')
-  .parse()
-  .opts<Options>();
-
-const interrupted = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupted.abort());
-try {
-  await main(options, interrupted.signal);
-} finally {
-  rmSync(directory, { recursive: true, force: true });
+function readOptions(argv: readonly string[]): Options {
+  return new Command('npm run bench:flame --')
+    .description(
+      'A flame graph of the event loops of three storage nodes under load, and the functions that take most.',
+    )
+    .option('--workers <n>', 'of a closed loop', integerBetween(1, 4_096), 64)
+    .option('--seconds <n>', 'that are profiled', integerBetween(1, 600), 10)
+    .option('--warmup <n>', 'seconds of the same load before', integerBetween(1, 600), 15)
+    .option('--of <commit>', 'profile this commit instead of this tree')
+    .option('--out <file>', 'draw the graph into this SVG file')
+    .exitOverride()
+    .parse(argv, { from: 'user' })
+    .opts<Options>();
 }
+
+await runBenchmark('flame', async (flags, signal) => {
+  const options = readOptions(flags);
+  try {
+    await main(options, signal);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});

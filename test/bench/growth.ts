@@ -3,9 +3,9 @@
  * an operation with the number of nodes, memory and start of a node with many keys. Prints Markdown; docs/benchmarks.md
  * says what came of it.
  */
-import { Command, CommanderError, Option } from 'commander';
-import { messageOf, Problem } from '../../cli/problem.ts';
+import { Command, Option } from 'commander';
 import { integerBetween } from '../../cli/values.ts';
+import { runBenchmark } from './benchmark.ts';
 import { studyKeys } from './growth/keys.ts';
 import { studyNodes } from './growth/nodes.ts';
 import { studyRing } from './growth/ring.ts';
@@ -33,22 +33,10 @@ function readOptions(argv: readonly string[]): GrowthOptions {
     .opts<GrowthOptions>();
 }
 
-const interrupted = new AbortController();
-const interrupt = () => interrupted.abort(new Problem('interrupted', undefined, 130));
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
-
-try {
-  const options = readOptions(process.argv.slice(2));
+await runBenchmark('growth', async (flags, signal) => {
+  const options = readOptions(flags);
   console.log(`> ${new Date().toISOString().slice(0, 10)}, commit ${commitText()}; ${machineText()}`);
   for (const [name, study] of Object.entries(studies)) {
-    if (options.only === undefined || options.only === name) console.log(await study(options, interrupted.signal));
+    if (options.only === undefined || options.only === name) console.log(await study(options, signal));
   }
-} catch (error) {
-  const problem = interrupted.signal.aborted ? (interrupted.signal.reason as unknown) : error;
-  if (problem instanceof CommanderError) process.exitCode = problem.exitCode === 0 ? 0 : 2;
-  else if (!(problem instanceof Problem)) throw problem;
-  else {
-    process.stderr.write(`growth: ${[messageOf(problem), problem.hint].filter(Boolean).join('; ')}\n`);
-    process.exitCode = problem.exitCode;
-  }
-}
+});

@@ -14,13 +14,14 @@
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command, CommanderError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { processorSeconds } from '../../cli/bench/processor-time.ts';
 import { Bench } from '../../cli/bench/run.ts';
 import type { Distribution } from '../../cli/bench/workload.ts';
-import { messageOf, Problem } from '../../cli/problem.ts';
+import { Problem, problemText } from '../../cli/problem.ts';
 import { integerBetween } from '../../cli/values.ts';
 import { type CartwheelClient, connect } from '../../client/index.ts';
+import { runBenchmark } from './benchmark.ts';
 import { type CartwheelCluster, startCartwheel } from './clusters/cartwheel.ts';
 import { compared, comparisonText, type Slice } from './guard/comparison.ts';
 import { earlierTree, isSameProgram } from './guard/earlier-tree.ts';
@@ -152,15 +153,11 @@ function readOptions(argv: readonly string[]): Options {
     .opts<Options>();
 }
 
-const interrupted = new AbortController();
-const interrupt = () => interrupted.abort(new Problem('interrupted', undefined, 130));
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
-
-try {
-  await main(readOptions(process.argv.slice(2)), interrupted.signal);
-} catch (error) {
-  if (interrupted.signal.aborted) process.exitCode = 130;
-  else if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
-  else if (error instanceof Problem) say(`not compared: ${[messageOf(error), error.hint].filter(Boolean).join('; ')}`);
-  else throw error;
-}
+await runBenchmark('guard', async (flags, signal) => {
+  try {
+    await main(readOptions(flags), signal);
+  } catch (error) {
+    if (signal.aborted || !(error instanceof Problem)) throw error;
+    say(`not compared: ${problemText(error)}`);
+  }
+});

@@ -12,6 +12,7 @@ import type { Histogram } from 'hdr-histogram-js';
 import { Bench, type BenchPlan, type BenchResult } from '../../cli/bench/run.ts';
 import { integerBetween } from '../../cli/values.ts';
 import { type CartwheelClient, connect } from '../../client/index.ts';
+import { runBenchmark } from './benchmark.ts';
 import { startCartwheel } from './clusters/cartwheel.ts';
 import { commitText, machineText } from './machine.ts';
 
@@ -22,12 +23,13 @@ interface Options {
   readonly workers: number;
   readonly rate: number;
   readonly basePort: number;
+  /** Ends it. */
+  readonly signal: AbortSignal;
 }
 
 const keys = 10_000;
 const value = randomBytes(1_024);
 const directory = fileURLToPath(new URL(`results/paths-${process.pid}`, import.meta.url));
-const interrupt = new AbortController();
 
 /** Of all rounds together. */
 interface Case {
@@ -38,9 +40,9 @@ interface Case {
   readonly results: BenchResult[];
 }
 
-function planOf(changes: Partial<BenchPlan>, reads: number, keysOf = keys): BenchPlan {
+function planOf(changes: Pick<BenchPlan, 'signal'> & Partial<BenchPlan>, reads: number, keysOf = keys): BenchPlan {
   const workload = { keys: keysOf, reads, distribution: 'uniform' } as const;
-  return { workload, value, concurrency: 512, rate: undefined, operation: {}, signal: interrupt.signal, ...changes };
+  return { workload, value, concurrency: 512, rate: undefined, operation: {}, ...changes };
 }
 
 function caseOf(name: string, ...benches: readonly Bench[]): Case {
@@ -53,9 +55,9 @@ function caseOf(name: string, ...benches: readonly Bench[]): Case {
 }
 
 /** One round of each in turn, and in the other order the next time. */
-async function takeTurns(cases: readonly Case[], { rounds, seconds, warmup }: Options): Promise<void> {
+async function takeTurns(cases: readonly Case[], { rounds, seconds, warmup, signal }: Options): Promise<void> {
   for (const { measure } of cases) await measure(warmup);
-  for (let round = 0; round < rounds && !interrupt.signal.aborted; round++) {
+  for (let round = 0; round < rounds && !signal.aborted; round++) {
     for (const one of round % 2 === 0 ? cases : cases.toReversed()) {
       one.results.push(one.counts(await one.measure(seconds)));
     }
@@ -69,14 +71,14 @@ function latencies({ results }: Case, of: 'reads' | 'writes'): Histogram {
 }
 
 async function paths(router: CartwheelClient, direct: CartwheelClient, options: Options): Promise<void> {
-  const { workers, rate } = options;
+  const { workers, rate, signal } = options;
   const closed = [
-    caseOf('router', new Bench(router, planOf({ concurrency: workers }, 0.5))),
-    caseOf('direct', new Bench(direct, planOf({ concurrency: workers }, 0.5))),
+    caseOf('router', new Bench(router, planOf({ signal, concurrency: workers }, 0.5))),
+    caseOf('direct', new Bench(direct, planOf({ signal, concurrency: workers }, 0.5))),
   ] as const;
   const open = [
-    caseOf('router', new Bench(router, planOf({ rate }, 0.5))),
-    caseOf('direct', new Bench(direct, planOf({ rate }, 0.5))),
+    caseOf('router', new Bench(router, planOf({ signal, rate }, 0.5))),
+    caseOf('direct', new Bench(direct, planOf({ signal, rate }, 0.5))),
   ] as const;
   say('\n| load | path | ops/s | read p50 / p99 / p99.9, ms | write p50 / p99 / p99.9, ms | failed |');
   say('| --- | --- | --- | --- | --- | --- |');
@@ -104,11 +106,12 @@ async function paths(router: CartwheelClient, direct: CartwheelClient, options: 
 }
 
 async function neighbours(name: string, client: CartwheelClient, options: Options): Promise<void> {
+  const { signal } = options;
   const half = options.rate / 2;
-  const others = () => new Bench(client, planOf({ rate: half }, 1));
+  const others = () => new Bench(client, planOf({ signal, rate: half }, 1));
   const cases = [
-    caseOf('without', others(), new Bench(client, planOf({ rate: half }, 1))),
-    caseOf('with', others(), new Bench(client, planOf({ rate: half }, 1, 1))),
+    caseOf('without', others(), new Bench(client, planOf({ signal, rate: half }, 1))),
+    caseOf('with', others(), new Bench(client, planOf({ signal, rate: half }, 1, 1))),
   ] as const;
   await takeTurns(cases, options);
   const [without, withIt] = cases.map((one) => latencies(one, 'reads')) as [Histogram, Histogram];
@@ -127,34 +130,40 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-process.once('SIGINT', () => interrupt.abort());
-const program = new Command('bench:paths')
-  .description('Router beside direct, and what a hot key costs its neighbours. About eight minutes.')
-  .option('--seconds <n>', 'measured seconds of each case in each round', integerBetween(1, 3_600), 10)
-  .option('--warmup <n>', 'seconds of each case before', integerBetween(0, 3_600), 10)
-  .option('--rounds <n>', 'how often the cases take turns', integerBetween(1, 100), 4)
-  .option('--workers <n>', 'of the closed loops', integerBetween(1, 4_096), 64)
-  .option('--rate <n>', 'operations a second of the open loops', integerBetween(2, 100_000), 1_000)
-  .option('--base-port <n>', 'of the cluster', integerBetween(1_024, 60_000), 9_300);
-program.parse();
-const options = program.opts<Options>();
-try {
-  const cluster = await startCartwheel(join(directory, 'data'), interrupt.signal, { basePort: options.basePort });
-  const router = connect({ endpoints: cluster.routers });
-  const direct = connect({ endpoints: cluster.endpoints, direct: true });
-  try {
-    await new Bench(direct, planOf({ concurrency: 64 }, 0.5)).loadKeys(() => {});
-    say(`${machineText()}, Node ${process.versions.node}, commit ${commitText()}`);
-    await paths(router, direct, options);
-    say(`\nReads of all keys while as many more are of one key, ${options.rate}/s in all, p50 / p99 / p99.9, ms:\n`);
-    say('| path | the others are of all keys too | half of all reads are of one key | p99.9 with / without |');
-    say('| --- | --- | --- | --- |');
-    await neighbours('router', router, options);
-    await neighbours('direct', direct, options);
-  } finally {
-    await Promise.all([router.close(), direct.close()]);
-    await cluster.stop();
-  }
-} finally {
-  rmSync(directory, { recursive: true, force: true });
+function readOptions(argv: readonly string[]): Omit<Options, 'signal'> {
+  return new Command('npm run bench:paths --')
+    .description('Router beside direct, and what a hot key costs its neighbours. About eight minutes.')
+    .option('--seconds <n>', 'measured seconds of each case in each round', integerBetween(1, 3_600), 10)
+    .option('--warmup <n>', 'seconds of each case before', integerBetween(0, 3_600), 10)
+    .option('--rounds <n>', 'how often the cases take turns', integerBetween(1, 100), 4)
+    .option('--workers <n>', 'of the closed loops', integerBetween(1, 4_096), 64)
+    .option('--rate <n>', 'operations a second of the open loops', integerBetween(2, 100_000), 1_000)
+    .option('--base-port <n>', 'of the cluster', integerBetween(1_024, 60_000), 9_300)
+    .exitOverride()
+    .parse(argv, { from: 'user' })
+    .opts<Omit<Options, 'signal'>>();
 }
+
+await runBenchmark('paths', async (flags, signal) => {
+  const options: Options = { ...readOptions(flags), signal };
+  try {
+    const cluster = await startCartwheel(join(directory, 'data'), signal, { basePort: options.basePort });
+    const router = connect({ endpoints: cluster.routers });
+    const direct = connect({ endpoints: cluster.endpoints, direct: true });
+    try {
+      await new Bench(direct, planOf({ signal, concurrency: 64 }, 0.5)).loadKeys(() => {});
+      say(`${machineText()}, Node ${process.versions.node}, commit ${commitText()}`);
+      await paths(router, direct, options);
+      say(`\nReads of all keys while as many more are of one key, ${options.rate}/s in all, p50 / p99 / p99.9, ms:\n`);
+      say('| path | the others are of all keys too | half of all reads are of one key | p99.9 with / without |');
+      say('| --- | --- | --- | --- |');
+      await neighbours('router', router, options);
+      await neighbours('direct', direct, options);
+    } finally {
+      await Promise.all([router.close(), direct.close()]);
+      await cluster.stop();
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});

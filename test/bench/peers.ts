@@ -9,9 +9,8 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { CommanderError } from 'commander';
-import { messageOf, Problem } from '../../cli/problem.ts';
 import { aimsTable } from './aims.ts';
+import { runBenchmark } from './benchmark.ts';
 import type { StoreName } from './clusters/cluster.ts';
 import { startCluster } from './clusters/start.ts';
 import {
@@ -202,20 +201,4 @@ function note(text: string): void {
   process.stderr.write(`bench: ${text}\n`);
 }
 
-const interrupted = new AbortController();
-const interrupt = () => interrupted.abort(new Problem('interrupted', undefined, 130));
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
-// Started by start.js, which leaves a channel open: when that is gone, however it went, this ends too.
-process.once('disconnect', interrupt);
-process.channel?.unref();
-
-try {
-  await main(readOptions(process.argv.slice(2)), interrupted.signal);
-} catch (error) {
-  const problem = interrupted.signal.aborted ? (interrupted.signal.reason as unknown) : error;
-  if (problem instanceof CommanderError) process.exitCode = problem.exitCode === 0 ? 0 : 2;
-  else {
-    note(problem instanceof Problem ? [messageOf(problem), problem.hint].filter(Boolean).join('; ') : String(problem));
-    process.exitCode = problem instanceof Problem ? problem.exitCode : 1;
-  }
-}
+await runBenchmark('bench', (flags, signal) => main(readOptions(flags), signal));

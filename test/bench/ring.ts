@@ -10,9 +10,9 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command, CommanderError, Option } from 'commander';
-import { messageOf, Problem } from '../../cli/problem.ts';
+import { Command, Option } from 'commander';
 import { integerBetween } from '../../cli/values.ts';
+import { runBenchmark } from './benchmark.ts';
 import { commitText, machineText } from './machine.ts';
 import { root } from './program.ts';
 import { studyExchange, studyTransfer } from './ring/full-speed.ts';
@@ -55,36 +55,26 @@ function readOptions(argv: readonly string[]): RingOptions {
     .opts<RingOptions>();
 }
 
-const interrupted = new AbortController();
-const interrupt = () => interrupted.abort(new Problem('interrupted', undefined, 130));
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
-
-try {
-  const options = readOptions(process.argv.slice(2));
-  const flags = process.argv.slice(2).filter((flag) => flag !== '--docs');
+await runBenchmark('ring', async (argv, signal) => {
+  const options = readOptions(argv);
+  const flags = argv.filter((flag) => flag !== '--docs');
   const command = ['npm run bench:ring', ...(flags.length > 0 ? ['--', ...flags] : [])].join(' ');
   const day = new Date().toISOString().slice(0, 10);
   const sections = [
     `> \`${command}\`, ${day}, commit ${commitText()}; ${machineText()}, Node ${process.versions.node}`,
   ];
   console.log(`${sections[0]}\n`);
-  for (const [name, study] of Object.entries(studies)) {
-    if (options.only !== undefined && options.only !== name) continue;
-    const section = await study(options, join(directory, name), interrupted.signal);
-    interrupted.signal.throwIfAborted();
-    sections.push(section);
-    console.log(`${section}\n`);
+  try {
+    for (const [name, study] of Object.entries(studies)) {
+      if (options.only !== undefined && options.only !== name) continue;
+      const section = await study(options, join(directory, name), signal);
+      signal.throwIfAborted();
+      sections.push(section);
+      console.log(`${section}\n`);
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
   }
   const page = join(root, 'docs', 'benchmarks.md');
   if (options.docs) writeFileSync(page, withSection(readFileSync(page, 'utf8'), 'bench:ring', sections.join('\n\n')));
-} catch (error) {
-  const problem = interrupted.signal.aborted ? (interrupted.signal.reason as unknown) : error;
-  if (problem instanceof CommanderError) process.exitCode = problem.exitCode === 0 ? 0 : 2;
-  else if (!(problem instanceof Problem)) throw problem;
-  else {
-    process.stderr.write(`ring: ${[messageOf(problem), problem.hint].filter(Boolean).join('; ')}\n`);
-    process.exitCode = problem.exitCode;
-  }
-} finally {
-  rmSync(directory, { recursive: true, force: true });
-}
+});
