@@ -6,6 +6,7 @@ import { createManualClock } from '../core/manual-clock.ts';
 import { createCluster, type TestNode } from './cluster.ts';
 import { createReadableMetrics } from './metrics.ts';
 import { put, stored } from './requests.ts';
+import { turns } from './time.ts';
 
 const limits = { targetMs: 100, stallMs: 500, operationsMax: 1_000, bytesMax: 1_000_000, floor: 0.05 };
 
@@ -13,10 +14,6 @@ function setup(writingMs = () => 0) {
   const clock = createManualClock();
   const metrics = createReadableMetrics();
   return { clock, metrics, background: createBackground(clock, metrics, limits, writingMs) };
-}
-
-async function turns(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await new Promise(setImmediate);
 }
 
 test('a task says how far it is, at what pace, and what it waits for', async () => {

@@ -8,6 +8,7 @@ import { printDot } from '../../services/core/versioning/causal-context.ts';
 import { listLosers } from '../../services/storage-node/losers.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
+import { pass } from './time.ts';
 
 type Three = readonly [TestNode, TestNode, TestNode];
 
@@ -73,13 +74,6 @@ function createMove(): Move {
       loseOthers();
     },
   };
-}
-
-async function pass({ clock }: Cluster, ms: number): Promise<void> {
-  for (let left = ms; left > 0; left -= 50) {
-    clock.advance(50);
-    for (let i = 0; i < 40; i++) await new Promise(setImmediate);
-  }
 }
 
 test('P5: a second attempt that comes after the partition has moved, and its value was replaced, does not bring it back', async () => {

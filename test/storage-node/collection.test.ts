@@ -1,7 +1,6 @@
 /** What is let go, and when not, on the data path alone. The simulation attacks the same with everything. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate as turn } from 'node:timers/promises';
 import { EraMoved } from '../../services/core/quorum/peers.ts';
 import { createRing, epochOf } from '../../services/core/ring/ring.ts';
 import { createBarriers } from '../../services/storage-node/barriers.ts';
@@ -9,6 +8,7 @@ import { nothingHeld } from '../../services/storage-node/record-store.ts';
 import { type ClusterOptions, createCluster, type TestNode } from './cluster.ts';
 import { createReadableMetrics } from './metrics.ts';
 import { get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
+import { turns } from './time.ts';
 
 const requestId = Buffer.from('a request');
 const deadline = 1e9;
@@ -36,10 +36,6 @@ async function deleteCart({ cluster, homes }: Setup): Promise<void> {
 /** So often as it takes to find it, and to let it go. */
 async function collect({ node }: TestNode): Promise<number> {
   return (await node.collection.collectAll()) + (await node.collection.collectAll());
-}
-
-async function settle(): Promise<void> {
-  for (let i = 0; i < 50; i++) await turn();
 }
 
 test('a tombstone is let go by all homes, and what comes after is as if there had never been anything', async () => {
@@ -90,7 +86,7 @@ test('nothing is let go while a home lacks the tombstone; the look that finds th
   const { context } = await gotten(cluster.run(first, get('cart', { r: 3 })));
   third.answers = 'no';
   await removed(cluster.run(first, remove('cart', context, { w: 2 })));
-  await settle();
+  await turns();
   third.answers = 'yes';
   await first.node.store.change(at.key, (held) => ({ copy: { ...held, owed: [] } }), true); // no hint remembers it
   assert.equal(await collect(second), 0);
@@ -296,7 +292,7 @@ async function leftWithTheDisk() {
   const staying = cluster.nodes.filter((node) => node !== n2);
   cluster.goOver(staying, ring);
   await gotten(cluster.run(n0, get('cart', { r: 3 })));
-  await settle();
+  await turns();
   const back = () => {
     n2.answers = 'yes';
     cluster.setReachable(n2, true);
@@ -317,7 +313,7 @@ test('P4: a node that had left by then hands nothing back of what was let go, wh
   n2.node.transfers.start();
   for (let i = 0; i < 100; i++) {
     cluster.clock.advance(50);
-    await settle();
+    await turns();
   }
   assert.deepEqual(valuesOf(await gotten(cluster.run(n0, get('cart', { r: 3 })))), []);
   assert.equal(await at.kept(), 1);
@@ -352,7 +348,7 @@ test('P4: nor does a node take it that has joined since, and was in no barrier',
   const pass = async () => {
     for (let i = 0; i < 100; i++) {
       cluster.clock.advance(50);
-      await settle();
+      await turns();
     }
   };
   await pass();
@@ -380,7 +376,7 @@ test('a node that has left hands back what it has while nothing was let go', asy
   n2.node.transfers.start();
   for (let i = 0; i < 100; i++) {
     cluster.clock.advance(50);
-    await settle();
+    await turns();
   }
   assert.deepEqual(valuesOf(await gotten(cluster.run(homes[0], get('late', { r: 3 })))), ['v']);
   assert.equal(await cluster.held(n2, 'late'), undefined);

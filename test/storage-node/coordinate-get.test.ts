@@ -1,15 +1,11 @@
 /** Gets over three assembled nodes: P3, P7, P9, read repair, and what each failure says. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { hedgeAfterMs } from '../../services/storage-node/coordinate-get.ts';
 import { repairsMax } from '../../services/storage-node/read-repair.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
-
-async function settle(): Promise<void> {
-  for (let i = 0; i < 30; i++) await nextTurn();
-}
+import { turns } from './time.ts';
 
 function setup(): [Cluster, TestNode, TestNode, TestNode] {
   const cluster = createCluster();
@@ -28,7 +24,7 @@ async function putOnly(cluster: Cluster, at: readonly TestNode[], value: string,
   for (const node of without) node.answers = 'no';
   const coordinator = at[0] as TestNode;
   const answer = await stored(cluster.run(coordinator, put('cart', value, { w: 1, context })));
-  await settle();
+  await turns();
   for (const node of without) node.answers = 'yes';
   return answer;
 }
@@ -38,7 +34,7 @@ test('a key that was never written has no siblings and no context, and that is n
   const answer = await gotten(cluster.run(first, get('cart')));
   assert.deepEqual([answer.siblings, answer.omitted, answer.context.length], [[], [], 0]);
   assert.equal(answer.certificate?.divergent, false);
-  await settle();
+  await turns();
   assert.equal(await cluster.held(first, 'cart'), undefined, 'a read leaves nothing behind');
 });
 
@@ -68,7 +64,7 @@ for (const r of [1, 2, 3]) {
   test(`r = ${r}: ${r} homes are asked, and the certificate says so`, async () => {
     const [cluster, first, second, third] = setup();
     await stored(cluster.run(first, put('cart', 'v', { w: 3 })));
-    await settle();
+    await turns();
     const before = [second.calls.length, third.calls.length] as const;
     const { certificate } = await gotten(cluster.run(first, get('cart', { r })));
     assert.deepEqual(certificate, {
@@ -116,7 +112,7 @@ test('a get whose homes are silent ends at its deadline, with the count of those
   second.answers = 'never';
   third.answers = 'never';
   const failing = failureOf(cluster.run(first, get('cart')));
-  await settle();
+  await turns();
   cluster.clock.advance(1_100);
   const failure = await failing;
   assert.equal(failure.reason, 'DEADLINE');
@@ -126,13 +122,13 @@ test('a get whose homes are silent ends at its deadline, with the count of those
 test('a get whose home is slow asks the next one after a while, while there is a budget for that', async () => {
   const [cluster, first, second, third] = setup();
   await stored(cluster.run(first, put('cart', 'v', { w: 3 })));
-  await settle();
+  await turns();
   // A budget is earned by reads.
   for (let i = 0; i < 100; i++) await gotten(cluster.run(first, get('cart')));
   const slow = [second, third].find((home) => home.calls.at(-1) === 'read') as TestNode;
   slow.answers = 'never';
   const answer = gotten(cluster.run(first, get('cart'), { timeoutMs: 10_000 }));
-  await settle();
+  await turns();
   cluster.clock.advance(hedgeAfterMs + 20);
   assert.deepEqual(valuesOf(await answer), ['v']);
   assert.equal(first.metrics.valueOf('cartwheel_hedged_reads_total'), 1);
@@ -158,7 +154,7 @@ test('read repair heals the replica that was stale, and no other one is written 
   const answer = await gotten(cluster.run(first, get('cart', { r: 3 })));
   assert.deepEqual(valuesOf(answer), ['new']);
   assert.equal(answer.certificate?.divergent, true);
-  await settle();
+  await turns();
   assert.deepEqual(await heldValues(cluster, first), ['new']);
   const writesAfter = [second, third].map(({ calls }) => calls.filter((call) => call === 'write').length);
   assert.deepEqual(writesAfter, writesBefore);
@@ -170,15 +166,15 @@ test('read repair brings a home that has nothing the whole record, and a deleted
   const [cluster, first, second, third] = setup();
   await putOnly(cluster, [first, second], 'v');
   await gotten(cluster.run(first, get('cart', { r: 3 })));
-  await settle();
+  await turns();
   assert.deepEqual(await heldValues(cluster, third), ['v']);
   const { context } = await gotten(cluster.run(first, get('cart')));
   third.reachable = false;
   await removed(cluster.run(first, remove('cart', context)));
-  await settle();
+  await turns();
   third.reachable = true;
   assert.deepEqual(valuesOf(await gotten(cluster.run(third, get('cart', { r: 3 })))), []);
-  await settle();
+  await turns();
   assert.deepEqual(await heldValues(cluster, third), []);
 });
 
@@ -206,7 +202,7 @@ test('a repair that fails is counted, ends, and harms nobody', async () => {
     },
   });
   assert.deepEqual(valuesOf(await gotten(cluster.run(first, get('cart')))), ['v']);
-  await settle();
+  await turns();
   assert.equal(first.metrics.valueOf('cartwheel_read_repairs_under_way'), 0);
   assert.ok(first.metrics.valueOf('cartwheel_replica_failures_total') >= 1);
   assert.equal(await cluster.held(second, 'cart'), undefined);
@@ -228,14 +224,14 @@ test('repairs under way have a cap; what is over it is left to the next read, an
 test('P12: a home whose record is damaged is passed over, counted, and never served', async () => {
   const [cluster, first, second, third] = setup();
   await stored(cluster.run(first, put('cart', 'v', { w: 3 })));
-  await settle();
+  await turns();
   for (const [home, at] of [
     [first, 30],
     [second, 0],
   ] as const) {
     const key = cluster.storageKey('other');
     await stored(cluster.run(home, put('other', 'w', { w: 3 })));
-    await settle();
+    await turns();
     const [bytes] = await home.engine.getMany('records', [key]);
     const damaged = Uint8Array.from(bytes as Uint8Array);
     damaged[at] = (damaged[at] as number) ^ 128;
@@ -293,7 +289,7 @@ test('P7: where nobody in reach covers the session the certificate says so, and 
     const { context } = await putOnly(cluster, [third], 'mine');
     third.answers = away;
     const answering = gotten(cluster.run(first, get('cart', { sessionContext: context })));
-    await settle();
+    await turns();
     cluster.clock.advance(1_100);
     const stale = await answering;
     assert.deepEqual([stale.certificate?.coversSession, stale.certificate?.replicasAnswered], [false, 2]);

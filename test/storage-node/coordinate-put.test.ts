@@ -1,16 +1,11 @@
 /** Puts and deletes over three assembled nodes: P1 to P5, P8, and what each failure says. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { emptyContext, printDot } from '../../services/core/versioning/causal-context.ts';
 import { merge, replicaEntriesMax } from '../../services/core/versioning/record.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
-
-/** Lets everything that needs no time happen. */
-async function settle(): Promise<void> {
-  for (let i = 0; i < 30; i++) await nextTurn();
-}
+import { turns } from './time.ts';
 
 /** A cluster and the homes of `cart`; the first one coordinates. */
 function setup(options: Parameters<typeof createCluster>[0] = {}): [Cluster, TestNode, TestNode, TestNode] {
@@ -32,7 +27,7 @@ test('a put is on all three homes, and its receipt names who had it on disk at t
   const acks = receipt?.acks ?? [];
   assert.ok(acks.length >= 2 && acks.every(({ durable, hintedFor }) => durable && hintedFor === ''));
   assert.ok(acks.every(({ nodeId, zone }) => zone === `z${nodeId.slice(1)}`));
-  await settle();
+  await turns();
   for (const home of [first, second, third]) {
     assert.deepEqual(await heldValues(cluster, home), ['apples']);
     const record = await cluster.held(home, 'cart');
@@ -60,7 +55,7 @@ for (const w of [1, 2, 3]) {
     (w === 1 ? first : ([first, second, third][w - 1] as TestNode)).answers = 'never';
     if (w === 1) first.stalledDisk = [];
     const late = failureOf(cluster.run(first, put('cart', 'v', { w })));
-    await settle();
+    await turns();
     cluster.clock.advance(1_100);
     assert.equal((await late).reason, 'DEADLINE');
   });
@@ -93,7 +88,7 @@ test('a put whose other homes fail it has an unknown outcome, and says what it h
   assert.deepEqual([failure.reason, failure.outcome], ['NOT_ENOUGH_REPLICAS', 'UNKNOWN']);
   assert.match(failure.message, /2 of 3 replicas wanted, [01] reached/);
   assert.ok(failure.details.receipt !== undefined);
-  await settle();
+  await turns();
   assert.deepEqual(await heldValues(cluster, first), ['v'], 'and indeed it is there');
 });
 
@@ -109,7 +104,7 @@ test('a put whose homes are silent has an unknown outcome at its deadline, with 
   second.answers = 'never';
   third.answers = 'never';
   const failing = failureOf(cluster.run(first, put('cart', 'v')));
-  await settle();
+  await turns();
   cluster.clock.advance(1_100);
   const failure = await failing;
   assert.deepEqual([failure.reason, failure.outcome], ['DEADLINE', 'UNKNOWN']);
@@ -124,14 +119,14 @@ test('a put that still waits for its own record at its deadline is answered then
   const [cluster, first, second, third] = setup();
   first.stalledDisk = [];
   const failing = failureOf(cluster.run(first, put('cart', 'v')));
-  await settle();
+  await turns();
   cluster.clock.advance(1_100);
   const failure = await failing;
   assert.deepEqual([failure.reason, failure.outcome], ['DEADLINE', 'NOT_APPLIED']);
   const stalled = first.stalledDisk;
   first.stalledDisk = undefined;
   for (const run of stalled) run();
-  await settle();
+  await turns();
   for (const home of [first, second, third]) assert.equal(await cluster.held(home, 'cart'), undefined);
 });
 
@@ -181,18 +176,18 @@ test('P2: a delete removes what its context covers, leaves what it does not, and
   assert.deepEqual(valuesOf(await gotten(cluster.run(second, get('cart')))), ['unseen']);
   const read = await gotten(cluster.run(first, get('cart')));
   assert.equal((await removed(cluster.run(second, remove('cart', read.context)))).siblings, 0);
-  await settle();
+  await turns();
   for (const home of cluster.homes('cart')) assert.deepEqual(await heldValues(cluster, home), []);
 });
 
 test('P4: a replica message that arrives after the delete does not bring the value back', async () => {
   const [cluster, first, second] = setup();
   await stored(cluster.run(first, put('cart', 'v')));
-  await settle();
+  await turns();
   const late = await first.node.replica.read({ key: cluster.storageKey('cart'), deadline: 10_000 });
   const read = await gotten(cluster.run(first, get('cart')));
   await removed(cluster.run(first, remove('cart', read.context)));
-  await settle();
+  await turns();
   const message = {
     key: cluster.storageKey('cart'),
     record: late as Uint8Array,
@@ -235,7 +230,7 @@ test('P5: two attempts that met two coordinators are one value to every reader',
   await stored(cluster.run(first, put('cart', 'v', { requestId })));
   second.answers = 'yes';
   await stored(cluster.run(second, put('cart', 'v', { requestId, attempt: 1 })));
-  await settle();
+  await turns();
   const read = await gotten(cluster.run(first, get('cart', { r: 3 })));
   assert.deepEqual(valuesOf(read), ['v']);
   await stored(cluster.run(first, put('cart', 'w', { context: read.context })));
@@ -317,7 +312,7 @@ test('a hundred writers at three coordinators at once lose nothing', async () =>
   const [cluster, ...homes] = setup();
   const values = Array.from({ length: 100 }, (_, i) => `value ${i}`);
   await Promise.all(values.map((value, i) => stored(cluster.run(homes[i % 3] as TestNode, put('cart', value)))));
-  await settle();
+  await turns();
   const records = await Promise.all(homes.map((home) => cluster.held(home, 'cart')));
   const merged = records.map((record) => record ?? { clock: emptyContext, siblings: [] }).reduce(merge);
   assert.deepEqual(merged.siblings.map(({ value }) => Buffer.from(value).toString()).sort(), values.toSorted());
@@ -330,11 +325,11 @@ async function siblingsThatTheFirstMissed(key: string): Promise<[Cluster, TestNo
   first.reachable = false;
   let context = (await stored(cluster.run(second, put(key, 'old')))).context;
   for (let i = 0; i < 12; i++) {
-    await settle();
+    await turns();
     second.engine.renewLineage();
     context = (await stored(cluster.run(second, put(key, `old ${i}`, { context })))).context;
   }
-  await settle();
+  await turns();
   for (const [home, other, value] of [
     [second, third, 'left'],
     [third, second, 'right'],
@@ -359,7 +354,7 @@ test('P2: what a put covers stays away, though its coordinator has missed all of
     // Nothing was mended yet, as where the reader's coordinator died.
     first.reachable = true;
     await stored(cluster.run(first, put(key, 'merged', { context: read.context })));
-    await settle();
+    await turns();
     for (const home of [first, second, third]) {
       const values = valuesOf(await gotten(cluster.run(home, get(key, { r: 3 }))));
       if (values.length !== 1) comeBack.push(`${key}: ${values}`);
@@ -374,13 +369,13 @@ test('P2: more siblings than a clock has entries are resolved at a home that had
   for (let i = 0; i < 16; i++) {
     second.engine.renewLineage();
     await stored(cluster.run(second, put('cart', `s${i}`)));
-    await settle();
+    await turns();
   }
   const { context } = await gotten(cluster.run(second, get('cart')));
   first.reachable = true;
   const { siblings } = await stored(cluster.run(first, put('cart', 'merged', { context })));
   assert.equal(siblings, 1);
-  await settle();
+  await turns();
   for (const home of [first, second, third]) {
     assert.deepEqual(valuesOf(await gotten(cluster.run(home, get('cart', { r: 3 })))), ['merged']);
   }
@@ -393,7 +388,7 @@ test('P14: clocks stay bounded on every home, though one home alone coordinates,
     // With what the others still remember of what the first has cut.
     const { context } = await gotten(cluster.run(first, get('cart', { r: 3 })));
     await stored(cluster.run(first, put('cart', `v${i}`, { context })));
-    await settle();
+    await turns();
   }
   for (const home of [first, second, third]) {
     const entries = (await cluster.held(home, 'cart'))?.clock.length ?? 0;

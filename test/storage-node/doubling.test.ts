@@ -11,6 +11,7 @@ import { listKeys } from '../../services/storage-node/list-keys.ts';
 import { type Cluster, type ClusterOptions, createCluster, type TestNode } from './cluster.ts';
 import { createReadableMetrics } from './metrics.ts';
 import { get, gotten, put, stored, valuesOf } from './requests.ts';
+import { pass } from './time.ts';
 
 const key = 'cart';
 
@@ -20,13 +21,6 @@ async function setup(options: ClusterOptions = {}) {
   const homes = cluster.homes(key) as [TestNode, TestNode, TestNode];
   const others = cluster.nodes.filter((node) => !homes.includes(node)) as [TestNode, TestNode, TestNode];
   return { cluster, homes, others, after: doubled(cluster.ring) };
-}
-
-async function pass({ clock }: Cluster, ms: number): Promise<void> {
-  for (let passed = 0; passed < ms; passed += 50) {
-    clock.advance(50);
-    for (let i = 0; i < 30; i++) await turn();
-  }
 }
 
 const partitionIn = (cluster: Cluster, ring: Ring) => partitionOfStorageKey(cluster.storageKey(key), ring.partitions);

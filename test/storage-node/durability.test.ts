@@ -1,27 +1,23 @@
 /** What a write waits for, by its durability, and what its receipt says of it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { PutResponse } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { builtInNamespace } from '../../services/core/namespaces/namespace.ts';
 import { bufferLimits } from '../../services/storage-node/record-store.ts';
 import { createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
+import { turns } from './time.ts';
 
 const durable = 1;
 const oneDurable = 2;
 const buffered = 3;
-
-async function settle(): Promise<void> {
-  for (let i = 0; i < 30; i++) await nextTurn();
-}
 
 /** The homes of `cart` have it already, in their caches: no put of it needs their disks before it writes. */
 async function setup() {
   const cluster = createCluster();
   const homes = cluster.homes('cart') as [TestNode, TestNode, TestNode];
   const { context } = await stored(cluster.run(homes[0], put('cart', 'first', { w: 3 })));
-  await settle();
+  await turns();
   return { cluster, homes, context };
 }
 
@@ -41,7 +37,7 @@ test('BUFFERED: on every disk a little later, though nothing else happens', asyn
   const { cluster, homes, context } = await setup();
   const { receipt } = await stored(cluster.run(homes[0], put('cart', 'v', { w: 3, durability: buffered, context })));
   cluster.clock.advance(bufferLimits.flushAfterMs);
-  await settle();
+  await turns();
   for (const { disk, metrics, engine } of homes) {
     assert.deepEqual([disk.uncertainWrites, metrics.valueOf('cartwheel_unsynced_records')], [0, 0]);
     const [bytes] = await engine.getMany('records', [cluster.storageKey('cart')]);
@@ -70,7 +66,7 @@ test('DURABLE: without its disk nobody acknowledges', async () => {
   const answer = await stored(cluster.run(first, put('cart', 'v', { durability: durable, context })));
   assert.deepEqual(durableOf(answer), { [first.id]: true, [third.id]: true });
   const late = failureOf(cluster.run(first, put('cart', 'w', { durability: durable, w: 3 })));
-  await settle();
+  await turns();
   cluster.clock.advance(2_000);
   assert.equal((await late).reason, 'DEADLINE');
 });
@@ -114,7 +110,7 @@ test('a fallback owes what it buffered as soon as it is written', async () => {
   const standIn = receipt?.acks.find(({ hintedFor }) => hintedFor === second.id);
   assert.equal(standIn?.durable, false);
   cluster.clock.advance(bufferLimits.flushAfterMs);
-  await settle();
+  await turns();
   const fallback = cluster.nodes.find(({ id }) => id === standIn?.nodeId) as TestNode;
   assert.deepEqual(fallback.node.hints.nodes(), [second.id]);
 });

@@ -7,12 +7,9 @@ import { answerExchange, type Exchanged, exchange, requestOf } from '../../servi
 import { nothingHeld } from '../../services/storage-node/record-store.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored } from './requests.ts';
+import { turns } from './time.ts';
 
 const partitions = 4;
-
-async function turns(n = 20): Promise<void> {
-  for (let i = 0; i < n; i++) await new Promise((resolve) => setImmediate(resolve));
-}
 
 async function setup(): Promise<Cluster> {
   const cluster = createCluster({ hintsPerNodeMax: 0, partitions, cacheBytesMax: 0 });

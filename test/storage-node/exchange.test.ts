@@ -4,10 +4,7 @@ import { test } from 'node:test';
 import { answerExchange, requestOf } from '../../services/storage-node/exchange.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored } from './requests.ts';
-
-async function turns(n = 20): Promise<void> {
-  for (let i = 0; i < n; i++) await new Promise((resolve) => setImmediate(resolve));
-}
+import { turns } from './time.ts';
 
 async function setup(nodes = 3, hintsPerNodeMax = 0): Promise<Cluster> {
   const cluster = createCluster({ nodes, hintsPerNodeMax, partitions: 4 });

@@ -2,15 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Failure } from '../../services/core/failure.ts';
-import { type Cluster, createCluster, type TestNode } from './cluster.ts';
+import { createCluster, type TestNode } from './cluster.ts';
 import { put, stored } from './requests.ts';
-
-async function pass({ clock }: Cluster, ms: number): Promise<void> {
-  for (let passed = 0; passed < ms; passed += 50) {
-    clock.advance(50);
-    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
-  }
-}
+import { pass } from './time.ts';
 
 test('a partition that is marked is compared at once, although its home was never away', async () => {
   const cluster = createCluster({ partitions: 4, hintsPerNodeMax: 0, exchangeEveryMs: 3_600_000 });

@@ -1,7 +1,6 @@
 /** Sloppy quorum, hints and their handoff, on the data path alone. The simulation attacks the same with everything. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate as turn } from 'node:timers/promises';
 import { hintsOf } from '../../services/core/codec/hint.ts';
 import { builtInNamespace } from '../../services/core/namespaces/namespace.ts';
 import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
@@ -10,6 +9,7 @@ import { createHintBook, indexAgain } from '../../services/storage-node/hints.ts
 import { type ClusterOptions, createCluster, type TestNode } from './cluster.ts';
 import { createReadableMetrics } from './metrics.ts';
 import { failureOf, get, gotten, put, remove, stored, valuesOf } from './requests.ts';
+import { pass, turns } from './time.ts';
 
 const partitions = 16;
 
@@ -22,13 +22,6 @@ async function setup(options: ClusterOptions = {}) {
 }
 
 /** Lets time pass until everything that waits for it is done. */
-async function pass(cluster: Awaited<ReturnType<typeof setup>>['cluster'], ms: number): Promise<void> {
-  for (let passed = 0; passed < ms; passed += 50) {
-    cluster.clock.advance(50);
-    for (let i = 0; i < 30; i++) await turn();
-  }
-}
-
 async function owedBy({ node }: TestNode, key: Uint8Array): Promise<readonly string[]> {
   return (await node.replica.inspect({ key, deadline: 1e9 })).owed;
 }
@@ -286,11 +279,11 @@ test('a namespace can have all N asked on each get, and a home that was behind i
   cluster.namespaces.set('default', { ...builtInNamespace, version: 1, readAllProbability: 1 });
   homes[2].answers = 'no';
   await stored(cluster.run(homes[0], put('cart', 'v', { w: 2 })));
-  for (let i = 0; i < 20; i++) await turn();
+  await turns(20);
   homes[2].answers = 'yes';
   const { certificate } = await gotten(cluster.run(homes[0], get('cart', { r: 1 })));
   assert.equal(certificate?.replicasAsked, 3);
-  for (let i = 0; i < 40; i++) await turn();
+  await turns(40);
   assert.ok((await cluster.held(homes[2], 'cart')) !== undefined);
 });
 

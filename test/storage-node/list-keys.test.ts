@@ -1,17 +1,13 @@
 /** Listing keys over assembled nodes that do not all hold the same. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ListKeysRequest } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { listKeys } from '../../services/storage-node/list-keys.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored } from './requests.ts';
+import { turns } from './time.ts';
 
 const all: ListKeysRequest = { namespace: '', prefix: Buffer.alloc(0), pageToken: Buffer.alloc(0), pageSize: 0 };
-
-async function settle(): Promise<void> {
-  for (let i = 0; i < 30; i++) await nextTurn();
-}
 
 async function pagesOf(
   at: TestNode,
@@ -33,7 +29,7 @@ async function filled(count: number, options: Parameters<typeof createCluster>[0
   const cluster = createCluster(options);
   const keys = Array.from({ length: count }, (_, i) => `${i % 2 === 0 ? 'even' : 'odd'}/${i}`);
   await Promise.all(keys.map((key) => stored(cluster.run(cluster.homes(key)[0] as TestNode, put(key, 'v')))));
-  await settle();
+  await turns();
   return [cluster, keys];
 }
 
@@ -128,7 +124,7 @@ test('a key that a majority has is listed though one home has never heard of it,
     const name = `late/${missing.id}`;
     const coordinator = cluster.homes(name).find((home) => home !== missing) as TestNode;
     await stored(cluster.run(coordinator, put(name, 'v')));
-    await settle();
+    await turns();
     missing.reachable = true;
   }
   const away = cluster.node(2);
@@ -137,7 +133,7 @@ test('a key that a majority has is listed though one home has never heard of it,
   const coordinator = cluster.homes(deleted).find((home) => home !== away) as TestNode;
   const { context } = await gotten(cluster.run(coordinator, get(deleted)));
   await removed(cluster.run(coordinator, remove(deleted, context)));
-  await settle();
+  await turns();
   away.reachable = true;
   assert.equal((await cluster.held(away, deleted))?.siblings.length, 1, 'it still has what was deleted');
   const wanted = [...keys.filter((key) => key !== deleted), 'late/n0', 'late/n1', 'late/n2'].sort();
@@ -149,7 +145,7 @@ test('a key is listed where a quorum read finds a value of it: one that a single
   const [home, ...others] = cluster.homes('lonely') as [TestNode, TestNode, TestNode];
   for (const other of others) other.answers = 'no';
   await stored(cluster.run(home, put('lonely', 'v', { w: 1 })));
-  await settle();
+  await turns();
   for (const other of others) other.answers = 'yes';
   assert.deepEqual(await keysOf(home), ['lonely']);
 });
@@ -157,7 +153,7 @@ test('a key is listed where a quorum read finds a value of it: one that a single
 test('siblings of a key are one key', async () => {
   const cluster = createCluster();
   for (const home of cluster.homes('cart')) await stored(cluster.run(home, put('cart', home.id)));
-  await settle();
+  await turns();
   assert.deepEqual(await keysOf(cluster.node(0)), ['cart']);
 });
 

@@ -6,6 +6,7 @@ import { listLosers } from '../../services/storage-node/losers.ts';
 import { nothingHeld, overlayBytesMax } from '../../services/storage-node/record-store.ts';
 import { createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
+import { turns } from './time.ts';
 
 const nothing = Buffer.alloc(0);
 const start = 1_700_000_000_000;
@@ -35,10 +36,6 @@ function setup(changes: Partial<Namespace> = {}, losersBytesMax?: number) {
       await turns();
     },
   };
-}
-
-async function turns(): Promise<void> {
-  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 async function losersAt({ node }: TestNode, key = '') {

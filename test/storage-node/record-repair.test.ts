@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { setImmediate as turn } from 'node:timers/promises';
 import { builtInNamespace } from '../../services/core/namespaces/namespace.ts';
 import { createRing } from '../../services/core/ring/ring.ts';
 import { openRocks, withTemporaryDirectory } from '../contract/storage-engine-fixtures.ts';
 import { seededRandom } from '../sim/random.ts';
 import { type Cluster, type ClusterOptions, createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
+import { pass } from './time.ts';
 
 async function setup(options: ClusterOptions = {}) {
   const cluster = createCluster({ nodes: 6, cacheBytesMax: 0, ...options });
@@ -19,17 +19,6 @@ async function setup(options: ClusterOptions = {}) {
   await pass(cluster, 1_000);
   const homes = cluster.homes('cart') as [TestNode, TestNode, TestNode];
   return { cluster, homes, others: cluster.nodes.filter((node) => !homes.includes(node)) };
-}
-
-async function turns(): Promise<void> {
-  for (let i = 0; i < 30; i++) await turn();
-}
-
-async function pass(cluster: Cluster, ms: number): Promise<void> {
-  for (let passed = 0; passed < ms; passed += 50) {
-    cluster.clock.advance(50);
-    await turns();
-  }
 }
 
 async function bytesAt({ engine }: TestNode, key: Uint8Array): Promise<Uint8Array | undefined> {

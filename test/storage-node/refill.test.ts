@@ -5,8 +5,9 @@ import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
 import { createRing } from '../../services/core/ring/ring.ts';
 import { openMemoryEngine } from '../../services/platform/memory-engine.ts';
 import { createRebuild } from '../../services/storage-node/rebuild.ts';
-import { type Cluster, createCluster, type TestNode } from './cluster.ts';
+import { createCluster, type TestNode } from './cluster.ts';
 import { get, gotten, put, stored, valuesOf } from './requests.ts';
+import { pass } from './time.ts';
 
 /** Three homes of `cart`, of which the first has lost it; all have been started anew. */
 async function setup() {
@@ -24,13 +25,6 @@ async function setup() {
   for (const { node } of cluster.nodes) await node.open();
   const homes = names.map((id) => cluster.nodes.find((node) => node.id === id)) as [TestNode, TestNode, TestNode];
   return { cluster, homes };
-}
-
-async function pass({ clock }: Cluster, ms: number): Promise<void> {
-  for (let passed = 0; passed < ms; passed += 50) {
-    clock.advance(50);
-    for (let i = 0; i < 30; i++) await new Promise(setImmediate);
-  }
 }
 
 test('P12: what a damaged disk has lost is not absent: others answer, until it is pulled again', async () => {

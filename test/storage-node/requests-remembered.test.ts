@@ -1,13 +1,13 @@
 /** P5: two attempts with one request id are one write, whichever coordinators they meet. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate as turn } from 'node:timers/promises';
 import type { Dot } from '../../services/core/versioning/causal-context.ts';
 import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
 import { createRequestTable } from '../../services/storage-node/request-table.ts';
 import { type ClusterOptions, createCluster, type TestNode } from './cluster.ts';
 import { createReadableMetrics } from './metrics.ts';
 import { failureOf, get, gotten, put, remove, removed, stored, valuesOf } from './requests.ts';
+import { turns } from './time.ts';
 
 const requestId = Buffer.from('request 1');
 const retry = { requestId, attempt: 1 };
@@ -15,10 +15,6 @@ const retry = { requestId, attempt: 1 };
 function setup(options: ClusterOptions = {}) {
   const cluster = createCluster(options);
   return { cluster, homes: cluster.homes('cart') as [TestNode, TestNode, TestNode] };
-}
-
-async function settle(): Promise<void> {
-  for (let i = 0; i < 50; i++) await turn();
 }
 
 async function dotsAt(cluster: ReturnType<typeof setup>['cluster'], node: TestNode): Promise<number> {
@@ -46,7 +42,7 @@ test('a second attempt that comes after its value was replaced does not bring it
   const { context } = await gotten(cluster.run(first, get('cart')));
   await stored(cluster.run(first, put('cart', 'new', { context, w: 3 })));
   await stored(cluster.run(second, put('cart', 'old', retry)));
-  await settle();
+  await turns();
   assert.deepEqual(valuesOf(await gotten(cluster.run(first, get('cart', { r: 3 })))), ['new']);
 });
 
@@ -57,13 +53,13 @@ test('a fallback that has handed the record over still knows the request, and ot
   cluster.setReachable(third, false);
   const { receipt } = await stored(cluster.run(first, put('cart', 'old', { requestId, w: 3 })));
   cluster.setReachable(third, true);
-  await settle();
+  await turns();
   const standIn = receipt?.acks.find(({ hintedFor }) => hintedFor === third.id)?.nodeId;
   const fallback = cluster.nodes.find(({ id }) => id === standIn) as TestNode;
   fallback.node.transfers.start();
   for (let i = 0; i < 50; i++) {
     cluster.clock.advance(100);
-    await settle();
+    await turns();
   }
   assert.equal(await cluster.held(fallback, 'cart'), undefined, 'handed over');
   const { context } = await gotten(cluster.run(third, get('cart')));
@@ -92,7 +88,7 @@ async function handedOverByItsCoordinator() {
   cluster.setReachable(home, true);
   for (let i = 0; i < 20; i++) {
     cluster.clock.advance(100);
-    await settle();
+    await turns();
   }
   assert.equal(await cluster.held(fallback, 'cart'), undefined, 'handed over');
   return { cluster, homes, first, home, fallback, other, dot: receipt?.dot };
@@ -119,7 +115,7 @@ test('P3: a fallback that has another copy of the key by now does not speak for 
   const [elsewhere, third] = homes.filter((node) => node !== home) as [TestNode, TestNode];
   for (const node of [elsewhere, third]) cluster.setReachable(node, true);
   await stored(cluster.run(elsewhere, put('cart', 'another', { w: 3 })));
-  await settle();
+  await turns();
   const failure = await failureOf(cluster.run(elsewhere, put('cart', 'old', retry)));
   assert.equal(failure.outcome, 'UNKNOWN');
   cluster.setReachable(home, true);
@@ -133,9 +129,9 @@ test('P5: a second attempt of what only a fallback remembers, and all have let g
   const { cluster, homes, home, fallback, other, dot } = await handedOverByItsCoordinator();
   for (const node of [...homes, other]) cluster.setReachable(node, true);
   const { context } = await gotten(cluster.run(home, get('cart', { r: 3 })));
-  await settle();
+  await turns();
   await removed(cluster.run(home, remove('cart', context, { w: 3 })));
-  await settle();
+  await turns();
   for (let i = 0; i < 4; i++) await home.node.collection.collectAll();
   for (const node of cluster.nodes) assert.equal(await cluster.held(node, 'cart'), undefined, node.id);
   const again = await stored(cluster.run(homes[1], put('cart', 'old', { ...retry, w: 3 })));
@@ -152,7 +148,7 @@ test('a replica that holds the value of a request knows the request, however it 
   const failure = await failureOf(cluster.run(first, put('cart', 'v', { requestId })));
   third.answers = 'yes';
   await gotten(cluster.run(first, get('cart', { r: 2 })));
-  await settle();
+  await turns();
   assert.equal(await dotsAt(cluster, third), 1, 'repaired');
   second.answers = 'yes';
   first.answers = 'no';
@@ -171,7 +167,7 @@ test('a first attempt that reaches a replica late, after what replaced its value
   const [dot] = first.node.records.decode(record).siblings.map((sibling) => sibling.dot);
   second.answers = 'yes';
   const { context } = await gotten(cluster.run(first, get('cart')));
-  await settle();
+  await turns();
   first.answers = 'no';
   await stored(cluster.run(second, put('cart', 'new', { context, w: 1 })));
   const late = { key, record, era: 0, sync: true, hintedFor: '', deadline: 1e9 };
@@ -223,7 +219,7 @@ test('a replica that does not answer holds up a second attempt only as long as o
   const { cluster, homes } = setup();
   homes[2].answers = 'never';
   const stored = cluster.run(homes[0], put('cart', 'v', retry), { timeoutMs: 5_000 });
-  await settle();
+  await turns();
   cluster.clock.advance(1_100);
   assert.ok((await stored).put !== undefined);
 });
@@ -255,7 +251,7 @@ test('the newest requests are remembered, over restarts too, and the oldest go',
     if (i % 70 === 0) requests = await open();
     await engine.write([requests.remember(key, { id: idOf(i), dot: { actor: 7n, counter: i } })], true);
   }
-  await settle();
+  await turns();
   for (let i = 951; i <= 1_000; i++) {
     assert.deepEqual((await requests.find(key, idOf(i)))?.dot, { actor: 7n, counter: i });
   }
@@ -279,7 +275,7 @@ test('a coordinator that completes what it has already remembers the request fro
   for (const other of [second, third]) other.answers = 'yes';
   // Read repair brings the record, and not the request.
   await gotten(cluster.run(first, get('cart', { r: 3 })));
-  await settle();
+  await turns();
   assert.equal(await dotsAt(cluster, second), 1);
   third.answers = 'no';
   await stored(cluster.run(second, put('cart', 'old', { ...retry, w: 2 })));

@@ -11,6 +11,7 @@ import { printDot } from '../../services/core/versioning/causal-context.ts';
 import { listKeys } from '../../services/storage-node/list-keys.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { failureOf } from './requests.ts';
+import { pass } from './time.ts';
 
 const key = 'cart';
 
@@ -70,13 +71,6 @@ async function stored(result: Promise<Omit<Result, 'id'>>): Promise<PutResponse>
   const { put: response } = await result;
   assert.ok(response);
   return response;
-}
-
-async function pass({ clock }: Cluster, ms: number): Promise<void> {
-  for (let left = ms; left > 0; left -= 50) {
-    clock.advance(50);
-    for (let i = 0; i < 40; i++) await new Promise(setImmediate);
-  }
 }
 
 const valuesAt = async ({ cluster }: Move, node: TestNode) =>

@@ -5,13 +5,10 @@ import { leafOf } from '../../services/core/merkle/digest-tree.ts';
 import { exchange } from '../../services/storage-node/exchange.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { failureOf, put, stored } from './requests.ts';
+import { turns } from './time.ts';
 
 const keys = Array.from({ length: 60 }, (_, i) => `key ${i}`);
 const partitions = 4;
-
-async function turns(n = 20): Promise<void> {
-  for (let i = 0; i < n; i++) await new Promise((resolve) => setImmediate(resolve));
-}
 
 async function setup(cacheBytesMax = 100_000): Promise<{ cluster: Cluster; at: TestNode }> {
   const cluster = createCluster({ partitions, cacheBytesMax });
