@@ -18,6 +18,7 @@ import type { Execute } from '../../services/platform/streams/session-server.ts'
 import { tracedExecute } from '../../services/platform/tracing/traced.ts';
 import { openTracing } from '../../services/platform/tracing/tracing.ts';
 import { startOtlpReceiver } from '../platform/otlp-receiver.ts';
+import { silentLog } from '../platform/recording-log.ts';
 import { put } from '../storage-node/requests.ts';
 
 const operationsInFrame = 8;
@@ -68,7 +69,6 @@ async function round(run: Execute): Promise<number> {
 }
 
 const receiver = await startOtlpReceiver();
-const log = { debug() {}, info() {}, warn() {}, error() {} };
 const open = async (ratio: number) => {
   const metrics = createMetrics({ service: 'bench' });
   const shared = {
@@ -76,7 +76,7 @@ const open = async (ratio: number) => {
     service: 'bench',
     instance: 'bench',
     clock: createClock(),
-    log,
+    log: silentLog,
     metrics,
   };
   const tracing = await openTracing({ ...shared, ratio });

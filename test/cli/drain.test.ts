@@ -8,15 +8,14 @@ import { drain } from '../../cli/kubernetes/drain.ts';
 import type { CartwheelClient } from '../../client/index.ts';
 import { ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { DRAINED_TO, WANTED } from '../../services/core/membership/scale.ts';
-import type { Log } from '../../services/core/ports.ts';
 import { createClock } from '../../services/platform/clock.ts';
 import { startGrpcServer } from '../../services/platform/grpc-server.ts';
 import type { Kubernetes, Notes } from '../../services/platform/kubernetes/api.ts';
 import { createMetrics } from '../../services/platform/metrics.ts';
 import { statusService } from '../../services/platform/status-service.ts';
 import { freePorts } from '../e2e/cluster.ts';
+import { silentLog } from '../platform/recording-log.ts';
 
-const log: Log = { debug() {}, info() {}, warn() {}, error() {} };
 const up = 2;
 const left = 4;
 const numbers = [10, 11, 12, 13];
@@ -31,12 +30,12 @@ before(async () => {
   [port = 0] = await freePorts(1);
   for (const number of numbers) {
     const gossip = { state: () => ({ clusterId: 'c', members: new Map() }) as never, ring: () => undefined };
-    const options = { kind: ProcessKind.STORAGE_NODE, address: '', gossip, namespaces: {} as never, log };
+    const options = { kind: ProcessKind.STORAGE_NODE, address: '', gossip, namespaces: {} as never, log: silentLog };
     servers.push(
       await startGrpcServer({
         listen: `127.0.0.${number}:${port}`,
         services: [statusService({ ...options, id: `n${number}`, clock: createClock() })],
-        ...{ log, metrics: createMetrics({ service: 'test' }) },
+        ...{ log: silentLog, metrics: createMetrics({ service: 'test' }) },
       }),
     );
   }

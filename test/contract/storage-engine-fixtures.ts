@@ -2,8 +2,9 @@ import { randomBytes, randomInt } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Log, Metrics, Mutation, Random, StorageEngine } from '../../services/core/ports.ts';
+import type { Metrics, Mutation, Random, StorageEngine } from '../../services/core/ports.ts';
 import { openRocksEngine } from '../../services/platform/rocksdb/engine.ts';
+import { silentLog } from '../platform/recording-log.ts';
 
 /** What the tests of the storage engine share. */
 
@@ -11,8 +12,6 @@ export const random: Random = {
   u64: () => randomBytes(8).readBigUInt64BE(),
   below: (bound) => randomInt(bound),
 };
-
-export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Metrics that can be read back: counters and gauges by name, the number of observations of histograms. */
 export function recordingMetrics(): Metrics & { readonly values: Map<string, () => number> } {

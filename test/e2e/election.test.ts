@@ -6,7 +6,6 @@ import { fileURLToPath } from 'node:url';
 import type { GetStatusResponse } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { Failure } from '../../services/core/failure.ts';
 import type { Goal } from '../../services/core/membership/rebalance.ts';
-import type { Log } from '../../services/core/ports.ts';
 import { openGoalMap } from '../../services/membership/goal-map.ts';
 import { createClock } from '../../services/platform/clock.ts';
 import { createGossip, type Gossip } from '../../services/platform/gossip/gossip.ts';
@@ -15,6 +14,7 @@ import { connectKubernetes } from '../../services/platform/kubernetes/api.ts';
 import { createMetrics } from '../../services/platform/metrics.ts';
 import { createRandom } from '../../services/platform/random.ts';
 import { callAdmin } from '../../services/platform/routing/admin-call.ts';
+import { silentLog } from '../platform/recording-log.ts';
 import { freePorts } from './cluster.ts';
 import {
   configMapPath,
@@ -26,7 +26,6 @@ import {
 import { cleanEnvironment, hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
 
 const main = fileURLToPath(new URL('../../services/membership/main.ts', import.meta.url));
-const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
 const uid = '2f1c9a52-7a0e-4d27-9c5e-b3a1f0e4d6c8';
 
 let directory: string;
@@ -73,7 +72,7 @@ async function startNode(id: string, seeds: readonly string[]): Promise<Gossip> 
   const clock = createClock();
   return createGossip({
     self: { id, address: `127.0.0.1:${(await freePorts(1))[0]}`, host: id, zone: id },
-    ...{ seeds, clock, random: createRandom(), transport: createGrpcGossipTransport(), log: silent },
+    ...{ seeds, clock, random: createRandom(), transport: createGrpcGossipTransport(), log: silentLog },
     metrics: createMetrics({ service: 'test' }),
   });
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Member } from '../../services/core/membership/member.ts';
-import type { Clock, Log, Metrics, Random } from '../../services/core/ports.ts';
+import type { Clock, Metrics, Random } from '../../services/core/ports.ts';
 import { firstClaim } from '../../services/core/ring/claim.ts';
 import { createRing, type Ring } from '../../services/core/ring/ring.ts';
 import {
@@ -11,6 +11,7 @@ import {
   type GossipTransport,
 } from '../../services/platform/gossip/gossip.ts';
 import { decodeRemembered, encodeRemembered } from '../../services/platform/gossip/remembered.ts';
+import { silentLog } from '../platform/recording-log.ts';
 
 /** A clock that moves when the test says so. */
 function createManualClock() {
@@ -54,8 +55,6 @@ function createSeededRandom(seed: number): Random {
   };
   return { below, u64: () => BigInt(below(2 ** 31)) };
 }
-
-const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Counts by name. */
 function createCountingMetrics(): Metrics & { readonly counts: Map<string, number> } {
@@ -104,7 +103,7 @@ function setUp() {
       clock,
       random: createSeededRandom(started),
       transport: network.transport,
-      log: silent,
+      log: silentLog,
       metrics: createCountingMetrics(),
       ...options,
     });

@@ -10,7 +10,6 @@ import { credentials } from '@grpc/grpc-js';
 import { AdminServiceClient, type GetStatusResponse } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { ask } from '../../services/core/membership/exchange.ts';
 import { createMembership } from '../../services/core/membership/membership.ts';
-import type { Log } from '../../services/core/ports.ts';
 import { openDirectory } from '../../services/membership/directory.ts';
 import { createClock } from '../../services/platform/clock.ts';
 import { createGossip, type Gossip } from '../../services/platform/gossip/gossip.ts';
@@ -18,11 +17,11 @@ import { createGrpcGossipTransport, membershipService } from '../../services/pla
 import { startGrpcServer } from '../../services/platform/grpc-server.ts';
 import { createMetrics } from '../../services/platform/metrics.ts';
 import { createRandom } from '../../services/platform/random.ts';
+import { silentLog } from '../platform/recording-log.ts';
 import { figureOf } from './figures.ts';
 
 const MAIN = fileURLToPath(new URL('../../services/membership/main.ts', import.meta.url));
 const HANG_MS = 60_000;
-const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
 const cleanUps: (() => unknown)[] = [];
 after(async () => {
@@ -80,13 +79,13 @@ async function startFakeNode(id: string, seed: string): Promise<Gossip> {
     clock: createClock(),
     random: createRandom(),
     transport,
-    log: silent,
+    log: silentLog,
     metrics,
   });
   const server = await startGrpcServer({
     listen: address,
-    services: [membershipService(gossip, silent)],
-    log: silent,
+    services: [membershipService(gossip, silentLog)],
+    log: silentLog,
     metrics,
   });
   cleanUps.push(async () => {
@@ -214,8 +213,8 @@ test('nobody listening is an error within the time, and the next call finds who 
   await assert.rejects(transport.exchange(address, request, HANG_MS), /UNAVAILABLE/);
   const server = await startGrpcServer({
     listen: address,
-    services: [membershipService({ handle: () => answer }, silent)],
-    log: silent,
+    services: [membershipService({ handle: () => answer }, silentLog)],
+    log: silentLog,
     metrics: createMetrics({ service: 'test' }),
   });
   cleanUps.push(() => server.drain(0));

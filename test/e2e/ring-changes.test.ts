@@ -15,7 +15,6 @@ import {
   ProcessKind,
 } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { Failure } from '../../services/core/failure.ts';
-import type { Log } from '../../services/core/ports.ts';
 import { nodeById, type Ring } from '../../services/core/ring/ring.ts';
 import { createClock } from '../../services/platform/clock.ts';
 import { createGossip, type Gossip } from '../../services/platform/gossip/gossip.ts';
@@ -26,12 +25,12 @@ import { createNamespaceAdmin } from '../../services/platform/namespaces/namespa
 import { createRandom } from '../../services/platform/random.ts';
 import { type AdminCall, callAdmin } from '../../services/platform/routing/admin-call.ts';
 import { statusService } from '../../services/platform/status-service.ts';
+import { silentLog } from '../platform/recording-log.ts';
 import { freePorts } from './cluster.ts';
 import { cartwheel, hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
 
 const main = fileURLToPath(new URL('../../services/membership/main.ts', import.meta.url));
 const diesAtStep = new URL('./dies-at-step.ts', import.meta.url).href;
-const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
 const nothing: PlanChangeRequest = { join: [], joinAll: false, leave: [], replace: [], down: [] };
 
 const cleanUps: (() => unknown)[] = [];
@@ -63,15 +62,15 @@ async function startFakeNode(id: string, seed: string, at?: string): Promise<Fak
     clock,
     random: createRandom(),
     transport,
-    log: silent,
+    log: silentLog,
     metrics,
   });
   const server = await startGrpcServer({
     listen: address,
     services: [
-      membershipService(gossip, silent),
+      membershipService(gossip, silentLog),
       statusService({
-        ...{ kind: ProcessKind.STORAGE_NODE, id, address, gossip, clock, log: silent },
+        ...{ kind: ProcessKind.STORAGE_NODE, id, address, gossip, clock, log: silentLog },
         namespaces: createNamespaceAdmin(gossip),
         storage: () => ({
           keysEstimated: 0n,
@@ -87,7 +86,7 @@ async function startFakeNode(id: string, seed: string, at?: string): Promise<Fak
         retiring: () => node.retiring,
       }),
     ],
-    log: silent,
+    log: silentLog,
     metrics,
   });
   const node: FakeNode = {

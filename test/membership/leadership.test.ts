@@ -2,13 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HELD_MS, LOOK_INTERVAL_MS } from '../../services/core/membership/election.ts';
-import type { Log } from '../../services/core/ports.ts';
 import type { Mandate } from '../../services/membership/claim-loop.ts';
 import { type Leadership, startLeadership } from '../../services/membership/leadership.ts';
 import type { KeptLease } from '../../services/platform/kubernetes/api.ts';
 import { createManualClock } from '../core/manual-clock.ts';
-
-const log: Log = { debug() {}, info() {}, warn() {}, error() {} };
+import { silentLog } from '../platform/recording-log.ts';
 
 interface World {
   readonly leadership: Leadership;
@@ -37,7 +35,7 @@ function start(): World {
       }
     },
     leadership: startLeadership({
-      ...{ lease: 'l', self: 'me', clock, log },
+      ...{ lease: 'l', self: 'me', clock, log: silentLog },
       kubernetes: {
         async lease() {
           if (world.isAway) throw new Error('away');

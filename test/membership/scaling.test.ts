@@ -12,14 +12,13 @@ import {
 } from '../../services/core/membership/membership.ts';
 import type { Goal, Reports } from '../../services/core/membership/rebalance.ts';
 import { DRAINED_TO, SURELY_LOST_MS, WANTED } from '../../services/core/membership/scale.ts';
-import type { Log } from '../../services/core/ports.ts';
 import { firstClaim } from '../../services/core/ring/claim.ts';
 import { createRing, type Ring } from '../../services/core/ring/ring.ts';
 import { startScaling } from '../../services/membership/scaling.ts';
 import type { Notes } from '../../services/platform/kubernetes/api.ts';
 import { createManualClock } from '../core/manual-clock.ts';
+import { silentLog } from '../platform/recording-log.ts';
 
-const log: Log = { debug() {}, info() {}, warn() {}, error() {} };
 const podMember = (number: number, id = `node-${number}`): Member => ({
   ...{ id, address: `storage-${number}:7411`, host: `host-${number}`, zone: 'z', incarnation: 1n, status: 'JOINING' },
 });
@@ -79,7 +78,14 @@ function world({ inRing, outside = [], silent = [], sequenceElsewhere = 1n, ...s
   );
   stops.push(
     startScaling({
-      ...{ name: 'scale', pattern: 'storage-{}:7411', joinAutomatically: true, replaceAutomatically: true, clock, log },
+      ...{
+        name: 'scale',
+        pattern: 'storage-{}:7411',
+        joinAutomatically: true,
+        replaceAutomatically: true,
+        clock,
+        log: silentLog,
+      },
       kubernetes: {
         notes: async () => kept,
         async replaceNotes(_, notes) {

@@ -10,6 +10,7 @@ import { createGossip, type Gossip } from '../../services/platform/gossip/gossip
 import { encodeRemembered } from '../../services/platform/gossip/remembered.ts';
 import { createNamespaceAdmin, type NamespaceAdmin } from '../../services/platform/namespaces/namespace-admin.ts';
 import { createManualClock } from '../core/manual-clock.ts';
+import { silentLog } from './recording-log.ts';
 
 interface Node {
   readonly id: string;
@@ -20,7 +21,6 @@ interface Node {
   isAway: boolean;
 }
 
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const noHandle = { observe() {} };
 const uncounted = { histogram: () => noHandle, sizes: () => noHandle, counter: () => ({ add() {} }), gauge() {} };
 const settings = (changes: Parameters<typeof NamespaceSettings.fromPartial>[0]) =>
@@ -50,7 +50,7 @@ async function setUp(count = 3) {
       seeds: ids.map((other) => `${other}:1`).filter((address) => address !== `${id}:1`),
       clock,
       random: { u64: () => 1n, below: () => 1 },
-      log: silent,
+      log: silentLog,
       metrics: uncounted,
       remembered: bytes,
       persist: async (next) => {

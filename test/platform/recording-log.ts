@@ -1,3 +1,4 @@
+/** Logs for tests. */
 import type { Log } from '../../services/core/ports.ts';
 
 export interface LogLine {
@@ -18,3 +19,6 @@ export function recordingLog(): RecordingLog {
   };
   return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
+
+/** A log that says nothing. */
+export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { type GetStatusResponse, type HintStatus, ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { createClock } from '../../services/platform/clock.ts';
 import { statusService } from '../../services/platform/status-service.ts';
+import { silentLog } from './recording-log.ts';
 
 const storage = {
   ...{ keysEstimated: 0n, diskBytes: 0n, primaryPartitions: 0, partitions: 0, acceptingWrites: true },
@@ -20,7 +21,7 @@ function statusOf(kept: Kept, isBefore: boolean, meanwhile: () => void): Promise
   const { implementation } = statusService({
     ...{ kind: ProcessKind.STORAGE_NODE, id: 'n', address: 'n:1', clock: createClock() },
     ...{ gossip: { state: () => ({ clusterId: 'c', members: new Map() }) as never, ring: () => undefined } },
-    ...{ namespaces: {} as never, log: { debug() {}, info() {}, warn() {}, error() {} } },
+    ...{ namespaces: {} as never, log: silentLog },
     storage: () => storage,
     retiring: () => kept.leftovers,
     async hints() {

@@ -3,13 +3,12 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import type { Log } from '../../services/core/ports.ts';
 import { firstClaim } from '../../services/core/ring/claim.ts';
 import { createRing, type NodeStatusName } from '../../services/core/ring/ring.ts';
 import { renewDirectory, watchLeaving } from '../../services/storage-node/after-leaving.ts';
 import { until } from '../e2e/support.ts';
+import { silentLog } from '../platform/recording-log.ts';
 
-const log: Log = { debug() {}, info() {}, warn() {}, error() {} };
 const scratch = await mkdtemp(join(tmpdir(), 'cartwheel-leaving-'));
 after(() => rm(scratch, { recursive: true }));
 
@@ -44,7 +43,7 @@ test('the directory of a node that has left is emptied at the next start, and no
     },
   };
   const leaving = watchLeaving({
-    ...{ id: 'a', directory, log, owes: async () => owed, onStillHere: () => stillHere++ },
+    ...{ id: 'a', directory, log: silentLog, owes: async () => owed, onStillHere: () => stillHere++ },
     clock: clock as never,
   });
   for (const status of ['JOINING', 'UP', 'LEAVING', 'DOWN'] as const) leaving.follow(ringWith(status));
@@ -53,7 +52,7 @@ test('the directory of a node that has left is emptied at the next start, and no
   waits.shift()?.();
   // It still has records that others lack: it looks again.
   await until('it has looked', () => waits.length === 1);
-  await renewDirectory(directory, log);
+  await renewDirectory(directory, silentLog);
   assert.deepEqual((await readdir(directory)).sort(), ['FORMAT', 'rocksdb']);
 
   owed = 0;
@@ -63,7 +62,7 @@ test('the directory of a node that has left is emptied at the next start, and no
   assert.equal(stillHere, 0);
   waits.shift()?.();
   assert.equal(stillHere, 1);
-  await renewDirectory(directory, log);
+  await renewDirectory(directory, silentLog);
   assert.deepEqual(await readdir(directory), []);
 });
 
@@ -71,7 +70,7 @@ test('what a crash has left of emptying it is emptied at the next start', async 
   const directory = await directoryWithData('half');
   await rm(join(directory, 'FORMAT'));
   await writeFile(join(directory, 'LEFT'), 'a\n');
-  await renewDirectory(directory, log);
+  await renewDirectory(directory, silentLog);
   assert.deepEqual(await readdir(directory), []);
-  await renewDirectory(join(scratch, 'none'), log);
+  await renewDirectory(join(scratch, 'none'), silentLog);
 });

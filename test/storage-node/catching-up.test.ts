@@ -2,13 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { HintStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
-import type { Log } from '../../services/core/ports.ts';
 import { firstClaim } from '../../services/core/ring/claim.ts';
 import { createRing, type Ring } from '../../services/core/ring/ring.ts';
 import { watchCatchingUp } from '../../services/storage-node/catching-up.ts';
 import { createManualClock } from '../core/manual-clock.ts';
+import { silentLog } from '../platform/recording-log.ts';
 
-const log: Log = { debug() {}, info() {}, warn() {}, error() {} };
 const patienceMs = 60_000;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -42,7 +41,7 @@ function started(options: { readonly patienceMs?: number } = {}) {
     asked: [] as string[][],
   };
   const catching = watchCatchingUp({
-    ...{ id: 'a', patienceMs, clock, log, ...options },
+    ...{ id: 'a', patienceMs, clock, log: silentLog, ...options },
     ring: () => world.ring,
     async ask(others) {
       world.asked.push(others.map(({ id }) => id));

@@ -19,6 +19,7 @@ import {
 import { type AssembledNode, assembleStorageNode } from '../../services/storage-node/assemble.ts';
 import { runOperation } from '../../services/storage-node/operations.ts';
 import { createManualClock, type ManualClock } from '../core/manual-clock.ts';
+import { silentLog } from '../platform/recording-log.ts';
 import { createReadableMetrics, type ReadableMetrics } from './metrics.ts';
 
 export type Call = 'read' | 'write' | 'scan' | 'inspect' | 'exchange';
@@ -142,7 +143,7 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       random,
       hash: xxh64,
       checksum: checksum32,
-      log: { debug() {}, info() {}, warn() {}, error() {} },
+      log: silentLog,
       metrics,
       cacheBytesMax: options.cacheBytesMax ?? 100_000,
       hintsPerNodeMax,

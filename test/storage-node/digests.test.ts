@@ -15,12 +15,12 @@ import {
   nothingHeld,
   type RecordStore,
 } from '../../services/storage-node/record-store.ts';
+import { silentLog } from '../platform/recording-log.ts';
 import { seededRandom } from '../sim/random.ts';
 import { createReadableMetrics } from './metrics.ts';
 
 const codec = createRecordCodec(checksum32);
 const keyOf = (i: number) => storageKey('default', Buffer.from(`key ${i}`), xxh64);
-const log = { debug() {}, info() {}, warn() {}, error() {} };
 let actors = 0n;
 
 /** A store and its digests on a disk whose every action waits a random while. */
@@ -34,7 +34,7 @@ function openNode(disk: MemoryDisk, seed: number) {
   const digests = createDigests({
     engine,
     hash: xxh64,
-    log,
+    log: silentLog,
     metrics,
     depth: 8,
     after: () => {},
