@@ -1,7 +1,8 @@
+/** Gossip of several processes in this one, on a clock that the test moves. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Member } from '../../services/core/membership/member.ts';
-import type { Clock, Metrics, Random } from '../../services/core/ports.ts';
 import { firstClaim } from '../../services/core/ring/claim.ts';
 import { createRing, type Ring } from '../../services/core/ring/ring.ts';
 import {
@@ -11,62 +12,13 @@ import {
   type GossipTransport,
 } from '../../services/platform/gossip/gossip.ts';
 import { decodeRemembered, encodeRemembered } from '../../services/platform/gossip/remembered.ts';
-import { silentLog } from '../platform/recording-log.ts';
+import { createManualClock } from '../core/manual-clock.ts';
+import { seededRandom } from '../sim/random.ts';
+import { createReadableMetrics } from '../storage-node/metrics.ts';
+import { silentLog } from './recording-log.ts';
 
-/** A clock that moves when the test says so. */
-function createManualClock() {
-  let now = 0;
-  let waiting: { at: number; run: () => void }[] = [];
-  const clock: Clock = {
-    now: () => now,
-    wallNow: () => now,
-    after(ms, run) {
-      const timer = { at: now + ms, run };
-      waiting.push(timer);
-      return () => {
-        waiting = waiting.filter((other) => other !== timer);
-      };
-    },
-    endOfTurn: (run) => queueMicrotask(run),
-  };
-  const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
-  return {
-    clock,
-    async advance(ms: number): Promise<void> {
-      const until = now + ms;
-      for (;;) {
-        await settle();
-        const next = waiting.filter(({ at }) => at <= until).sort((a, b) => a.at - b.at)[0];
-        if (next === undefined) break;
-        waiting = waiting.filter((timer) => timer !== next);
-        now = next.at;
-        next.run();
-      }
-      now = until;
-    },
-  };
-}
-
-function createSeededRandom(seed: number): Random {
-  let x = seed + 1;
-  const below = (bound: number) => {
-    x = (x * 48_271) % 2_147_483_647;
-    return x % bound;
-  };
-  return { below, u64: () => BigInt(below(2 ** 31)) };
-}
-
-/** Counts by name. */
-function createCountingMetrics(): Metrics & { readonly counts: Map<string, number> } {
-  const counts = new Map<string, number>();
-  return {
-    counts,
-    histogram: () => ({ observe() {} }),
-    counter: (name) => ({ add: (n) => counts.set(name, (counts.get(name) ?? 0) + n) }),
-    sizes: () => ({ observe() {} }),
-    gauge() {},
-  };
-}
+/** Between two steps of the clock everything happens that needs no time. */
+const stepMs = 10;
 
 /** A transport that hands calls over in this process. */
 function createNetwork() {
@@ -93,7 +45,7 @@ function selfOf(id: string): Pick<Member, 'id' | 'address' | 'host' | 'zone'> {
 }
 
 function setUp() {
-  const { clock, advance } = createManualClock();
+  const clock = createManualClock();
   const network = createNetwork();
   let started = 0;
   async function start(address: string, options: Partial<GossipOptions> = {}): Promise<Gossip> {
@@ -101,14 +53,21 @@ function setUp() {
     const gossip = await createGossip({
       seeds: ['seed:7441'],
       clock,
-      random: createSeededRandom(started),
+      random: seededRandom(started),
       transport: network.transport,
       log: silentLog,
-      metrics: createCountingMetrics(),
+      metrics: createReadableMetrics(),
       ...options,
     });
     network.processes.set(address, gossip);
     return gossip;
+  }
+  async function advance(ms: number): Promise<void> {
+    await nextTurn();
+    for (let passed = 0; passed < ms; passed += stepMs) {
+      clock.advance(stepMs);
+      await nextTurn();
+    }
   }
   const startNode = (id: string, options: Partial<GossipOptions> = {}) =>
     start(`${id}:7411`, { self: selfOf(id), ...options });
@@ -133,10 +92,10 @@ test('nodes that know one seed soon know each other, and the ring that is issued
 
 test('a node that starts before its seed finds it within a second of its start', async () => {
   const { advance, start, startNode } = setUp();
-  const metrics = createCountingMetrics();
+  const metrics = createReadableMetrics();
   const node = await startNode('a', { metrics });
   await advance(5_000);
-  assert.ok((metrics.counts.get('cartwheel_gossip_failures_total') ?? 0) > 5);
+  assert.ok(metrics.valueOf('cartwheel_gossip_failures_total') > 5);
   await startNode('b');
   await start('seed:7441');
   await advance(1_000);
