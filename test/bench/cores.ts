@@ -12,12 +12,13 @@ import { Bench } from '../../cli/bench/run.ts';
 import { Problem } from '../../cli/problem.ts';
 import { integerBetween } from '../../cli/values.ts';
 import { connect } from '../../client/index.ts';
+import { commitText } from '../commit.ts';
 import { runBenchmark } from './benchmark.ts';
 import { type CartwheelCluster, startCartwheel } from './clusters/cartwheel.ts';
 import { mostOperations, type OperationCost, processesFor } from './cores/model.ts';
 import { hopCosts } from './cores/thread-hop.ts';
 import { pin, type ThreadUse, threadUse } from './cores/threads.ts';
-import { commitText, machineText } from './machine.ts';
+import { machineText } from './machine.ts';
 import { markdown } from './tables.ts';
 
 interface Options {

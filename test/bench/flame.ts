@@ -12,13 +12,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Command } from 'commander';
 import { integerBetween } from '../../cli/values.ts';
+import { commitText } from '../commit.ts';
 import { runBenchmark } from './benchmark.ts';
 import { startCartwheel } from './clusters/cartwheel.ts';
 import { flameGraph, roomOf } from './flame/graph.ts';
 import { addProfile, type CpuProfile, newCall, selfTimes } from './flame/profile.ts';
 import { buildGenerator, type LoadCase, runGenerator } from './generator.ts';
 import { earlierTree } from './guard/earlier-tree.ts';
-import { commitText } from './machine.ts';
 import { root } from './program.ts';
 import { markdown } from './tables.ts';
 

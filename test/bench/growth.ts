@@ -5,11 +5,12 @@
  */
 import { Command, Option } from 'commander';
 import { integerBetween } from '../../cli/values.ts';
+import { commitText } from '../commit.ts';
 import { runBenchmark } from './benchmark.ts';
 import { studyKeys } from './growth/keys.ts';
 import { studyNodes } from './growth/nodes.ts';
 import { studyRing } from './growth/ring.ts';
-import { commitText, machineText } from './machine.ts';
+import { machineText } from './machine.ts';
 
 export interface GrowthOptions {
   readonly nodes: number;

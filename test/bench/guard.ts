@@ -21,11 +21,11 @@ import type { Distribution } from '../../cli/bench/workload.ts';
 import { Problem, problemText } from '../../cli/problem.ts';
 import { integerBetween } from '../../cli/values.ts';
 import { type CartwheelClient, connect } from '../../client/index.ts';
+import { commitText } from '../commit.ts';
 import { runBenchmark } from './benchmark.ts';
 import { type CartwheelCluster, startCartwheel } from './clusters/cartwheel.ts';
 import { compared, comparisonText, type Slice } from './guard/comparison.ts';
 import { earlierTree, isSameProgram } from './guard/earlier-tree.ts';
-import { commitText } from './machine.ts';
 import { root } from './program.ts';
 
 interface Options {

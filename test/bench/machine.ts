@@ -1,21 +1,13 @@
-/** On what a benchmark is run: the machine, the commit, the programs that it needs. */
+/** On what a benchmark is run: the machine, the programs that it needs. */
 import { spawnSync } from 'node:child_process';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { messageOf, Problem } from '../../cli/problem.ts';
 import { cassandraVersion } from './clusters/cassandra.ts';
 import type { StoreName } from './clusters/cluster.ts';
-import { root } from './program.ts';
 
 export function machineText(): string {
   const processors = `${availableParallelism()} × ${cpus()[0]?.model.trim()}`;
   return `${processors}, ${Math.round(totalmem() / 1024 ** 3)} GiB, Linux ${release()}`;
-}
-
-export function commitText(): string {
-  const git = (...flags: string[]) => spawnSync('git', flags, { cwd: root, encoding: 'utf8' }).stdout?.trim() ?? '';
-  const commit = git('rev-parse', '--short', 'HEAD');
-  if (commit === '') return 'unknown';
-  return git('status', '--porcelain', '--untracked-files=no') === '' ? commit : `${commit} with changes`;
 }
 
 interface Program {

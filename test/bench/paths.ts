@@ -12,9 +12,10 @@ import type { Histogram } from 'hdr-histogram-js';
 import { Bench, type BenchPlan, type BenchResult } from '../../cli/bench/run.ts';
 import { integerBetween } from '../../cli/values.ts';
 import { type CartwheelClient, connect } from '../../client/index.ts';
+import { commitText } from '../commit.ts';
 import { runBenchmark } from './benchmark.ts';
 import { startCartwheel } from './clusters/cartwheel.ts';
-import { commitText, machineText } from './machine.ts';
+import { machineText } from './machine.ts';
 
 interface Options {
   readonly seconds: number;

@@ -9,6 +9,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { commitText } from '../commit.ts';
 import { aimsTable } from './aims.ts';
 import { runBenchmark } from './benchmark.ts';
 import type { StoreName } from './clusters/cluster.ts';
@@ -22,7 +23,7 @@ import {
   type LoadCase,
   runGenerator,
 } from './generator.ts';
-import { commitText, machineText, requirePrograms } from './machine.ts';
+import { machineText, requirePrograms } from './machine.ts';
 import { casesOf, estimateSeconds, keysOf, type PeersOptions, readOptions } from './peers-options.ts';
 import { plotsOf } from './plots.ts';
 import { root } from './program.ts';

@@ -1,5 +1,5 @@
 /** What a run comes to, for a person. */
-import { execFileSync } from 'node:child_process';
+import { commitText } from '../commit.ts';
 import { allFaults } from './faults/all.ts';
 import type { Outcome, RunOptions } from './run.ts';
 
@@ -11,7 +11,7 @@ export function reportOf(options: RunOptions, outcome: Outcome): string {
   const perSecond = Math.round(counts.acknowledged / Math.max(1, loadMs / 1_000));
   const { lost, resurrected, unexplained, other } = violations.counts;
   const lines = [
-    `seed ${options.seed}, commit ${commit()}: ${options.nodes} storage nodes, ${options.clients} clients, ` +
+    `seed ${options.seed}, commit ${commitText()}: ${options.nodes} storage nodes, ${options.clients} clients, ` +
       `${options.workers} workers, ${(loadMs / 1_000).toFixed(0)} s of load and faults`,
     '',
     row('writes', `${number(counts.acknowledged)} acknowledged (${number(perSecond)} a second)`),
@@ -60,14 +60,4 @@ function flagsOf({ seed, faultsMs, nodes, clients, workers, faults, membershipDe
   if (membershipDead) flags.push('--no-membership');
   if (control !== undefined) flags.push(`--control ${control}`);
   return flags.join(' ');
-}
-
-function commit(): string {
-  try {
-    const git = (...args: string[]) => execFileSync('git', args, { cwd: import.meta.dirname, encoding: 'utf8' }).trim();
-    const changed = git('status', '--porcelain', '--untracked-files=no') !== '';
-    return `${git('rev-parse', '--short', 'HEAD')}${changed ? ' with changes' : ''}`;
-  } catch {
-    return 'unknown';
-  }
 }

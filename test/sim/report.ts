@@ -1,5 +1,5 @@
 /** What a failed seed tells a person: what broke, and the one command that shows it again. */
-import { execFileSync } from 'node:child_process';
+import { commitText } from '../commit.ts';
 import type { RunResult } from './simulation.ts';
 
 /** The first line is for programs too: controls.ts reads it. */
@@ -9,17 +9,7 @@ export function reportOf({ seed, violation, lastLines, hash }: RunResult): strin
     '',
     ...lastLines.slice(-20).map((line) => `    ${line}`),
     '',
-    `commit ${commit()}, history ${hash}`,
+    `commit ${commitText()}, history ${hash}`,
     `replay: npm run sim -- --seed ${seed} --trace`,
   ].join('\n');
-}
-
-function commit(): string {
-  try {
-    const git = (...args: string[]) => execFileSync('git', args, { cwd: import.meta.dirname, encoding: 'utf8' }).trim();
-    const changed = git('status', '--porcelain', '--untracked-files=no') !== '';
-    return `${git('rev-parse', '--short', 'HEAD')}${changed ? ' with changes' : ''}`;
-  } catch {
-    return 'unknown';
-  }
 }
