@@ -4,7 +4,7 @@
  * ratio is of one run. docs/benchmarks.md says what came of it.
  */
 import { randomBytes } from 'node:crypto';
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -18,9 +18,11 @@ import { integerBetween } from '../../cli/values.ts';
 import { type CartwheelClient, connect, type DurabilityName } from '../../client/index.ts';
 import { ReplicaServiceClient, type ScanKeysResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { figureOf } from '../e2e/figures.ts';
+import { residentBytes } from '../e2e/support.ts';
 import { prepareDisks } from '../nemesis/disks.ts';
 import { runBenchmark } from './benchmark.ts';
 import { type CartwheelCluster, startCartwheel } from './clusters/cartwheel.ts';
+import { failedCount, failedText, percentilesText, ratioText } from './tables.ts';
 
 interface Options {
   readonly seconds: number;
@@ -59,14 +61,16 @@ async function oneDead({ seconds, warmup, rate }: Options, signal: AbortSignal):
     say('| --- | --- | --- | --- | --- |');
     for (const [name, result] of Object.entries({ healthy, 'the first second': firstSecond, afterwards })) {
       const { writes, reads } = result;
-      say(`| ${name} | ${writes.totalCount} | ${failed(result)} | ${percentiles(writes)} | ${percentiles(reads)} |`);
+      say(
+        `| ${name} | ${writes.totalCount} | ${failedText(result.errors)} | ${percentilesText(writes)} | ${percentilesText(reads)} |`,
+      );
     }
     const wrote = firstSecond.writes.totalCount + afterwards.writes.totalCount;
-    const lost = failures(firstSecond) + failures(afterwards);
+    const lost = failedCount(firstSecond.errors) + failedCount(afterwards.errors);
     say(
       `\nOf writes from the kill on ${((100 * wrote) / (wrote + lost)).toFixed(3)}% succeeded (failed reads counted as`,
     );
-    say(`writes); write p99.9 after the first second is ${ratio(afterwards.writes, healthy.writes)}× of before.`);
+    say(`writes); write p99.9 after the first second is ${p999Ratio(afterwards.writes, healthy.writes)} of before.`);
   });
 }
 
@@ -104,8 +108,10 @@ async function durabilityModes({ seconds, warmup, syncMs }: Options, signal: Abo
       const first = results.get('DURABLE') as BenchResult;
       for (const [mode, result] of results) {
         const perSecond = Math.round(result.writes.totalCount / result.seconds);
-        const times = ratio(first.writes, result.writes);
-        say(`| ${load} | ${mode} | ${perSecond} | ${percentiles(result.writes)} | ${times} | ${failed(result)} |`);
+        const times = p999Ratio(first.writes, result.writes);
+        say(
+          `| ${load} | ${mode} | ${perSecond} | ${percentilesText(result.writes)} | ${times} | ${failedText(result.errors)} |`,
+        );
       }
     }
   });
@@ -139,7 +145,7 @@ async function oneStopped({ warmup, stopped }: Options, signal: AbortSignal): Pr
       process.kill(pid, 'SIGCONT');
     }
     say(`\n### One replica of five stopped (SIGSTOP) for ${stopped} s under load, 64 workers\n`);
-    say(`${result.reads.totalCount + result.writes.totalCount} operations, ${failed(result)} failed.\n`);
+    say(`${result.reads.totalCount + result.writes.totalCount} operations, ${failedText(result.errors)} failed.\n`);
     say('| process | resident before, MiB | grown in as long before, MiB | grown while it was stopped, at most, MiB |');
     say('| --- | --- | --- | --- |');
     for (const [name] of others) {
@@ -191,12 +197,14 @@ async function repairWithoutHints({ repairKeys, rate }: Options, signal: AbortSi
       `between replicas, every record of each compared: ${unequal}. Keys read by exchanges, on all sides: ${read}, that is`,
     );
     say(`${(read / repairKeys).toFixed(2)} a changed key. The foreground's p99.9 meanwhile: writes`);
-    say(`${ratio(during.writes, before.writes)}×, reads ${ratio(during.reads, before.reads)}× of the 15 s before;`);
     say(
-      `${failed(during)} failed.\n\n| | write p50 / p99 / p99.9, ms | read p50 / p99 / p99.9, ms |\n| --- | --- | --- |`,
+      `${p999Ratio(during.writes, before.writes)}, reads ${p999Ratio(during.reads, before.reads)} of the 15 s before;`,
+    );
+    say(
+      `${failedText(during.errors)} failed.\n\n| | write p50 / p99 / p99.9, ms | read p50 / p99 / p99.9, ms |\n| --- | --- | --- |`,
     );
     for (const [name, { writes, reads }] of Object.entries({ before, during })) {
-      say(`| ${name} | ${percentiles(writes)} | ${percentiles(reads)} |`);
+      say(`| ${name} | ${percentilesText(writes)} | ${percentilesText(reads)} |`);
     }
   });
 }
@@ -302,25 +310,8 @@ function planOf({
   };
 }
 
-function residentMiB(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
-}
-
-function failures({ errors }: BenchResult): number {
-  return [...errors.values()].reduce((sum, n) => sum + n, 0);
-}
-
-function failed(result: BenchResult): string {
-  return [...result.errors].map(([reason, n]) => `${n} ${reason}`).join(', ') || '0';
-}
-
-function percentiles(latencies: Histogram): string {
-  return [50, 99, 99.9].map((at) => (latencies.getValueAtPercentile(at) / 1_000).toFixed(1)).join(' / ');
-}
-
-function ratio(a: Histogram, b: Histogram): string {
-  return (a.getValueAtPercentile(99.9) / b.getValueAtPercentile(99.9)).toFixed(2);
-}
+const p999Ratio = (of: Histogram, to: Histogram) => ratioText(of, to, 99.9);
+const residentMiB = (pid: number) => residentBytes(pid) / 1024 ** 2;
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`);

@@ -27,6 +27,7 @@ import { type CartwheelCluster, startCartwheel } from './clusters/cartwheel.ts';
 import { compared, comparisonText, type Slice } from './guard/comparison.ts';
 import { earlierTree, isSameProgram } from './guard/earlier-tree.ts';
 import { root } from './program.ts';
+import { failedCount } from './tables.ts';
 
 interface Options {
   readonly against?: string;
@@ -120,7 +121,7 @@ async function measure({ bench, pids }: Contestant, seconds: number): Promise<Sl
   const { reads, writes, errors } = await bench.run(seconds);
   const after = processorSeconds(pids);
   if (before === undefined || after === undefined) throw new Problem('a server is gone');
-  const failed = [...errors.values()].reduce((sum, n) => sum + n, 0);
+  const failed = failedCount(errors);
   return { operations: reads.totalCount + writes.totalCount, failed, cpuSeconds: after - before };
 }
 

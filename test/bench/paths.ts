@@ -16,6 +16,7 @@ import { commitText } from '../commit.ts';
 import { runBenchmark } from './benchmark.ts';
 import { startCartwheel } from './clusters/cartwheel.ts';
 import { machineText } from './machine.ts';
+import { failedCount, percentilesText, ratioText } from './tables.ts';
 
 interface Options {
   readonly seconds: number;
@@ -95,12 +96,12 @@ async function paths(router: CartwheelClient, direct: CartwheelClient, options: 
     const of = cases.map((one) => ({ reads: latencies(one, 'reads'), writes: latencies(one, 'writes') }));
     cases.forEach(({ name, results }, i) => {
       const { reads, writes } = of[i] as (typeof of)[number];
-      const failed = results.reduce((sum, { errors }) => sum + [...errors.values()].reduce((a, b) => a + b, 0), 0);
-      const [r, w] = [percentiles(reads), percentiles(writes)];
+      const failed = results.reduce((sum, { errors }) => sum + failedCount(errors), 0);
+      const [r, w] = [percentilesText(reads), percentilesText(writes)];
       say(`| ${load} | ${name} | ${Math.round(perSecond[i] as number)} | ${r} | ${w} | ${failed} |`);
     });
     const [{ reads, writes }, own] = of as [(typeof of)[number], (typeof of)[number]];
-    const times = (at: number) => `${ratio(reads, own.reads, at)}, ${ratio(writes, own.writes, at)}`;
+    const times = (at: number) => `${ratioText(reads, own.reads, at)}, ${ratioText(writes, own.writes, at)}`;
     const throughput = (perSecond[0] / perSecond[1]).toFixed(2);
     say(`| | router / direct | ${throughput} | p50 of reads, writes: ${times(50)} | p99.9: ${times(99.9)} | |`);
   }
@@ -116,15 +117,7 @@ async function neighbours(name: string, client: CartwheelClient, options: Option
   ] as const;
   await takeTurns(cases, options);
   const [without, withIt] = cases.map((one) => latencies(one, 'reads')) as [Histogram, Histogram];
-  say(`| ${name} | ${percentiles(without)} | ${percentiles(withIt)} | ${ratio(withIt, without, 99.9)} |`);
-}
-
-function percentiles(of: Histogram): string {
-  return [50, 99, 99.9].map((at) => (of.getValueAtPercentile(at) / 1_000).toFixed(1)).join(' / ');
-}
-
-function ratio(a: Histogram, b: Histogram, at: number): string {
-  return `${(a.getValueAtPercentile(at) / b.getValueAtPercentile(at)).toFixed(2)}×`;
+  say(`| ${name} | ${percentilesText(without)} | ${percentilesText(withIt)} | ${ratioText(withIt, without, 99.9)} |`);
 }
 
 function say(line: string): void {

@@ -1,4 +1,6 @@
 /** What the reports of all benchmarks are made of. Pure. */
+import type { Histogram } from 'hdr-histogram-js';
+
 export function markdown(titles: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
   return `${[line(titles), line(titles.map(() => '---')), ...rows.map(line)].join('\n')}\n`;
@@ -8,6 +10,24 @@ export function markdown(titles: readonly string[], rows: readonly (readonly str
 export function significant(value: number): string {
   if (!Number.isFinite(value)) return '–';
   return value >= 9.95 ? Math.round(value).toLocaleString('en') : value.toFixed(value >= 0.995 ? 1 : 2);
+}
+
+/** p50 / p99 / p99.9 in milliseconds, of microseconds. */
+export function percentilesText(latencies: Histogram): string {
+  return [50, 99, 99.9].map((at) => (latencies.getValueAtPercentile(at) / 1_000).toFixed(1)).join(' / ');
+}
+
+export function ratioText(of: Histogram, to: Histogram, percentile: number): string {
+  return `${(of.getValueAtPercentile(percentile) / to.getValueAtPercentile(percentile)).toFixed(2)}×`;
+}
+
+/** `failed`: how many operations, by reason. */
+export function failedText(failed: ReadonlyMap<string, number>): string {
+  return [...failed].map(([reason, count]) => `${count} ${reason}`).join(', ') || '0';
+}
+
+export function failedCount(failed: ReadonlyMap<string, number>): number {
+  return [...failed.values()].reduce((sum, count) => sum + count, 0);
 }
 
 export function storeName({ store, path }: { readonly store: string; readonly path: string }): string {

@@ -29,6 +29,7 @@ import {
   type Wanted,
 } from './bad-input-doors.ts';
 import { type Cluster, startCluster } from './cluster.ts';
+import { until } from './support.ts';
 
 const mib = 1024 * 1024;
 const { INVALID_ARGUMENT, FAILED_PRECONDITION, NOT_FOUND } = status;
@@ -478,13 +479,19 @@ test('with too few replicas an operation says how many it wanted and reached, an
   await t.test('they die while a write is under way: ABORTED, outcome unknown, and a receipt', async () => {
     await Promise.all(others.map((node) => node.kill('SIGCONT')));
     const direct = doors.find(({ name }) => name === 'session at a storage node') as Door;
-    await until(async () => (await direct.call({ put: { key: bytes('awake'), value, w: 3 } })).put !== undefined);
+    await until(
+      'all answer again',
+      async () => (await direct.call({ put: { key: bytes('awake'), value, w: 3 } })).put !== undefined,
+    );
     await Promise.all(others.map((node) => node.kill('SIGSTOP')));
     const under = (doors as readonly Door[])
       .slice(2)
       .map((door) => door.call({ put: { key, value, requestId } }, 9_000));
     // The own replica must have it before the others go; its answer can be seen with r = 1.
-    await until(async () => (await (doors[3] as Door).call({ get: { key, r: 1 } })).get?.siblings.length === 1);
+    await until(
+      'its own replica has it',
+      async () => (await (doors[3] as Door).call({ get: { key, r: 1 } })).get?.siblings.length === 1,
+    );
     await Promise.all(others.map((node) => node.kill('SIGKILL')));
     for (const answer of await Promise.all(under)) {
       const wanted: Wanted = { ...tooFew, code: status.ABORTED, outcome: 'UNKNOWN' };
@@ -515,7 +522,7 @@ test('with too few replicas an operation says how many it wanted and reached, an
   await t.test('they are back: the write whose outcome was unknown is sent again, and is one', async () => {
     await Promise.all(others.map((node) => node.start()));
     const door = sessionDoor('a fresh session at the storage node', alive.address);
-    await until(async () => (await door.call({ get: { key: bytes('seen'), r: 3 } })).get !== undefined);
+    await until('all answer', async () => (await door.call({ get: { key: bytes('seen'), r: 3 } })).get !== undefined);
     assertPut(await door.call({ put: { key, value, requestId, attempt: 1, w: 3 } }), 'the same write');
     assert.deepEqual(await valuesOf(door, key), ['v']);
     door.close();
@@ -532,14 +539,6 @@ async function inGroups<T>(
 ): Promise<void> {
   for (let i = 0; i < items.length; i += size) {
     await Promise.all(items.slice(i, i + size).map((item, j) => run(item, i + j)));
-  }
-}
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  while (!(await holds())) {
-    assert.ok(performance.now() < deadline, 'waited 30 s for something that did not come');
-    await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 

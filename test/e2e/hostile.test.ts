@@ -6,7 +6,6 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2 } from 'node:http2';
 import { connect, createServer, type Socket } from 'node:net';
 import { after, afterEach, before, test } from 'node:test';
@@ -46,6 +45,7 @@ import {
 } from './bad-input-doors.ts';
 import { type Cluster, type ClusterProcess, startCluster } from './cluster.ts';
 import { figureOf } from './figures.ts';
+import { pause, residentBytes, until } from './support.ts';
 
 const kib = 1024;
 const mib = 1024 * kib;
@@ -246,7 +246,7 @@ test('a session that its client closes still gets every answer', async () => {
     session.stream.pause();
     for (let i = 1; i <= 24; i++) session.send(operation(BigInt(i), 'get', get('closing'), 60_000));
     session.stream.end();
-    await sleep(500);
+    await pause(500);
     session.stream.resume();
     assert.equal(await session.ended, status.OK);
     const whole = session.results.filter((result) => result.get?.siblings[0]?.value.length === mib);
@@ -319,10 +319,10 @@ test('a message of a million tiny operations is refused before it is taken apart
     const http2 = openHttp2(server);
     const stream = http2.request({ ...sessionHeaders, ':path': path });
     const code = statusOf(stream);
-    await sleep(1_100); // the log takes a line a second of such
+    await pause(1_100); // the log takes a line a second of such
     stream.end(framed(many));
     assert.equal(await code, status.INTERNAL);
-    await until(async () => server.log().includes('more than 16384 fields'));
+    await until('the log has a line of it', () => server.log().includes('more than 16384 fields'));
   }
 });
 
@@ -333,7 +333,7 @@ test('a client that asks for much and never reads is held to a bound, and others
   }
   door.close();
   for (const server of servers) {
-    const before = await residentBytes();
+    const before = residentBytesOf();
     const http2 = openHttp2(server);
     const stream = http2.request(sessionHeaders);
     stream.pause();
@@ -343,15 +343,15 @@ test('a client that asks for much and never reads is held to a bound, and others
     stream.write(framed(sessionRequest(asked)));
     let most = 0;
     for (let i = 0; i < 4; i++) {
-      await sleep(250);
+      await pause(250);
       await assertAllIsWell();
-      most = Math.max(most, (await residentBytes()) - before);
+      most = Math.max(most, residentBytesOf() - before);
     }
     // V8 collects what lies outside its heap when that has grown by 64 MiB: a node has three threads that read values.
     assert.ok(most < 1_024 * mib, `${Math.round(most / mib)} MiB more for answers of 4,000 MiB`);
     assert.ok((await figureOf(server.admin, 'cartwheel_session_unread_bytes')) < 64 * mib);
     http2.destroy();
-    await until(async () => (await figureOf(server.admin, 'cartwheel_session_unread_bytes')) === 0);
+    await until('all is read', async () => (await figureOf(server.admin, 'cartwheel_session_unread_bytes')) === 0);
   }
 });
 
@@ -360,7 +360,7 @@ test('a client that writes faster than the replicas is made to wait, and not tak
   for (const server of servers) {
     const stream = openHttp2(server).request(sessionHeaders);
     stream.on('error', () => {});
-    const before = await residentBytes();
+    const before = residentBytesOf();
     await Promise.all(others.map((each) => each.kill('SIGSTOP')));
     let running = 0;
     let resident = 0;
@@ -371,7 +371,7 @@ test('a client that writes faster than the replicas is made to wait, and not tak
         // Until the stopped nodes are noticed the writes wait for them; from then on they are refused.
         if (!stream.write(framed(sessionRequest(writes)))) await once(stream, 'drain');
         running = Math.max(running, await figureOf(server.admin, 'cartwheel_operations_running_bytes'));
-        resident = Math.max(resident, (await residentBytes()) - before);
+        resident = Math.max(resident, residentBytesOf() - before);
       }
     } finally {
       await Promise.all(others.map((each) => each.kill('SIGCONT')));
@@ -383,7 +383,10 @@ test('a client that writes faster than the replicas is made to wait, and not tak
     stream.close();
     // At whoever it was sent on to as well: a put that others may have is not cancelled.
     for (const each of servers)
-      await until(async () => (await figureOf(each.admin, 'cartwheel_operations_running_bytes')) === 0);
+      await until(
+        'nothing runs any more',
+        async () => (await figureOf(each.admin, 'cartwheel_operations_running_bytes')) === 0,
+      );
   }
 });
 
@@ -413,7 +416,7 @@ test('a thousand streams on one connection: as many sessions as one connection m
     });
     await assertAllIsWell();
     while (opened.length > 0) opened.pop()?.close();
-    await until(async () => (await figureOf(server.admin, 'cartwheel_sessions')) < 256);
+    await until('most sessions have ended', async () => (await figureOf(server.admin, 'cartwheel_sessions')) < 256);
   }
 });
 
@@ -424,7 +427,7 @@ test('a client that sends a byte at a time is served when its message is whole, 
     const first = firstMessage(stream);
     for (const byte of framed(sessionRequest([operation(1n, 'get', get('slow'))]))) {
       stream.write(Buffer.from([byte]));
-      await sleep(20);
+      await pause(20);
     }
     assert.ok((await first).length > 0);
     // And one that begins so slowly that it is no HTTP/2 client at all.
@@ -434,7 +437,7 @@ test('a client that sends a byte at a time is served when its message is whole, 
     for (const character of preface) {
       socket.write(character);
       sent++;
-      if (await Promise.race([closed.then(() => true), sleep(1_000).then(() => false)])) break;
+      if (await Promise.race([closed.then(() => true), pause(1_000).then(() => false)])) break;
     }
     await closed;
     assert.ok(sent < preface.length, `cut off before the ${preface.length} bytes of the preface are there`);
@@ -475,7 +478,7 @@ test('connections that are reset in the middle of a message leave nothing behind
       else socket.resetAndDestroy();
       http2.destroy();
     }
-    await until(async () => {
+    await until('what was cut off is let go', async () => {
       const now = await open(server);
       return now.connections <= connections && now.sessions <= sessions;
     });
@@ -494,10 +497,10 @@ test('a thousand idle connections are held, and let go when they close; others w
       for (const socket of some) socket.write(Buffer.concat([Buffer.from(preface), emptySettings]));
       sockets.push(...some);
     }
-    await until(async () => (await open(server)).connections >= 1_000);
+    await until('all are connected', async () => (await open(server)).connections >= 1_000);
     await assertAllIsWell();
     for (const socket of sockets) socket.destroy();
-    await until(async () => (await open(server)).connections < 100);
+    await until('most are let go', async () => (await open(server)).connections < 100);
   }
 });
 
@@ -572,7 +575,7 @@ function openReplicate(client: Client): ReplicateStream {
     send: (request) => stream.write(ReplicateRequest.encode(ReplicateRequest.fromPartial(request)).finish()),
     async results(count) {
       const all = () => responses.flatMap(({ results }) => results);
-      await until(async () => all().length >= count);
+      await until('the results are there', () => all().length >= count);
       return all();
     },
   };
@@ -710,7 +713,7 @@ test('records and keys that make no sense are refused one by one, and do not sta
 test('pieces that never end, in number or in size, are bounded', async () => {
   const client = clientOf(node);
   const greeting = await hello(client);
-  const before = await residentBytes([node]);
+  const before = residentBytesOf([node]);
   const key = keyBytes('pieces');
   const piece = (id: number, record: Buffer) => ({
     id,
@@ -739,7 +742,7 @@ test('pieces that never end, in number or in size, are bounded', async () => {
     await replicate.results(1);
     replicate.stream.cancel();
   }
-  const more = (await residentBytes([node])) - before;
+  const more = residentBytesOf([node]) - before;
   assert.ok(more < 400 * mib, `${Math.round(more / mib)} MiB more`);
 });
 
@@ -751,16 +754,16 @@ test('a stranger that reads much and takes no answer is held to a bound', async 
   const record = recordOf(Buffer.alloc(900 * kib, 1));
   replicate.send({ writes: [{ id: 1, key, record, sync: true, timeoutMs: 0, more: false }] });
   assert.equal((await replicate.results(1))[0]?.status, ReplicaStatus.OK);
-  const before = await residentBytes([node]);
+  const before = residentBytesOf([node]);
   replicate.stream.pause();
   for (let i = 0; i < 4; i++) {
     replicate.send({
       reads: Array.from({ length: 1_000 }, (_, n) => ({ id: 2 + n, key, timeoutMs: 60_000 })),
     });
-    await sleep(300);
+    await pause(300);
     await assertAllIsWell();
   }
-  const more = (await residentBytes([node])) - before;
+  const more = residentBytesOf([node]) - before;
   // A third of what all of them are; what is garbage already counts too, and more of it on a busy machine.
   assert.ok(more < 1_024 * mib, `${Math.round(more / mib)} MiB more for 4,000 answers of 900 KiB`);
 });
@@ -897,11 +900,8 @@ function closeOf(socket: Socket): Promise<void> {
 }
 
 /** Of the given processes, together. */
-async function residentBytes(processes: readonly ClusterProcess[] = cluster.processes): Promise<number> {
-  const kilobytes = processes.map(({ pid }) => {
-    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
-  });
-  return kilobytes.reduce((sum, each) => sum + each, 0) * kib;
+function residentBytesOf(processes: readonly ClusterProcess[] = cluster.processes): number {
+  return processes.reduce((sum, { pid }) => sum + residentBytes(pid), 0);
 }
 
 async function open({ admin }: ClusterProcess): Promise<{ readonly connections: number; readonly sessions: number }> {
@@ -909,16 +909,4 @@ async function open({ admin }: ClusterProcess): Promise<{ readonly connections: 
     connections: await figureOf(admin, 'cartwheel_grpc_connections'),
     sessions: await figureOf(admin, 'cartwheel_sessions'),
   };
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 45_000;
-  while (!(await holds())) {
-    assert.ok(performance.now() < deadline, 'waited 45 s for something that did not come');
-    await sleep(50);
-  }
 }

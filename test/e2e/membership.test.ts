@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -18,31 +16,25 @@ import { startGrpcServer } from '../../services/platform/grpc-server.ts';
 import { createMetrics } from '../../services/platform/metrics.ts';
 import { createRandom } from '../../services/platform/random.ts';
 import { silentLog } from '../platform/recording-log.ts';
+import { freePorts } from './cluster.ts';
 import { figureOf } from './figures.ts';
+import { hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
 
 const MAIN = fileURLToPath(new URL('../../services/membership/main.ts', import.meta.url));
-const HANG_MS = 60_000;
 
 const cleanUps: (() => unknown)[] = [];
 after(async () => {
   for (const cleanUp of cleanUps.reverse()) await cleanUp();
 });
 
-async function temporaryDirectory(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'cartwheel-membership-'));
-  cleanUps.push(() => rm(path, { recursive: true, force: true }));
+async function ownDirectory(): Promise<string> {
+  const path = await temporaryDirectory();
+  cleanUps.push(() => removeDirectory(path));
   return path;
 }
 
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const bound = server.address();
-      server.close(() => resolve(typeof bound === 'object' && bound !== null ? bound.port : 0));
-    });
-  });
+async function freeAddress(): Promise<string> {
+  return `127.0.0.1:${(await freePorts(1))[0]}`;
 }
 
 interface Child {
@@ -70,7 +62,7 @@ function startMembership(flags: readonly string[]): Child {
 
 /** A process that gossips as a storage node does, and does nothing else. */
 async function startFakeNode(id: string, seed: string): Promise<Gossip> {
-  const address = `127.0.0.1:${await freePort()}`;
+  const address = await freeAddress();
   const transport = createGrpcGossipTransport();
   const metrics = createMetrics({ service: 'test' });
   const gossip = await createGossip({
@@ -96,14 +88,6 @@ async function startFakeNode(id: string, seed: string): Promise<Gossip> {
   return gossip;
 }
 
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + HANG_MS;
-  while (!(await holds())) {
-    if (performance.now() > giveUpAt) throw new Error(`${what}: not within ${HANG_MS} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
 function statusOf(address: string): Promise<GetStatusResponse | undefined> {
   const client = new AdminServiceClient(address, credentials.createInsecure());
   return new Promise((resolve) => {
@@ -120,12 +104,12 @@ function ringOf(gossip: Gossip): string {
 }
 
 test('a membership process forms the ring at the third node and keeps it over kill -9 and a lost disk', {
-  timeout: 2 * HANG_MS,
+  timeout: 2 * hangMs,
 }, async () => {
-  const seed = `127.0.0.1:${await freePort()}`;
-  const admin = `127.0.0.1:${await freePort()}`;
+  const seed = await freeAddress();
+  const admin = await freeAddress();
   const flags = (data: string) => ['--listen', seed, '--admin', admin, '--data', data, '--partitions', '16'];
-  const data = await temporaryDirectory();
+  const data = await ownDirectory();
   const first = startMembership(flags(data));
 
   const nodes = [await startFakeNode('a', seed), await startFakeNode('b', seed)];
@@ -157,18 +141,15 @@ test('a membership process forms the ring at the third node and keeps it over ki
 
   second.process.kill('SIGKILL');
   await second.exited;
-  startMembership(flags(await temporaryDirectory()));
+  startMembership(flags(await ownDirectory()));
   await until('membership learns the ring from the nodes', async () => (await statusOf(seed))?.ring !== undefined);
   const relearned = await statusOf(seed);
   assert.deepEqual([relearned?.ring, relearned?.clusterId], [{ term: 1n, sequence: 1n }, clusterId]);
 });
 
-test('a second process on one directory is refused, and one after a kill -9 is not', { timeout: HANG_MS }, async () => {
-  const data = await temporaryDirectory();
-  const flags = async () => [
-    ...['--listen', `127.0.0.1:${await freePort()}`, '--admin', `127.0.0.1:${await freePort()}`],
-    ...['--data', data],
-  ];
+test('a second process on one directory is refused, and one after a kill -9 is not', { timeout: hangMs }, async () => {
+  const data = await ownDirectory();
+  const flags = async () => [...['--listen', await freeAddress(), '--admin', await freeAddress()], ...['--data', data]];
   const first = startMembership(await flags());
   await until('the first one serves', () => first.output().includes('membership serves'));
   const second = startMembership(await flags());
@@ -182,35 +163,35 @@ test('a second process on one directory is refused, and one after a kill -9 is n
   assert.equal(await third.exited, 0);
 });
 
-test('a configuration that cannot be is refused with every problem and exit code 2', { timeout: HANG_MS }, async () => {
-  const child = startMembership(['--partitions', '12', '--replicas', '4', '--data', await temporaryDirectory()]);
+test('a configuration that cannot be is refused with every problem and exit code 2', { timeout: hangMs }, async () => {
+  const child = startMembership(['--partitions', '12', '--replicas', '4', '--data', await ownDirectory()]);
   assert.equal(await child.exited, 2);
   assert.match(child.output(), /--partitions: wanted a power of two, saw 12/);
   assert.match(child.output(), /--replicas: 4 replicas need as many nodes, and --expected-nodes is 3/);
 });
 
-test('a process of another cluster is refused with both names over the wire', { timeout: HANG_MS }, async () => {
+test('a process of another cluster is refused with both names over the wire', { timeout: hangMs }, async () => {
   const gossip = await startFakeNode('x', '127.0.0.1:9');
   const address = [...gossip.state().members.values()][0]?.address ?? '';
   const transport = createGrpcGossipTransport();
   cleanUps.push(() => transport.close());
   const stranger = (clusterId: string) =>
     ask(createMembership({ clusterId, members: [], ring: undefined, namespaces: [] }, undefined));
-  await transport.exchange(address, stranger('one'), HANG_MS);
+  await transport.exchange(address, stranger('one'), hangMs);
   await assert.rejects(
-    transport.exchange(address, stranger('other'), HANG_MS),
+    transport.exchange(address, stranger('other'), hangMs),
     /FAILED_PRECONDITION: the other process is of cluster other, and this one of cluster one/,
   );
 });
 
 test('nobody listening is an error within the time, and the next call finds who listens by then', {
-  timeout: HANG_MS,
+  timeout: hangMs,
 }, async () => {
-  const address = `127.0.0.1:${await freePort()}`;
+  const address = await freeAddress();
   const transport = createGrpcGossipTransport();
   cleanUps.push(() => transport.close());
   const request = ask(createMembership({ clusterId: '', members: [], ring: undefined, namespaces: [] }, undefined));
-  await assert.rejects(transport.exchange(address, request, HANG_MS), /UNAVAILABLE/);
+  await assert.rejects(transport.exchange(address, request, hangMs), /UNAVAILABLE/);
   const server = await startGrpcServer({
     listen: address,
     services: [membershipService({ handle: () => answer }, silentLog)],
@@ -228,12 +209,12 @@ test('nobody listening is an error within the time, and the next call finds who 
     namespaces: [],
     wantedNamespaces: [],
   };
-  assert.equal((await transport.exchange(address, request, HANG_MS)).responderId, 'r');
+  assert.equal((await transport.exchange(address, request, hangMs)).responderId, 'r');
 });
 
 for (const platform of ['linux', 'darwin'] as const) {
   test(`a directory keeps what it was given, whole, for one process at a time (${platform})`, async () => {
-    const path = join(await temporaryDirectory(), 'deeper');
+    const path = join(await ownDirectory(), 'deeper');
     const directory = await openDirectory(path, platform);
     assert.equal(directory.state.kept, undefined);
     await assert.rejects(openDirectory(path, platform), /another membership process uses the directory/);
@@ -251,7 +232,7 @@ for (const platform of ['linux', 'darwin'] as const) {
 }
 
 for (const platform of ['linux', 'darwin'] as const) {
-  test(`the lock of a directory goes with a process that is killed (${platform})`, { timeout: HANG_MS }, async () => {
+  test(`the lock of a directory goes with a process that is killed (${platform})`, { timeout: hangMs }, async () => {
     const path = await temporaryDirectory();
     const module = new URL('../../services/membership/directory.ts', import.meta.url).href;
     const script = `const { openDirectory } = await import(${JSON.stringify(module)});
@@ -271,7 +252,7 @@ for (const platform of ['linux', 'darwin'] as const) {
 }
 
 test('a directory that cannot be made is refused by name', async () => {
-  const file = join(await temporaryDirectory(), 'file');
+  const file = join(await ownDirectory(), 'file');
   await writeFile(file, '');
   await assert.rejects(
     openDirectory(join(file, 'below')),

@@ -152,6 +152,11 @@ export function isAlive(pid: number): boolean {
   return !/^State:\s*Z/m.test(fileOrNothing(`/proc/${pid}/status`));
 }
 
+/** Of memory that a process has now; NaN where there is no such process. */
+export function residentBytes(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(fileOrNothing(`/proc/${pid}/status`))?.[1]) * 1024;
+}
+
 /** With spaces between the arguments; '' where there is no such process. */
 export async function commandLine(pid: number): Promise<string> {
   const fromProc = fileOrNothing(`/proc/${pid}/cmdline`);

@@ -11,6 +11,7 @@ import { processorSeconds } from '../../../cli/bench/processor-time.ts';
 import { keyName } from '../../../cli/bench/workload.ts';
 import { Problem } from '../../../cli/problem.ts';
 import { type CartwheelClient, connect } from '../../../client/index.ts';
+import { residentBytes } from '../../e2e/support.ts';
 import { startCartwheel } from '../clusters/cartwheel.ts';
 import type { GrowthOptions } from '../growth.ts';
 import { markdown } from '../tables.ts';
@@ -131,6 +132,5 @@ function pidOf(child: ChildProcess): number {
 }
 
 function residentText(pid: number): string {
-  const kibibytes = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
-  return `${Math.round(kibibytes / 1024).toLocaleString('en')} MiB`;
+  return `${Math.round(residentBytes(pid) / 1024 ** 2).toLocaleString('en')} MiB`;
 }

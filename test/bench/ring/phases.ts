@@ -1,6 +1,6 @@
 /** What the phases of a benchmark under one steady load say together: percentiles, failures, ratios. Pure. */
 import { type BenchResult, latencyHistogram } from '../../../cli/bench/run.ts';
-import { markdown, significant } from '../tables.ts';
+import { failedText, markdown, significant } from '../tables.ts';
 import type { Audit } from './acknowledged.ts';
 
 /** Of all phases together. */
@@ -76,10 +76,6 @@ export function auditText({ keys, acknowledged, lost, cameBack }: Audit): string
 }
 
 const namedMax = 5;
-
-function failedText(failed: ReadonlyMap<string, number>): string {
-  return [...failed].map(([reason, count]) => `${count} ${reason}`).join(', ') || '0';
-}
 
 function percentilesText({ p50, p99, p999 }: Percentiles): string {
   return [p50, p99, p999].map(significant).join(' / ');
