@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { after, test } from 'node:test';
-import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
+import { Server as GrpcServer } from '@grpc/grpc-js';
 import { AdminServiceService, GetStatusResponse } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { listenGrpc } from '../platform/listen-grpc.ts';
 import { cartwheel } from './run-cartwheel.ts';
 
 const servers: (() => void)[] = [];
@@ -28,11 +29,7 @@ async function membershipProcess(): Promise<string> {
     },
   } as never);
   servers.push(() => server.forceShutdown());
-  return new Promise((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
-      error === null ? resolve(`127.0.0.1:${port}`) : reject(error),
-    );
-  });
+  return listenGrpc(server);
 }
 
 test('a port of a membership process is told as what it is not', async () => {

@@ -2,7 +2,7 @@
  * One node that keeps its keys in a Map and speaks the public contract: enough of a store to try the commands on.
  * Dots are `fake:n`; a context is the dots it covers. `refuse` makes the next operations fail.
  */
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server } from '@grpc/grpc-js';
 import {
   AdminServiceService,
   GetStatusResponse,
@@ -21,6 +21,7 @@ import {
   type SessionRequest,
   SessionResponse,
 } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { listenGrpc } from '../platform/listen-grpc.ts';
 
 interface Value {
   readonly dot: string;
@@ -221,14 +222,10 @@ export async function startFakeStore(): Promise<FakeStore> {
       );
     },
   });
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
-  });
+  const address = await listenGrpc(server);
   const store: FakeStore = {
-    address: `127.0.0.1:${port}`,
-    nodeAddress: `127.0.0.1:${port}`,
+    address,
+    nodeAddress: address,
     extraMembers: [],
     hotKeys: [],
     answerBytesMax: Number.POSITIVE_INFINITY,

@@ -1,7 +1,7 @@
 /** A cancel ends an operation for its client at once, and reaches whoever works for it, through a router too. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server } from '@grpc/grpc-js';
 import { connect } from '../../client/index.ts';
 import { KeyValueServiceService, type Operation } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import type { Until } from '../../services/core/cancellation.ts';
@@ -19,6 +19,7 @@ import { createSessionPool } from '../../services/platform/routing/session-pool.
 import { createSessionServer, type Execute } from '../../services/platform/streams/session-server.ts';
 import { createRouter } from '../../services/router/route.ts';
 import { parsePrometheusText } from '../contract/prometheus-text.ts';
+import { listenGrpc } from './listen-grpc.ts';
 import { recordingLog } from './recording-log.ts';
 
 const clock = createClock();
@@ -34,13 +35,9 @@ async function serve(t: TestContext, execute: Execute) {
   server.addService(KeyValueServiceService, {
     session: (stream: Parameters<typeof sessions.serve>[0]) => sessions.serve(stream),
   } as never);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
-  });
+  const address = await listenGrpc(server);
   t.after(() => server.forceShutdown());
-  return { address: `127.0.0.1:${port}`, server, metrics };
+  return { address, server, metrics };
 }
 
 /** A storage node that never answers, and a router before it. */

@@ -1,7 +1,7 @@
 /** What the objectives are computed from: each operation of a client once, with its time or with why it failed. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server } from '@grpc/grpc-js';
 import { KeyValueServiceService, type Operation, type Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../services/core/failure.ts';
 import { requestLimits } from '../../services/core/requests/limits.ts';
@@ -11,6 +11,7 @@ import { type Hop, openSession } from '../../services/platform/streams/session-c
 import { createSessionServer, type SessionServer } from '../../services/platform/streams/session-server.ts';
 import { parsePrometheusText } from '../contract/prometheus-text.ts';
 import { get, put, remove } from '../storage-node/requests.ts';
+import { listenGrpc } from './listen-grpc.ts';
 import { recordingLog } from './recording-log.ts';
 
 const clock = createClock();
@@ -33,12 +34,7 @@ before(async () => {
   server.addService(KeyValueServiceService, {
     session: (stream: Parameters<SessionServer['serve']>[0]) => sessions.serve(stream),
   } as never);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
-  });
-  address = `127.0.0.1:${port}`;
+  address = await listenGrpc(server);
 });
 after(() => server.forceShutdown());
 

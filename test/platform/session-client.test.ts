@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
+import { Server, type ServerDuplexStream } from '@grpc/grpc-js';
 import {
   KeyValueServiceService,
   Result,
@@ -10,6 +10,7 @@ import {
 import { Failure } from '../../services/core/failure.ts';
 import { createClock } from '../../services/platform/clock.ts';
 import { bytesInFlightMax, openSession, type SessionClient } from '../../services/platform/streams/session-client.ts';
+import { listenGrpc } from './listen-grpc.ts';
 
 const mebibyte = 1024 * 1024;
 const messageBytesMax = 3 * mebibyte;
@@ -37,12 +38,7 @@ before(async () => {
       stream.on('end', () => stream.end());
     },
   } as never);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
-  });
-  address = `127.0.0.1:${port}`;
+  address = await listenGrpc(server);
 });
 after(() => server.forceShutdown());
 

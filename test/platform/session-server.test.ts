@@ -1,7 +1,7 @@
 /** When an operation of a session is due: what its message took on its way counts. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { type ClientDuplexStream, credentials, Server, ServerCredentials } from '@grpc/grpc-js';
+import { type ClientDuplexStream, credentials, Server } from '@grpc/grpc-js';
 import {
   KeyValueServiceClient,
   KeyValueServiceService,
@@ -15,6 +15,7 @@ import { createClock } from '../../services/platform/clock.ts';
 import { createMetrics } from '../../services/platform/metrics.ts';
 import { createSessionServer, type SessionServer } from '../../services/platform/streams/session-server.ts';
 import { put } from '../storage-node/requests.ts';
+import { listenGrpc } from './listen-grpc.ts';
 import { recordingLog } from './recording-log.ts';
 
 const real = createClock();
@@ -36,12 +37,7 @@ before(async () => {
   server.addService(KeyValueServiceService, {
     session: (stream: Parameters<SessionServer['serve']>[0]) => sessions.serve(stream),
   } as never);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
-  });
-  client = new KeyValueServiceClient(`127.0.0.1:${port}`, credentials.createInsecure());
+  client = new KeyValueServiceClient(await listenGrpc(server), credentials.createInsecure());
 });
 after(() => {
   client.close();
