@@ -14,6 +14,7 @@ import { claimantBeside } from './dev/layout.ts';
 import { Interrupted, unlessInterrupted } from './interruption.ts';
 import { joining, left, statusName, up } from './node-status.ts';
 import { bytes, count, duration, note, plural, table } from './output.ts';
+import { pause } from './pause.ts';
 import { messageOf, Problem } from './problem.ts';
 import { type Settings, settingsOf } from './settings.ts';
 
@@ -284,7 +285,7 @@ async function statusSoon(client: CartwheelClient, giveUpAt: number): Promise<Ge
     } catch (error) {
       if (!isOperationFailed(error) || performance.now() > giveUpAt) throw error;
     }
-    await new Promise((resolve) => setTimeout(resolve, lookEveryMs));
+    await pause(lookEveryMs);
   }
 }
 

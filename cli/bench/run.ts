@@ -10,6 +10,7 @@
 import { build, type Histogram } from 'hdr-histogram-js';
 import type { CartwheelClient, OperationOptions, WriteOptions } from '../../client/index.ts';
 import { isOperationFailed } from '../connection.ts';
+import { pause } from '../pause.ts';
 import { keyChooser, keyName, type Workload } from './workload.ts';
 
 export interface BenchPlan {
@@ -146,17 +147,5 @@ function reasonOf(error: unknown): string {
 async function until(due: number, signal: AbortSignal): Promise<void> {
   const wait = due - performance.now();
   if (wait <= 0 || signal.aborted) return;
-  await new Promise<void>((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, wait);
-    signal.addEventListener('abort', end);
-  });
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+  await pause(wait, signal);
 }

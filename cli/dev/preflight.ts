@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { note } from '../output.ts';
+import { pause } from '../pause.ts';
 import { Problem } from '../problem.ts';
 import { storedPids } from './directory.ts';
 import { loopback, type ProcessPlan } from './layout.ts';
@@ -17,7 +18,7 @@ export async function requirePorts(plans: readonly ProcessPlan[], dataDirectory:
   while (taken.length > 0 && Date.now() < deadline && leftovers(dataDirectory, plans).length > 0) {
     if (!told) note(`waiting for processes of the last run to end: ${leftovers(dataDirectory, plans).join(', ')}`);
     told = true;
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await pause(100);
     taken = await takenPorts(plans);
   }
   if (taken.length === 0) return;

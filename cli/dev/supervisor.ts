@@ -4,6 +4,8 @@
  *
  * I1 After `stop` has resolved no child runs, and none is started any more.
  */
+
+import { pause } from '../pause.ts';
 import { Child } from './child.ts';
 import type { ProcessPlan } from './layout.ts';
 
@@ -156,8 +158,4 @@ export class Supervisor {
       this.every(ms, run);
     });
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

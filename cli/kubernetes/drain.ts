@@ -15,6 +15,7 @@ import type { Kubernetes } from '../../services/platform/kubernetes/api.ts';
 import { readStatuses } from '../../services/platform/read-statuses.ts';
 import { isOperationFailed } from '../connection.ts';
 import { note, plural } from '../output.ts';
+import { pause } from '../pause.ts';
 import { messageOf, Problem } from '../problem.ts';
 import { changeDone, planSummary, requireReached } from '../ring-change.ts';
 
@@ -153,8 +154,4 @@ async function claimantStatus(client: CartwheelClient): Promise<GetStatusRespons
     }
     await pause(lookEveryMs);
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

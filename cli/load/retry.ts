@@ -1,5 +1,6 @@
 /** Trying again what may work later: with growing delays and jitter, for a bounded time. */
 import { isOperationFailed } from '../connection.ts';
+import { pause } from '../pause.ts';
 
 const delayFirstMs = 20;
 const delayLastMs = 2000;
@@ -35,16 +36,4 @@ export async function withRetries<Answer>(
       delayMs = Math.min(delayMs * 2, delayLastMs);
     }
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener('abort', end);
-  });
 }
