@@ -9,14 +9,13 @@ import { AdminServiceClient, type GetStatusResponse } from '../../proto/gen/cart
 import { ask } from '../../services/core/membership/exchange.ts';
 import { createMembership } from '../../services/core/membership/membership.ts';
 import { openDirectory } from '../../services/membership/directory.ts';
-import { createClock } from '../../services/platform/clock.ts';
-import { createGossip, type Gossip } from '../../services/platform/gossip/gossip.ts';
+import type { Gossip } from '../../services/platform/gossip/gossip.ts';
 import { createGrpcGossipTransport, membershipService } from '../../services/platform/gossip/transport-grpc.ts';
 import { startGrpcServer } from '../../services/platform/grpc-server.ts';
 import { createMetrics } from '../../services/platform/metrics.ts';
-import { createRandom } from '../../services/platform/random.ts';
 import { silentLog } from '../platform/recording-log.ts';
 import { freePorts } from './cluster.ts';
+import { startFakeNode } from './fake-node.ts';
 import { figureOf } from './figures.ts';
 import { hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
 
@@ -60,31 +59,9 @@ function startMembership(flags: readonly string[]): Child {
   return { process: child, output: () => output, exited };
 }
 
-/** A process that gossips as a storage node does, and does nothing else. */
-async function startFakeNode(id: string, seed: string): Promise<Gossip> {
-  const address = await freeAddress();
-  const transport = createGrpcGossipTransport();
-  const metrics = createMetrics({ service: 'test' });
-  const gossip = await createGossip({
-    self: { id, address, host: id, zone: `zone-${id}` },
-    seeds: [seed],
-    clock: createClock(),
-    random: createRandom(),
-    transport,
-    log: silentLog,
-    metrics,
-  });
-  const server = await startGrpcServer({
-    listen: address,
-    services: [membershipService(gossip, silentLog)],
-    log: silentLog,
-    metrics,
-  });
-  cleanUps.push(async () => {
-    await gossip.stop();
-    transport.close();
-    await server.drain(0);
-  });
+async function startNode(id: string, seed: string): Promise<Gossip> {
+  const { gossip, stop } = await startFakeNode({ id, seed });
+  cleanUps.push(stop);
   return gossip;
 }
 
@@ -112,18 +89,18 @@ test('a membership process forms the ring at the third node and keeps it over ki
   const data = await ownDirectory();
   const first = startMembership(flags(data));
 
-  const nodes = [await startFakeNode('a', seed), await startFakeNode('b', seed)];
+  const nodes = [await startNode('a', seed), await startNode('b', seed)];
   await until('two nodes joined', async () => (await statusOf(seed))?.claimant?.joinedNodes === 2);
   assert.equal((await statusOf(seed))?.claimant?.waitingFor, '2 of 3 storage nodes have joined');
   assert.deepEqual(nodes.map(ringOf), ['none', 'none']);
 
-  nodes.push(await startFakeNode('c', seed));
+  nodes.push(await startNode('c', seed));
   await until('all nodes know the ring', () => nodes.every((node) => ringOf(node) === '1.1'));
   const clusterId = nodes[0]?.state().clusterId ?? '';
   assert.match(clusterId, /^[0-9a-f]{32}$/);
   assert.equal(await figureOf(admin, 'cartwheel_ring_sequence'), 1);
 
-  const late = await startFakeNode('d', seed);
+  const late = await startNode('d', seed);
   await until('the late node knows the ring', () => ringOf(late) === '1.1');
   assert.equal(late.state().members.get('d')?.status, 'JOINING');
   assert.deepEqual(
@@ -171,7 +148,7 @@ test('a configuration that cannot be is refused with every problem and exit code
 });
 
 test('a process of another cluster is refused with both names over the wire', { timeout: hangMs }, async () => {
-  const gossip = await startFakeNode('x', '127.0.0.1:9');
+  const gossip = await startNode('x', '127.0.0.1:9');
   const address = [...gossip.state().members.values()][0]?.address ?? '';
   const transport = createGrpcGossipTransport();
   cleanUps.push(() => transport.close());

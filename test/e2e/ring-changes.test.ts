@@ -17,16 +17,13 @@ import {
 import { Failure } from '../../services/core/failure.ts';
 import { nodeById, type Ring } from '../../services/core/ring/ring.ts';
 import { createClock } from '../../services/platform/clock.ts';
-import { createGossip, type Gossip } from '../../services/platform/gossip/gossip.ts';
-import { createGrpcGossipTransport, membershipService } from '../../services/platform/gossip/transport-grpc.ts';
-import { startGrpcServer } from '../../services/platform/grpc-server.ts';
-import { createMetrics } from '../../services/platform/metrics.ts';
+import type { Gossip } from '../../services/platform/gossip/gossip.ts';
 import { createNamespaceAdmin } from '../../services/platform/namespaces/namespace-admin.ts';
-import { createRandom } from '../../services/platform/random.ts';
 import { type AdminCall, callAdmin } from '../../services/platform/routing/admin-call.ts';
 import { statusService } from '../../services/platform/status-service.ts';
 import { silentLog } from '../platform/recording-log.ts';
 import { freePorts } from './cluster.ts';
+import { type FakeNode, startFakeNode } from './fake-node.ts';
 import { cartwheel, hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
 
 const main = fileURLToPath(new URL('../../services/membership/main.ts', import.meta.url));
@@ -38,9 +35,7 @@ after(async () => {
   for (const cleanUp of cleanUps.reverse()) await cleanUp();
 });
 
-interface FakeNode {
-  readonly address: string;
-  readonly gossip: Gossip;
+interface TestNode extends FakeNode {
   /** Whether it says that it has pulled what is pending for it. */
   pulls: boolean;
   /** Partitions it would still have to hand back. */
@@ -48,60 +43,29 @@ interface FakeNode {
   /** Of its disk; undefined: it does not say. */
   diskFreeBytes: bigint | undefined;
   transfersWaitFor: string;
-  stop(): Promise<void>;
 }
 
-async function startFakeNode(id: string, seed: string, at?: string): Promise<FakeNode> {
-  const address = at ?? `127.0.0.1:${(await freePorts(1))[0]}`;
-  const transport = createGrpcGossipTransport();
-  const clock = createClock();
-  const metrics = createMetrics({ service: 'test' });
-  const gossip = await createGossip({
-    self: { id, address, host: id, zone: `zone-${id}` },
-    seeds: [seed],
-    clock,
-    random: createRandom(),
-    transport,
-    log: silentLog,
-    metrics,
-  });
-  const server = await startGrpcServer({
-    listen: address,
-    services: [
-      membershipService(gossip, silentLog),
-      statusService({
-        ...{ kind: ProcessKind.STORAGE_NODE, id, address, gossip, clock, log: silentLog },
-        namespaces: createNamespaceAdmin(gossip),
-        storage: () => ({
-          keysEstimated: 0n,
-          diskBytes: 1_000n,
-          primaryPartitions: 0,
-          partitions: 10,
-          acceptingWrites: true,
-          diskFreeBytes: node.diskFreeBytes,
-          backgroundBytesPerSecond: 1_000n,
-          transfersWaitFor: node.transfersWaitFor,
-        }),
-        pulled: () => (node.pulls ? pendingFor(gossip.ring(), id) : []),
-        retiring: () => node.retiring,
+async function startNode(id: string, seed: string, at?: string): Promise<TestNode> {
+  const told = { pulls: true, retiring: 0, diskFreeBytes: undefined, transfersWaitFor: '' };
+  const services = (gossip: Gossip, address: string) => [
+    statusService({
+      ...{ kind: ProcessKind.STORAGE_NODE, id, address, gossip, clock: createClock(), log: silentLog },
+      namespaces: createNamespaceAdmin(gossip),
+      storage: () => ({
+        keysEstimated: 0n,
+        diskBytes: 1_000n,
+        primaryPartitions: 0,
+        partitions: 10,
+        acceptingWrites: true,
+        diskFreeBytes: node.diskFreeBytes,
+        backgroundBytesPerSecond: 1_000n,
+        transfersWaitFor: node.transfersWaitFor,
       }),
-    ],
-    log: silentLog,
-    metrics,
-  });
-  const node: FakeNode = {
-    address,
-    gossip,
-    pulls: true,
-    retiring: 0,
-    diskFreeBytes: undefined,
-    transfersWaitFor: '',
-    async stop() {
-      await gossip.stop();
-      transport.close();
-      await server.drain(0);
-    },
-  };
+      pulled: () => (node.pulls ? pendingFor(gossip.ring(), id) : []),
+      retiring: () => node.retiring,
+    }),
+  ];
+  const node: TestNode = Object.assign(told, await startFakeNode({ id, seed, address: at, services }));
   cleanUps.push(() => node.stop());
   return node;
 }
@@ -113,13 +77,13 @@ function pendingFor(ring: Ring | undefined, id: string): number[] {
 
 interface World {
   readonly seed: string;
-  readonly nodes: Map<string, FakeNode>;
+  readonly nodes: Map<string, TestNode>;
   plan(request: Partial<PlanChangeRequest>): Promise<PlanChangeResponse>;
   planDoubling(): Promise<PlanDoublingResponse>;
   commit(planId: string): Promise<unknown>;
   control(control: ChangeControl): Promise<unknown>;
   status(): Promise<GetStatusResponse>;
-  addNode(id: string, at?: string): Promise<FakeNode>;
+  addNode(id: string, at?: string): Promise<TestNode>;
   /** It then dies at this step of what it does after `arm`, see dies-at-step.ts. */
   restartClaimant(dyingAt?: number): Promise<void>;
   arm(): void;
@@ -147,7 +111,7 @@ async function startWorld(ids: readonly string[]): Promise<World> {
   };
   start();
   cleanUps.push(kill);
-  const nodes = new Map<string, FakeNode>();
+  const nodes = new Map<string, TestNode>();
   const call = <T>(make: AdminCall<T>): Promise<T> => callAdmin(seed, 5_000, make);
   const status = () => call<GetStatusResponse>((on, ...rest) => on.getStatus({}, ...rest));
   const world: World = {
@@ -159,7 +123,7 @@ async function startWorld(ids: readonly string[]): Promise<World> {
     control: (control) => call((on, ...rest) => on.controlChange({ control }, ...rest)),
     status,
     async addNode(id, at) {
-      const node = await startFakeNode(id, seed, at);
+      const node = await startNode(id, seed, at);
       nodes.set(id, node);
       await until(`${id} is known`, async () => (await status()).members.some((member) => member.id === id));
       return node;
@@ -223,7 +187,7 @@ test('nodes join, leave and are replaced, and the ring is even afterwards', { ti
   assert.deepEqual(new Set(Object.values(statusesIn(world.ring()))), new Set(['UP']));
   for (const id of world.nodes.keys()) assert.ok(Math.abs(loads(world.ring(), id) - 48 / 7) < 1, id);
 
-  const f = world.nodes.get('f') as FakeNode;
+  const f = world.nodes.get('f') as TestNode;
   f.retiring = 2;
   await world.addNode('h');
   await world.commit((await world.plan({ replace: [{ leaves: f.address, joins: 'h' }] })).planId);
@@ -241,7 +205,7 @@ test('a node that came back without its disk, as another one at its address, is 
   timeout: hangMs,
 }, async () => {
   const world = await startWorld(['a', 'b', 'c', 'd']);
-  const { address, stop } = world.nodes.get('a') as FakeNode;
+  const { address, stop } = world.nodes.get('a') as TestNode;
   await stop();
   world.nodes.delete('a');
   await world.addNode('e', address);
@@ -428,7 +392,7 @@ test('killed after every step of a doubling, the claimant ends it, and doubles o
     [48, 48, 48, 48],
   );
   // It cannot go on before every node has said which ring it knows: the goal is on the disk, and no ring is issued.
-  const d = world.nodes.get('d') as FakeNode;
+  const d = world.nodes.get('d') as TestNode;
   await world.restartClaimant();
   await d.stop();
   const { planId } = await world.planDoubling();
