@@ -155,6 +155,16 @@ test('what was pulled by an earlier staging counts for nothing', () => {
 test('a node that leaves is LEFT only when it owes nothing, and one that is down is not waited for', () => {
   const cluster = new ModelCluster(ringOf(6, 16), LIMITS);
   cluster.commit({ leave: ['node-2'] });
+  for (let round = 0; round < 100; round++) {
+    for (const id of cluster.nodes.keys()) {
+      cluster.learn(id);
+      for (const p of cluster.ring.pending.keys()) cluster.pull(id, p);
+      cluster.report(id);
+    }
+    cluster.step(cluster.latestReports());
+  }
+  assert.equal(nodeById(cluster.ring, 'node-2')?.status, 'LEAVING');
+  assert.match(cluster.waitingFor, /^node-2:7411 to hand over what it still has \(\d+\)$/);
   cluster.toTheEnd();
   assert.equal(nodeById(cluster.ring, 'node-2')?.status, 'LEFT');
   cluster.commit({ leave: ['node-4'], down: ['node-4'] });

@@ -598,6 +598,42 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'settled-before-all-know',
+    test: 'test/core/rebalance.test.ts',
+    fault: 'a partition is settled before all that have a part in it know that it was flipped',
+    edits: [
+      {
+        file: 'services/core/membership/rebalance.ts',
+        snippet: '!isStaged(ring, owners, partition) && unaware(ring, partition, knowing).length === 0,',
+        replacement: '!isStaged(ring, owners, partition) && unaware(ring, partition, knowing).length >= 0,',
+      },
+    ],
+  },
+  {
+    name: 'report-of-another-ring',
+    test: 'test/core/rebalance.test.ts',
+    fault: 'what a node says by an older ring counts for the present one',
+    edits: [
+      {
+        file: 'services/core/membership/rebalance.ts',
+        snippet: 'compareVersions(report.version, version) === 0)',
+        replacement: 'compareVersions(report.version, version) <= 0)',
+      },
+    ],
+  },
+  {
+    name: 'left-while-it-owes',
+    test: 'test/core/rebalance.test.ts',
+    fault: 'a node is LEFT as soon as it owns nothing, whatever it has for others',
+    edits: [
+      {
+        file: 'services/core/membership/rebalance.ts',
+        snippet: 'knowing.get(id)?.owes === 0;',
+        replacement: 'knowing.get(id) !== undefined;',
+      },
+    ],
+  },
+  {
     name: 'pending-owners-left-out',
     fault: 'writes do not go to pending owners, and their receipts do not say so',
     edits: [
@@ -718,6 +754,18 @@ export const controls: readonly Control[] = [
         file: 'services/storage-node/collection.ts',
         snippet: 'const going = agreed.filter(({ key }) => stable.has(partitionOfStorageKey(key, ring.partitions)));',
         replacement: 'const going = (void stable, agreed);',
+      },
+    ],
+  },
+  {
+    name: 'crossed-in-a-later-era',
+    test: 'test/core/stability.test.ts',
+    fault: 'a node that is in a later era already counts as gone over to the one begun',
+    edits: [
+      {
+        file: 'services/core/stability/barrier.ts',
+        snippet: '      if ([...crossedBy.values()].some((answer) => answer.era !== era)) return new Set();\n',
+        replacement: '',
       },
     ],
   },
