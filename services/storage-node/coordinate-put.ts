@@ -141,7 +141,7 @@ async function writeAt(
     return owing(remembering({ copy: { ...own, birth, record, bytes } }, written.dot));
   };
   const remembering = (next: Next, dot: Dot) =>
-    requestId.length === 0 ? next : beside(next, node.requests.remember(storageKey, { id: requestId, dot }));
+    requestId.length === 0 ? next : beside(next, () => node.requests.remember(storageKey, { id: requestId, dot }));
   const beganAt = node.clock.now();
   const { held, committed } = await changeInTime(node, storageKey, asked, change, isSynced(node.id));
   const { dot, entriesCut } = written as unknown as Written;

@@ -172,6 +172,6 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
 
   /** What brings nothing new may be the first to bring the request. */
   function remembering(next: Next, key: Uint8Array, request: RememberedRequest | undefined): Next {
-    return request === undefined ? next : beside(next, requests.remember(key, request));
+    return request === undefined ? next : beside(next, () => requests.remember(key, request));
   }
 }

@@ -66,8 +66,11 @@ export interface Next {
   /** In the place of what is held; `nothingHeld` to drop the record. Undefined: that stays, and is on the disk or on its way. */
   readonly copy?: Held | undefined;
   /** Written in the same batch. */
-  readonly also?: readonly Mutation[];
+  readonly also?: readonly Beside[];
 }
+
+/** Or what makes it: called once, of a change that is not refused any more. */
+export type Beside = Mutation | (() => Mutation);
 
 /** What a change leaves that changes nothing. */
 export const unchanged: Next = Object.freeze({});
@@ -77,7 +80,7 @@ export function isUnchanged({ copy, also = [] }: Next): boolean {
 }
 
 /** The same, with more to be written beside it. */
-export function beside(next: Next, ...more: readonly Mutation[]): Next {
+export function beside(next: Next, ...more: readonly Beside[]): Next {
   return { ...next, also: [...(next.also ?? []), ...more] };
 }
 
@@ -573,7 +576,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
       entry.batch = batch;
       batch.entries.push(entry);
     }
-    batch.also.push(...also);
+    for (const one of also) batch.also.push(typeof one === 'function' ? one() : one);
     if (copy !== undefined) {
       entry.changed = true;
       batch.bytes += copy.bytes?.length ?? 0;

@@ -8,7 +8,8 @@
  * I1 A request is remembered in the same batch as the record that its write made (record-store.ts): one that is
  *    known here has its record here, or something that came after it.
  * I2 What is remembered are at least `requestsMax / 2` of the newest requests, at most `requestsMax`, and what of
- *    the oldest generation is not removed yet.
+ *    the oldest generation is not removed yet. One counts as often as it is remembered, and only with a write that is not
+ *    refused any more: its batch is committed, or the process stops.
  */
 import {
   decodeRemembered,
@@ -31,7 +32,10 @@ const noBytes = new Uint8Array(0);
 export interface RequestTable {
   /** Finds the generation that the last run was at. Before it resolves nothing may be changed. */
   open(): Promise<void>;
-  /** To be written with the record; `isSettled`: whether there is one or not. */
+  /**
+   * To be written with the record; `isSettled`: whether there is one or not. It is counted: to be called for what is going to
+   * be written only.
+   */
   remember(key: Uint8Array, request: RememberedRequest, isSettled?: boolean): Mutation;
   /** Forgets the requests of the key with such dots: to be written with what comes into the place of its record. */
   forget(key: Uint8Array, isGone: (dot: Dot) => boolean): Promise<readonly Mutation[]>;
@@ -39,6 +43,8 @@ export interface RequestTable {
   settle(key: Uint8Array, dots: CausalContext): Promise<readonly Mutation[]>;
   /** Sees what is committed. */
   find(key: Uint8Array, requestId: Uint8Array): Promise<Remembered | undefined>;
+  /** Of each whether it is remembered, by one look for all; the same otherwise. */
+  areKnown(requests: readonly Pick<ListedRequest, 'hash' | 'id'>[]): Promise<boolean[]>;
   /** A page of those of keys in the range, the older ones first, from the `next` of the page before. Sees what is committed. */
   list(range: StorageRange, from: Uint8Array | undefined): Promise<RequestPage>;
   /** All owners of their partition know these: they need not be told again. */
@@ -63,6 +69,13 @@ export interface RequestPage {
   readonly requests: readonly KeptRequest[];
   /** Undefined: that was all. */
   readonly next: Uint8Array | undefined;
+}
+
+/** What the storage keys with the hash begin with. */
+export function prefixOfHash(hash: bigint): Uint8Array {
+  const prefix = Buffer.allocUnsafe(8);
+  prefix.writeBigUInt64BE(hash);
+  return prefix;
 }
 
 export function createRequestTable(engine: StorageEngine, metrics: Metrics, requestsMax: number): RequestTable {
@@ -181,6 +194,18 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
       );
       const known = found.find((value) => value !== undefined);
       return known && decodeRemembered(known);
+    },
+
+    async areKnown(requests) {
+      const prefixes = requests.map(({ hash }) => prefixOfHash(hash));
+      const known = requests.map(() => false);
+      for (const each of [generation, generation - 1]) {
+        const asked = [...known.keys()].filter((i) => !known[i]);
+        const keys = asked.map((i) => requestKey(each, prefixes[i] as Uint8Array, (requests[i] as ListedRequest).id));
+        for (const [n, value] of (await engine.getMany('requests', keys)).entries())
+          if (value !== undefined) known[asked[n] as number] = true;
+      }
+      return known;
     },
   };
 }

@@ -13,6 +13,7 @@ import { checksum32 } from '../../services/platform/hash.ts';
 import { createMemoryDisk, type DiskAction, openMemoryEngine } from '../../services/platform/memory-engine.ts';
 import {
   type BufferLimits,
+  beside,
   bufferLimits,
   type Changed,
   createRecordStore,
@@ -20,6 +21,7 @@ import {
   type Next,
   overlayBytesMax,
 } from '../../services/storage-node/record-store.ts';
+import { createRequestTable } from '../../services/storage-node/request-table.ts';
 import { createManualClock } from '../core/manual-clock.ts';
 import { createReadableMetrics } from './metrics.ts';
 
@@ -413,6 +415,25 @@ test('I5: changes that all wait for their first read do not get past the cap tog
   }
   await releaseAll();
   assert.equal(store.overlayBytes, 0);
+});
+
+test('a request is counted as remembered with its write, and not where that is refused', async () => {
+  const { store, memory, releaseAll } = setup({ manual: true });
+  const counts = createReadableMetrics();
+  const requests = createRequestTable(memory, counts, 1_000);
+  const dot = { actor: 7n, counter: 1 };
+  const changes = Array.from({ length: 12 }, (_, i) => {
+    const key = Buffer.from(`large key ${i}`);
+    const id = Buffer.from(`request ${i}`);
+    return store.change(key, (held) => beside(large(held, i), () => requests.remember(key, { id, dot })), true);
+  });
+  const settled = Promise.allSettled(changes);
+  await releaseAll();
+  assert.equal((await settled).filter(({ status }) => status === 'rejected').length, 4);
+  const found = memory.scan('requests', new Uint8Array(0), undefined, 100);
+  await releaseAll();
+  assert.equal((await found).entries.length, 8);
+  assert.equal(counts.valueOf('cartwheel_requests_remembered'), 8);
 });
 
 test('a failed write rejects all that waits and comes, once says so, and closing does not wait for it', async () => {
