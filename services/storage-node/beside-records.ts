@@ -2,7 +2,7 @@
  * What moves with a partition beside its records: the requests that its owners remember (request-table.ts), and the values
  * that lost there (losers.ts). Listed by an owner, pulled by whoever takes the partition over, after its records. Requests
  * are also given to the owners by whoever else remembers some, with what it hands back (hand-back.ts): a node that was away
- * when the partition moved, or stood in for a home.
+ * when the partition moved, or stood in for a home. Who is told takes them in by learn-requests.ts.
  *
  * I1 A request is remembered here only where the record here has what its write made, or something that came after it:
  *    whoever recalls it (recall.ts) takes the write for made. Or where its write was covered and let go by all homes.
@@ -15,22 +15,12 @@ import type {
   ListRequests,
   RememberedRequest,
 } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
-import type { Mutation } from '../core/ports.ts';
 import { rangeOfPartition } from '../core/ring/partition.ts';
-import { contains } from '../core/versioning/causal-context.ts';
 import { lostDot } from './losers.ts';
 import type { StorageNode } from './node.ts';
 import { isBehind } from './record-lists.ts';
 import type { ListedRequest } from './request-table.ts';
 
-/** Keys with one hash are hardly ever two. */
-const keysOfHashMax = 8;
-/** Hashes whose requests are written at once. */
-const hashesAtOnce = 32;
-/** After all storage keys with the hash before it: namespaces are ASCII. */
-const afterHash = Buffer.of(0xff);
-
-type Learner = Pick<StorageNode, 'requests' | 'store' | 'engine'>;
 type Listed<T extends keyof ExchangeResponse> = Pick<ExchangeResponse, 'behind' | 'next' | T>;
 
 export async function listRequests(
@@ -64,21 +54,6 @@ export function encodeRequest({ hash, id, dot, isSettled }: ListedRequest): Reme
   return { hash, id: Buffer.from(id), dotActor: dot.actor, dotCounter: BigInt(dot.counter), settled: isSettled };
 }
 
-function decodeRequest({ hash, id, dotActor, dotCounter, settled }: RememberedRequest): ListedRequest {
-  return { hash, id, dot: { actor: dotActor, counter: Number(dotCounter) }, isSettled: settled };
-}
-
-/** Takes what another one remembers into the own table (I1); says which of it is known here now, by its place. */
-export async function learnRequests(node: Learner, told: readonly RememberedRequest[]): Promise<number[]> {
-  const listed = told.map(decodeRequest);
-  const known = new Set<ListedRequest>();
-  const byHash = [...Map.groupBy(listed, ({ hash }) => hash).values()];
-  for (let i = 0; i < byHash.length; i += hashesAtOnce) {
-    await Promise.all(byHash.slice(i, i + hashesAtOnce).map((requests) => learnOfHash(node, requests, known)));
-  }
-  return listed.flatMap((one, i) => (known.has(one) ? [i] : []));
-}
-
 /** Dots of what has lost in the partitions, and is known here. */
 export async function ownLosses(
   { losers }: Pick<StorageNode, 'losers'>,
@@ -94,33 +69,4 @@ export async function ownLosses(
     from = page.next;
   } while (from !== undefined);
   return known;
-}
-
-/** All have one hash. Adds those that are known then to `known`. */
-async function learnOfHash(node: Learner, listed: readonly ListedRequest[], known: Set<ListedRequest>): Promise<void> {
-  const [{ hash }] = listed as [ListedRequest];
-  const prefix = Buffer.alloc(8);
-  prefix.writeBigUInt64BE(hash);
-  const found = await Promise.all(listed.map(({ id }) => node.requests.find(prefix, id)));
-  for (const [i, one] of listed.entries()) if (found[i] !== undefined) known.add(one);
-  const settled = listed.filter((one) => one.isSettled && !known.has(one));
-  const remembered = settled.map((one): Mutation => node.requests.remember(prefix, one, true));
-  if (remembered.length > 0) await node.engine.write(remembered, true);
-  for (const one of settled) known.add(one);
-  const unknown = listed.filter((one) => !known.has(one));
-  if (unknown.length === 0) return;
-  const { entries } = await node.store.scan(prefix, Buffer.concat([prefix, afterHash]), keysOfHashMax);
-  for (const [key] of entries) {
-    let made: readonly ListedRequest[] = [];
-    const { committed } = await node.store.change(
-      key,
-      (own) => {
-        made = own.bytes === undefined ? [] : unknown.filter(({ dot }) => contains(own.record.clock, dot));
-        return { also: made.map((one) => node.requests.remember(key, one)) };
-      },
-      true,
-    );
-    await committed;
-    for (const one of made) known.add(one);
-  }
 }

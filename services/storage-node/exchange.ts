@@ -25,7 +25,8 @@ import { isStorageKey, STORAGE_KEY_BYTES } from '../core/ring/storage-key.ts';
 import type { Armed } from '../core/stability/barrier.ts';
 import { eraOf } from '../core/stability/era.ts';
 import { type Admission, turnToAnswer, writeDeadline } from './background.ts';
-import { learnRequests, listLosses as listLossesOf, listRequests as listRequestsOf } from './beside-records.ts';
+import { listLosses as listLossesOf, listRequests as listRequestsOf } from './beside-records.ts';
+import { learnedCost, learnRequests, toldCost } from './learn-requests.ts';
 import { agreeOn, letGo } from './let-go.ts';
 import type { StorageNode } from './node.ts';
 import { checkRecords, listRecords } from './record-lists.ts';
@@ -46,8 +47,8 @@ const scanRecords = 512;
 const failuresMax = 16;
 /** A namespace, a byte 0, a time, a dot and a key (core/codec/loser.ts). */
 const loserKeyBytesMax = STORAGE_KEY_BYTES.max + 16;
-/** To list a record is so much of what it takes to move one. */
-const listedCost = 1 / 4;
+/** To list a record, or to compare it with what was listed, is so much of what it takes to move one. */
+export const listedCost = 1 / 4;
 const absent = 0n;
 
 export interface Exchanged {
@@ -197,7 +198,9 @@ export async function answerExchange(
   }
   if (listRequests !== undefined) {
     if (!isPartition(listRequests) || listRequests.from.length > max) throw invalid('list_requests');
-    return { ...nothing, ...(await listRequestsOf(node, listRequests)) };
+    const page = await listRequestsOf(node, listRequests);
+    await turnToAnswer(node, Math.ceil(page.requests.length * toldCost), 0);
+    return { ...nothing, ...page };
   }
   if (listLosses !== undefined) {
     const { of, partitions, from } = listLosses;
@@ -208,7 +211,9 @@ export async function answerExchange(
   if (told !== undefined) {
     const areRequests = told.requests.every(({ id }) => id.length <= node.validation.limits.requestIdBytesMax);
     if (told.requests.length > pageRequests || !areRequests) throw invalid('learn_requests');
-    return { ...nothing, agreed: await learnRequests(node, told.requests) };
+    await turnToAnswer(node, Math.ceil(told.requests.length * toldCost), 0);
+    const admit = (news: number) => turnToAnswer(node, Math.ceil(news * learnedCost), 0);
+    return { ...nothing, agreed: await learnRequests(node, told.requests, admit) };
   }
   if (check !== undefined) {
     if (!areKeys(check.keys)) throw invalid('check_records');

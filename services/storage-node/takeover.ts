@@ -14,15 +14,16 @@ import { positionIn } from '../core/ring/partition.ts';
 import { partsOfEpoch } from '../core/ring/ring.ts';
 import { eraOf, firstEra } from '../core/stability/era.ts';
 import { type Admission, writeDeadline } from './background.ts';
-import { learnRequests, ownLosses } from './beside-records.ts';
+import { ownLosses } from './beside-records.ts';
 import { fetchRecords, requestOf } from './exchange.ts';
+import { learnedCost, learnRequests, toldCost } from './learn-requests.ts';
 import type { StorageNode } from './node.ts';
 import { differingHere } from './record-lists.ts';
 
 /** Merged in one go, which takes a few milliseconds. */
 const keysAtOnce = 32;
-/** Each is a look for its key in the engine. */
-const requestsAtOnce = 32;
+/** Looked for in one go, and learned in one batch where their records are neighbours. */
+const requestsAtOnce = 256;
 
 export interface Pull {
   readonly partition: number;
@@ -109,8 +110,8 @@ async function pullRequests(node: StorageNode, pull: Pull, { admit }: Admission)
     const page = await node.peers.replica(owner).exchange(requestOf({ listRequests: listing }));
     for (let i = 0; i < page.requests.length; i += requestsAtOnce) {
       const some = page.requests.slice(i, i + requestsAtOnce);
-      await admit(some.length, 0);
-      await learnRequests(node, some);
+      await admit(Math.ceil(some.length * toldCost), 0);
+      await learnRequests(node, some, (news) => admit(Math.ceil(news * learnedCost), 0));
     }
     return page;
   });
