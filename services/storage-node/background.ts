@@ -90,6 +90,8 @@ export interface Admission {
 }
 
 export interface BackgroundTask extends Admission {
+  /** What it cannot go on without, for people; until it says something else. */
+  waitsFor(what: string): void;
   end(): void;
 }
 
@@ -115,6 +117,8 @@ interface RunningTask {
   operations: number;
   bytes: number;
   waitsFor: WaitReason | undefined;
+  /** Beside its turn; empty: nothing. */
+  lacks: string;
 }
 
 /** `writingMs`: how long the write to the disk has been under way. */
@@ -151,7 +155,7 @@ export function createBackground(
   function enter(kind: TaskKind, subject: string, from = 0): RunningTask {
     const task: RunningTask = {
       ...{ kind, name: `${kind} of ${subject}`, startedAt: clock.now(), from, progress: undefined },
-      ...{ operations: 0, bytes: 0, waitsFor: undefined },
+      ...{ operations: 0, bytes: 0, waitsFor: undefined, lacks: '' },
     };
     running.add(task);
     return task;
@@ -174,11 +178,11 @@ export function createBackground(
   }
 
   function tasks(): readonly TaskStatus[] {
-    return [...running].map(({ kind, name, startedAt, from, progress, operations, bytes, waitsFor }) => {
+    return [...running].map(({ kind, name, startedAt, from, progress, operations, bytes, waitsFor, lacks }) => {
       const ms = clock.now() - startedAt;
       const gone = progress === undefined ? 0 : progress - from;
       const etaMs = progress === undefined || gone <= 0 ? undefined : (ms * (1 - progress)) / gone;
-      const why = waitsFor === undefined ? '' : reasonText(waitsFor);
+      const why = waitsFor === undefined ? lacks : reasonText(waitsFor);
       return { kind, name, ms, operations, bytes, progress, etaMs, waitsFor: why };
     });
   }
@@ -203,6 +207,9 @@ export function createBackground(
         },
         reached(now) {
           task.progress = Math.min(1, Math.max(0, now));
+        },
+        waitsFor(what) {
+          task.lacks = what;
         },
         end: () => running.delete(task),
       };

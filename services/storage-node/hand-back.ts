@@ -3,15 +3,22 @@
  * them have it synced. What is owed to a home goes with its hint (handoff.ts): only the others get it here. Then the owners
  * are told which requests this node remembers: it may be the only one that saw a first attempt (P5), and be gone at the second.
  *
- * I1 A record is dropped only if it is still what the owners have confirmed, and is owed to nobody.
+ * An owner that is DOWN may never answer, so it is not waited for while more than half of the owners are not. No write that
+ * was acknowledged rests on what is here: whoever became an owner had pulled it (docs/ring-changes.md). What is dropped is
+ * with a majority then: any other majority shows it, a disk may be lost, and what is damaged on one is mended from another
+ * (P12). The one that is DOWN gets it by an exchange, if it comes back.
+ *
+ * I1 A record is dropped only if it is still what the owners have confirmed, and is owed to nobody but owners that are DOWN.
+ * I2 More than half of the owners of its partition have confirmed it, and all that are not DOWN.
  */
 import { Failure } from '../core/failure.ts';
 import { positionIn, rangeOfPartition, type StorageRange } from '../core/ring/partition.ts';
-import type { Ring } from '../core/ring/ring.ts';
+import type { Ring, RingNode } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
 import { type Admission, writeDeadline } from './background.ts';
 import { encodeRequest } from './beside-records.ts';
-import { requestOf } from './exchange.ts';
+import { listedCost, requestOf } from './exchange.ts';
+import { toldCost } from './learn-requests.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { bytesDigest, pageRecords } from './record-lists.ts';
 import { type Held, nothingHeld, unchanged } from './record-store.ts';
@@ -21,6 +28,8 @@ export interface HandedBack {
   readonly dropped: number;
   /** Records that changed meanwhile, or are not whole, and are here still. */
   readonly left: number;
+  /** Homes with a hint that goes first, for a record that is owed to one that is DOWN too: it would not go with that hint. */
+  readonly owedTo: ReadonlySet<string>;
 }
 
 interface Kept {
@@ -37,8 +46,12 @@ export async function handBack(
   { admit, reached }: Admission,
 ): Promise<HandedBack> {
   const { start, end } = rangeOfPartition(partition, ring.partitions);
-  const owners = homesOf(ring, partition).map(({ id }) => id);
-  const done = { given: 0, dropped: 0, left: 0 };
+  const owners = ownersOf(ring, partition);
+  /** Homes that are DOWN, with the mark of what they are owed beside hints. */
+  const marks = owners.down.map((id) => ({ id, mark: node.hints.markOf(id, partition, ring.partitions) }));
+  const isDown = (id: string) => owners.down.includes(id);
+  const isOwed = (owed: readonly string[]) => owed.some((id) => !isDown(id));
+  const done = { given: 0, dropped: 0, left: 0, owedTo: new Set<string>() };
   await node.store.flush();
   for (let from: Uint8Array | undefined = start; from !== undefined; ) {
     const { era } = node.barriers;
@@ -50,7 +63,8 @@ export async function handBack(
       return [];
     });
     if (kept.length > 0) {
-      for (const owner of owners) {
+      checkEnough(owners);
+      for (const owner of owners.here) {
         const records = kept.filter(({ owed }) => !owed.includes(owner));
         if (records.length > 0) await give(owner, records, era);
       }
@@ -59,15 +73,16 @@ export async function handBack(
     from = page.next;
     if (from !== undefined) reached(positionIn(partition, ring.partitions, from));
   }
-  // Nobody waits for one that is DOWN, which may never answer.
-  const here = homesOf(ring, partition).flatMap(({ id, status }) => (status === 'DOWN' ? [] : [id]));
-  await giveRequests(node, { start, end }, here, { admit });
+  await giveRequests(node, { start, end }, owners.here, { admit });
+  for (const { id, mark } of done.left === 0 && done.owedTo.size === 0 ? marks : []) {
+    if (mark !== undefined) await node.hints.unmark(id, partition, mark);
+  }
   return done;
 
   /** The owner has them all synced then. */
   async function give(owner: string, records: readonly Kept[], era: number): Promise<void> {
     if (!node.peers.reachable(owner)) throw new Failure('NOT_ENOUGH_REPLICAS', `node ${owner} cannot be reached`);
-    await admit(records.length, 0);
+    await admit(Math.ceil(records.length * listedCost), 0);
     const keys = records.map(({ key }) => Buffer.from(key));
     const answer = await node.peers.replica(owner).exchange(requestOf({ checkRecords: { keys } }));
     const theirs = new Map(answer.kept.map(({ key, digest }) => [key.toString('latin1'), digest]));
@@ -91,12 +106,36 @@ export async function handBack(
   async function drop({ key, bytes }: Kept): Promise<void> {
     const unlessChanged = (now: Held) => {
       const isSame = now.bytes !== undefined && sameBytes(now.bytes, bytes);
-      return isSame && now.owed.length === 0 ? { copy: nothingHeld } : unchanged;
+      return isSame && !isOwed(now.owed) ? { copy: nothingHeld } : unchanged;
     };
     const { held } = await node.store.change(key, unlessChanged, false);
     if (held.bytes === undefined) done.dropped++;
-    else if (held.owed.length === 0) done.left++;
+    else if (!isOwed(held.owed)) done.left++;
+    else if (held.owed.some(isDown)) for (const id of held.owed) if (!isDown(id)) done.owedTo.add(id);
   }
+}
+
+interface Owners {
+  readonly here: readonly string[];
+  readonly down: readonly string[];
+}
+
+function ownersOf(ring: Ring, partition: number): Owners {
+  const homes = homesOf(ring, partition);
+  const idsOf = (some: readonly RingNode[]) => some.map(({ id }) => id);
+  return {
+    here: idsOf(homes.filter(({ status }) => status !== 'DOWN')),
+    down: idsOf(homes.filter(({ status }) => status === 'DOWN')),
+  };
+}
+
+/** I2. Throws Failure NOT_ENOUGH_REPLICAS where too many are DOWN. */
+function checkEnough({ here, down }: Owners): void {
+  const owners = here.length + down.length;
+  if (here.length * 2 > owners) return;
+  const wanted = Math.floor(owners / 2) + 1;
+  const message = `${wanted} of ${owners} owners have to take it, and ${here.length} are not DOWN; DOWN: ${down.join(', ')}`;
+  throw new Failure('NOT_ENOUGH_REPLICAS', message);
 }
 
 /**
@@ -114,11 +153,12 @@ async function giveRequests(
     const page = await node.requests.list(range, from);
     const news = page.requests.filter(({ isGiven }) => !isGiven);
     if (news.length > 0) {
+      if (owners.length === 0) throw new Failure('NOT_ENOUGH_REPLICAS', 'all owners are DOWN');
       const requests = news.map(encodeRequest);
       let taken: ReadonlySet<number> = new Set(news.keys());
       for (const owner of owners) {
         if (!node.peers.reachable(owner)) throw new Failure('NOT_ENOUGH_REPLICAS', `node ${owner} cannot be reached`);
-        await admit(requests.length, 0);
+        await admit(Math.ceil(requests.length * toldCost), 0);
         const { agreed } = await node.peers.replica(owner).exchange(requestOf({ learnRequests: { requests } }));
         taken = new Set(agreed.filter((i) => taken.has(i)));
       }

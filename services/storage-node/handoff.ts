@@ -6,7 +6,8 @@
  *
  * I1 One handoff a node at a time, tried for ever, ever rarer while it fails.
  * I2 A hint goes only when its home has synced the record, and only if the record is still the one that was sent:
- *    what came meanwhile is owed still.
+ *    what came meanwhile is owed still. (Or it goes with a record that is handed back to others while the home is DOWN:
+ *    hand-back.ts.)
  * I3 A record goes with its last hint where this node is no home of it, in the same step (record-store.ts, I1). Its
  *    birth goes with it: the next write of the key here gets a new one (core/versioning/birth.ts).
  * I4 While nothing is owed there is no timer.

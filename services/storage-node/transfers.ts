@@ -12,7 +12,7 @@
 import type { Metrics } from '../core/ports.ts';
 import { partitionsSharing } from '../core/ring/partition.ts';
 import { epochOf, isHome, isPending, nodeById, type Ring, type RingNode, serves } from '../core/ring/ring.ts';
-import type { Background } from './background.ts';
+import type { Background, BackgroundTask } from './background.ts';
 import { handBack } from './hand-back.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { createRounds } from './rounds.ts';
@@ -40,6 +40,8 @@ export function createTransfers(node: StorageNode, background: Background, metri
   /** Partitions that this node is pending for because it has just given them up, and when it did. */
   const givenUp = new Map<number, number>();
   let known: Ring | undefined;
+  /** Of those that could not be handed back: one that is shown while they wait to be tried again, by the reason. */
+  const stuck = new Map<string, BackgroundTask>();
   let failed = false;
   let noRoom = '';
   const rounds = createRounds({
@@ -126,14 +128,32 @@ export function createTransfers(node: StorageNode, background: Background, metri
 
   const toPull = () => incoming().filter((partition) => !isPulled(partition));
 
-  const isIdle = () => leftovers.size === 0 && givenUp.size === 0 && toPull().length === 0;
+  const isIdle = () => leftovers.size + givenUp.size + stuck.size === 0 && toPull().length === 0;
 
   async function work(): Promise<void> {
     failed = false;
     noRoom = '';
     for (const partition of toPull()) if (!rounds.stopped) await takeOver(partition);
     await takeLosses();
-    for (const partition of [...leftovers]) if (!rounds.stopped) await giveBack(partition);
+    const reasons = new Map<string, number>();
+    for (const partition of [...leftovers]) {
+      const reason = rounds.stopped ? undefined : await giveBack(partition);
+      if (reason !== undefined) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
+    }
+    showStuck(reasons);
+  }
+
+  function showStuck(reasons: ReadonlyMap<string, number>): void {
+    for (const [reason, partitions] of reasons) {
+      const task = stuck.get(reason) ?? background.begin('hand-back', 'what its owners do not take yet');
+      stuck.set(reason, task);
+      task.waitsFor(`${reason} (${partitions} ${partitions === 1 ? 'partition' : 'partitions'})`);
+    }
+    for (const [reason, task] of stuck) {
+      if (reasons.has(reason)) continue;
+      task.end();
+      stuck.delete(reason);
+    }
   }
 
   async function takeOver(partition: number): Promise<void> {
@@ -188,19 +208,29 @@ export function createTransfers(node: StorageNode, background: Background, metri
     return pull;
   }
 
-  async function giveBack(partition: number): Promise<void> {
+  /** Says why it could not; undefined: it could. */
+  async function giveBack(partition: number): Promise<string | undefined> {
     const ring = known;
-    if (ring === undefined || servesHere(ring, partition)) return;
-    if (node.barriers.isLeftBehind) return leftovers.delete(partition);
+    if (ring === undefined || servesHere(ring, partition)) return undefined;
+    if (node.barriers.isLeftBehind) {
+      leftovers.delete(partition);
+      return undefined;
+    }
     const added = leftovers.addedAt(partition);
     const task = background.begin('hand-back', `partition ${partition}`);
     try {
-      const { dropped, left } = await handBack(node, ring, partition, task);
+      const { dropped, left, owedTo } = await handBack(node, ring, partition, task);
       droppedRecords.add(dropped);
+      if (owedTo.size > 0) {
+        failed = true;
+        return `what is owed to ${[...owedTo].sort().join(', ')} goes first`;
+      }
       if (left === 0 && known === ring && leftovers.addedAt(partition) === added) leftovers.delete(partition);
+      return undefined;
     } catch (error) {
       node.metrics.replicaFailed('of its owners', 'transfer', error);
       failed = true;
+      return error instanceof Error ? error.message : String(error);
     } finally {
       task.end();
     }

@@ -319,14 +319,62 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'requests-learned-without-their-writes',
+    test: 'test/storage-node/learn-requests.test.ts',
+    fault: 'a node remembers requests whose writes its records do not have',
+    edits: [
+      {
+        file: 'services/storage-node/learn-requests.ts',
+        snippet: 'ofKey.filter(({ dot }) => contains(own.record.clock, dot))',
+        replacement: '(void contains, ofKey)',
+      },
+    ],
+  },
+  {
+    name: 'refused-requests-counted',
+    test: 'test/storage-node/record-store.test.ts',
+    fault: 'a request counts as remembered though its write was refused, so older ones are forgotten too early',
+    edits: [
+      {
+        file: 'services/storage-node/record-store.ts',
+        snippet: 'also: [...(next.also ?? []), ...more] };',
+        replacement: "also: [...(next.also ?? []), ...more.map((one) => (typeof one === 'function' ? one() : one))] };",
+      },
+    ],
+  },
+  {
+    name: 'handed-back-to-a-single-owner',
+    test: 'test/storage-node/hand-back.test.ts',
+    fault: 'a former owner drops what it has when a single owner has it, because the others are DOWN',
+    edits: [
+      {
+        file: 'services/storage-node/hand-back.ts',
+        snippet: 'if (here.length * 2 > owners) return;',
+        replacement: 'if (here.length > 0) return;',
+      },
+    ],
+  },
+  {
+    name: 'owed-to-others-and-dropped',
+    test: 'test/storage-node/hand-back.test.ts',
+    fault: 'where an owner is DOWN, what is handed back is dropped though it is owed to others, who did not get it',
+    edits: [
+      {
+        file: 'services/storage-node/hand-back.ts',
+        snippet: 'owed.some((id) => !isDown(id));',
+        replacement: 'owners.down.length === 0 && owed.length > 0;',
+      },
+    ],
+  },
+  {
     name: 'requests-not-handed-back',
     test: 'test/storage-node/beside-records.test.ts',
     fault: 'who hands records back does not tell their owners which requests it remembers',
     edits: [
       {
         file: 'services/storage-node/hand-back.ts',
-        snippet: '  await giveRequests(node, { start, end }, here, { admit });',
-        replacement: '  void [giveRequests, here];',
+        snippet: '  await giveRequests(node, { start, end }, owners.here, { admit });',
+        replacement: '  void giveRequests;',
       },
     ],
   },
