@@ -26,7 +26,7 @@ export const install = () => helm('install', chart, ...settings);
 export const upgrade = (...args: string[]) => helm('upgrade', chart, ...settings, ...args, '--timeout', '5m');
 /** How it is called, and with what it ended. */
 export const upgradeTried = (...args: string[]) =>
-  run('helm', ['-n', namespace, 'upgrade', release, chart, ...settings, ...args, '--timeout', '5m']);
+  run('helm', ['-n', namespace, 'upgrade', release, chart, ...settings, '--timeout', '5m', ...args]);
 export const withNodes = (replicas: number) => ['--set', `storage.replicas=${replicas}`];
 
 /** Of the release as it is deployed. */
