@@ -28,7 +28,6 @@ import { fetchRecords, requestOf } from './exchange.ts';
 import { homesOf, replicaOn, type StorageNode, wallMs } from './node.ts';
 import { createRounds } from './rounds.ts';
 
-const pageRecords = 512;
 /** Of one question. */
 const keysMax = 256;
 /** With one barrier. */
@@ -127,7 +126,7 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
       if (!isHome(ring, partition, self)) continue;
       const { start, end } = rangeOfPartition(partition, ring.partitions);
       for (let from: Uint8Array | undefined = start; from !== undefined && found.size < foundMax; ) {
-        const page = await node.store.scan(from, end, pageRecords);
+        const page = await node.store.scan(from, end);
         await admit(
           page.entries.length,
           page.entries.reduce((sum, [, stored]) => sum + stored.length, 0),

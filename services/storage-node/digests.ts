@@ -2,20 +2,20 @@
  * The digest tree of this node's records (core/merkle): kept up with every change, kept over a clean stop, built anew
  * in the background after any other.
  *
- * I1 While it is built a change in what was read already is taken in at once. One ahead is found when its page is read,
- *    unless it comes while that page is being read: then it is noted, and put in the place of what the page says. Before
- *    a page is read all earlier changes are in the engine.
+ * I1 While it is built a change in what was read already is taken in at once. One ahead is noted, and put in the place of
+ *    what its page says, until all changes so far are in the engine: then its page says it.
  * I2 What a clean stop left counts only in the lineage it was left in (StorageEngine.lineage).
  */
 import { ByteReader, ByteWriter } from '../core/codec/bytes.ts';
 import { createDigestTree, type DigestTree, leafOf } from '../core/merkle/digest-tree.ts';
 import { recordDigest } from '../core/merkle/record-digest.ts';
-import type { Hash64, Log, Metrics, Mutation, StorageEngine } from '../core/ports.ts';
+import type { Hash64, Log, Metrics, Mutation, ScanPage, StorageEngine } from '../core/ports.ts';
 import { storageKeyText } from '../core/ring/storage-key.ts';
 import type { KeyRecord } from '../core/versioning/record.ts';
-import type { RecordStore } from './record-store.ts';
+import { pageRecordsMax, type RecordStore } from './record-store.ts';
 
-const pageRecords = 512;
+/** Of all pages until changes are waited for again to reach the engine: that may take as long as a sync. */
+const recordsPerFlush = 512;
 /** A block that cannot be read now may be repaired by then. */
 const againMs = 60_000;
 /** Of a piece of the tree as it is kept: 12 bytes a leaf. */
@@ -63,7 +63,7 @@ export function createDigests({ engine, hash, log, metrics, depth, after, store 
   let stopped = false;
   /** What is before it has been read; undefined: nothing has. */
   let builtTo: Uint8Array | undefined;
-  /** Changes since the page being read was asked for, by name of the key. */
+  /** Changes ahead of what has been read, since the last flush, by name of the key. */
   const meanwhile = new Map<string, { readonly key: Uint8Array; readonly digest: bigint }>();
   const watches = new Set<{ first: number; end: number; touched: boolean }>();
   const skipped = metrics.counter('cartwheel_digests_corrupt_total', 'Records left out of the digests: not whole');
@@ -88,10 +88,14 @@ export function createDigests({ engine, hash, log, metrics, depth, after, store 
 
   async function build(): Promise<void> {
     let from: Uint8Array | undefined = new Uint8Array(0);
+    let untilFlush = 0;
     while (from !== undefined && !stopped) {
-      meanwhile.clear();
-      await store().flush();
-      const page = await engine.scan('records', from, undefined, pageRecords);
+      if (untilFlush <= 0) {
+        meanwhile.clear();
+        await store().flush();
+        untilFlush = recordsPerFlush;
+      }
+      const page: ScanPage = await engine.scan('records', from, undefined, pageRecordsMax);
       if (stopped) return;
       for (const [key, stored] of page.entries) {
         const name = storageKeyText(key);
@@ -99,9 +103,12 @@ export function createDigests({ engine, hash, log, metrics, depth, after, store 
         tree.change(key, 0n, newer === undefined ? ofStored(key, stored) : newer.digest);
         meanwhile.delete(name);
       }
-      for (const { key, digest } of meanwhile.values()) {
-        if (page.next === undefined || Buffer.compare(key, page.next) < 0) tree.change(key, 0n, digest);
+      for (const [name, { key, digest }] of meanwhile) {
+        if (page.next !== undefined && Buffer.compare(key, page.next) >= 0) continue;
+        tree.change(key, 0n, digest);
+        meanwhile.delete(name);
       }
+      untilFlush -= page.entries.length;
       from = page.next;
       builtTo = page.next;
     }

@@ -42,7 +42,6 @@ const listedKeysMax = 4_096;
 const fetchedBytesMax = 1024 * 1024;
 /** Records of one fetch that are in memory before it is known whether they fit. */
 const readAtOnce = 16;
-const scanRecords = 512;
 /** So many are single bad records; more are a bad disk. */
 const failuresMax = 16;
 /** A namespace, a byte 0, a time, a dot and a key (core/codec/loser.ts). */
@@ -339,7 +338,7 @@ async function listLeaves(
     if (listed > 0 && entries.length >= most) break;
     const { start, end } = rangeOfLeaf(leaf, digests.tree.depth);
     for (let from: Uint8Array | undefined = start; from !== undefined; ) {
-      const page = await store.scan(from, end, scanRecords);
+      const page = await store.scan(from, end);
       for (const [key, stored] of page.entries) {
         const digest = digests.ofStored(key, stored);
         if (digest !== absent) entries.push({ key: key as Buffer, digest });

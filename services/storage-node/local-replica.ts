@@ -12,7 +12,7 @@
  */
 import { type RecordCodec, recordChecksum } from '../core/codec/record.ts';
 import { Failure } from '../core/failure.ts';
-import type { Clock } from '../core/ports.ts';
+import type { Clock, ScanPage } from '../core/ports.ts';
 import {
   EraMoved,
   LeftBehind,
@@ -41,10 +41,10 @@ import type { Barriers } from './barriers.ts';
 import type { CoordinatorMetrics } from './coordinator-metrics.ts';
 import type { HintBook } from './hints.ts';
 import { wallMs } from './node.ts';
-import { beside, type Held, type Next, type RecordStore, unchanged } from './record-store.ts';
+import { beside, type Held, type Next, pageRecordsMax, type RecordStore, unchanged } from './record-store.ts';
 import type { RequestTable } from './request-table.ts';
 
-/** A page reads at most this many records, so that no scan holds the event loop for long. */
+/** Of one answer. */
 const scanRecordsMax = 512;
 
 export interface LocalReplicaOptions {
@@ -150,17 +150,22 @@ export function createLocalReplica(options: LocalReplicaOptions): Replica {
 
     async scan({ start, end, namespace, prefix, limit }) {
       checkFilled(start);
-      const page = await store.scan(start, end, Math.min(limit, scanRecordsMax));
       const keys: ScannedKey[] = [];
-      for (const [key, stored] of page.entries) {
-        const parsed = parseStorageKey(key);
-        if (parsed.namespace !== namespace || !sameBytes(parsed.key.subarray(0, prefix.length), prefix)) continue;
-        const opened = store.open(key, stored);
-        if (opened === undefined) continue; // the other homes list it
-        const siblings = visibleSiblings(opened.record, wallMs(clock)).length;
-        keys.push({ key, checksum: recordChecksum(opened.bytes), siblings });
+      let from: Uint8Array | undefined = start;
+      for (let left = Math.min(limit, scanRecordsMax); left > 0 && from !== undefined; ) {
+        const page: ScanPage = await store.scan(from, end, Math.min(left, pageRecordsMax));
+        for (const [key, stored] of page.entries) {
+          const parsed = parseStorageKey(key);
+          if (parsed.namespace !== namespace || !sameBytes(parsed.key.subarray(0, prefix.length), prefix)) continue;
+          const opened = store.open(key, stored);
+          if (opened === undefined) continue; // the other homes list it
+          const siblings = visibleSiblings(opened.record, wallMs(clock)).length;
+          keys.push({ key, checksum: recordChecksum(opened.bytes), siblings });
+        }
+        left -= page.entries.length;
+        from = page.next;
       }
-      return { keys, next: page.next };
+      return { keys, next: from };
     },
   };
 

@@ -21,7 +21,6 @@ import { createRounds } from './rounds.ts';
 
 /** A block is 2^8 leaves, so a node of 2^20 has 4,096 blocks, of 2,500 records each where there are ten million. */
 const blockLevels = 8;
-const pageRecords = 512;
 /** A block that changes all the time is left to the next round. */
 const attemptsMax = 3;
 
@@ -82,7 +81,7 @@ export function createVerification(options: VerificationOptions): Verification {
       await store.flush();
       const { end } = rangeOfLeaf(first + leaves - 1, tree.depth);
       for (let from: Uint8Array | undefined = rangeOfLeaf(first, tree.depth).start; from !== undefined; ) {
-        const page = await store.scan(from, end, pageRecords);
+        const page = await store.scan(from, end);
         let bytes = 0;
         for (const [key, stored] of page.entries) {
           const leaf = leafOf(key, tree.depth);

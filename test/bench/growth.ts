@@ -1,7 +1,7 @@
 /**
  * What grows with a cluster, and what must not: the ring's size and look-ups with many nodes and partitions, the cost of
- * an operation with the number of nodes, memory and start of a node with many keys. Prints Markdown; docs/benchmarks.md
- * says what came of it.
+ * an operation with the number of nodes, a turn of the event loop with the size of records, memory and start of a node
+ * with many keys. Prints Markdown; docs/benchmarks.md says what came of it.
  */
 import { Command, Option } from 'commander';
 import { integerBetween } from '../../cli/values.ts';
@@ -10,6 +10,7 @@ import { runBenchmark } from './benchmark.ts';
 import { studyKeys } from './growth/keys.ts';
 import { studyNodes } from './growth/nodes.ts';
 import { studyRing } from './growth/ring.ts';
+import { studyScans } from './growth/scans.ts';
 import { machineText } from './machine.ts';
 
 export interface GrowthOptions {
@@ -20,11 +21,16 @@ export interface GrowthOptions {
 }
 
 type Study = (options: GrowthOptions, signal: AbortSignal) => Promise<string> | string;
-const studies: Readonly<Record<string, Study>> = { ring: studyRing, nodes: studyNodes, keys: studyKeys };
+const studies: Readonly<Record<string, Study>> = {
+  ring: studyRing,
+  nodes: studyNodes,
+  scans: studyScans,
+  keys: studyKeys,
+};
 
 function readOptions(argv: readonly string[]): GrowthOptions {
   return new Command('npm run bench:growth --')
-    .description('The ring of a large cluster, operations from 3 to 30 nodes, a node with a million keys.')
+    .description('The ring of a large cluster, operations from 3 to 30 nodes, scans, a node with a million keys.')
     .option('--nodes <n>', 'of the ring', integerBetween(3, 1000), 300)
     .option('--partitions <n>', 'of the ring, a power of two', integerBetween(1, 65_536), 4096)
     .option('--keys <n>', 'on one node', integerBetween(1, 1e8), 1_000_000)

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { RocksLevel } from 'rocksdb';
-import { type Mutation, SPACES } from '../../services/core/ports.ts';
+import { type Mutation, type ScanPage, SPACES } from '../../services/core/ports.ts';
 import { beginRun, inspectLastRun, markCleanStop } from '../../services/platform/rocksdb/clean-stop.ts';
 import { startCommitter } from '../../services/platform/rocksdb/committer.ts';
 import { DataDirectoryError, FORMAT_VERSION } from '../../services/platform/rocksdb/data-directory.ts';
@@ -335,6 +335,30 @@ test('I3: the death of the committer thread fails the writes under way and all l
     const again = await openRocks(directory);
     assert.notEqual(again.lineage, engine.lineage);
     await again.close();
+  });
+});
+
+test('a page of large values ends by its bytes, and the next one goes on after it', async () => {
+  await withTemporaryDirectory(async (directory) => {
+    const engine = await openRocks(directory);
+    const count = 12;
+    const value = new Uint8Array(256 * 1024);
+    await engine.write(
+      Array.from({ length: count }, (_, i) => put(bytes(i), value)),
+      false,
+    );
+    const sizes: number[] = [];
+    for (let from: Uint8Array | undefined = bytes(0); from !== undefined; ) {
+      const page: ScanPage = await engine.scan('records', from, undefined, 100);
+      sizes.push(page.entries.length);
+      from = page.next;
+    }
+    assert.equal(
+      sizes.reduce((sum, size) => sum + size, 0),
+      count,
+    );
+    assert.ok(Math.max(...sizes) <= 5, `${sizes}`);
+    await engine.close();
   });
 });
 

@@ -44,8 +44,8 @@ import { isDamage, isIncomplete, markComplete, markDamaged, scrubIfDamaged } fro
  * read there).
  */
 
-/** A page ends here even before its `limit`: a page is held in memory as a whole. */
-const MAX_PAGE_BYTES = 4 * 1024 * 1024;
+/** A page ends here even before its `limit`: it is made, and gone through, in one turn of the event loop each. */
+const MAX_PAGE_BYTES = 1024 * 1024;
 
 /** An operator looks into it once; what is damaged is met again and again. */
 const TELL_OF_DAMAGE_EVERY_MS = 60_000;
