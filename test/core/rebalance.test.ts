@@ -183,6 +183,26 @@ test('a silent node that leaves holds the change up, until it is marked down', (
   assert.equal(nodeById(cluster.ring, 'node-2')?.status, 'LEFT');
 });
 
+test('a node that was down and owns nothing is taken back, and takes over what is its share in the same change', () => {
+  const ring = ringOf(4, 64);
+  const away = { index: 4, ...member(4), status: 'DOWN' as const };
+  const cluster = new ModelCluster(createRing({ ...ring, nodes: [...ring.nodes, away] }), LIMITS);
+  cluster.commit(joins(4));
+  cluster.toTheEnd();
+  assert.equal(nodeById(cluster.ring, 'node-4')?.status, 'UP');
+  assert.ok(cluster.ring.owners.includes(4));
+});
+
+test('a change ends though a node that it lets join is marked down meanwhile', () => {
+  const cluster = new ModelCluster(ringOf(3, 1), LIMITS);
+  cluster.commit(joins(3, 4));
+  cluster.step(new Map());
+  assert.ok(!cluster.ring.owners.includes(3));
+  cluster.commit({ down: ['node-3'] });
+  cluster.toTheEnd();
+  assert.equal(nodeById(cluster.ring, 'node-3')?.status, 'DOWN');
+});
+
 test('paused, it ends what is staged and stages no more', () => {
   const cluster = new ModelCluster(ringOf(5, 64), LIMITS);
   cluster.commit(joins(5));

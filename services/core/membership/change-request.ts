@@ -61,7 +61,7 @@ export function planChange(
     throw impossible(`${ring.replicas} replicas need as many nodes, and ${wanted.length} would be left`);
   }
   const owners = claim(grown, presentRows(ring, underWay), wanted);
-  checkDown(grown, goal.down, owners);
+  checkDown(grown, goal, owners);
   const plan = planOf(grown, owners, bytesOf);
   const isNothing =
     remaining(grown, owners) === 0 && request.join.length + request.leave.length + request.down.length === 0;
@@ -106,10 +106,11 @@ function checkRequest(ring: Ring, underWay: Goal | undefined, request: ChangeReq
   }
 }
 
-/** A node that is down pulls nothing: it can keep what it owns, and take over nothing. */
-function checkDown(ring: Ring, down: readonly string[], owners: Uint16Array): void {
+/** A node that is down, and not taken back, pulls nothing: it can keep what it owns, and take over nothing. */
+function checkDown(ring: Ring, { joining, down }: Pick<Goal, 'joining' | 'down'>, owners: Uint16Array): void {
   for (const { index, id, address, status } of ring.nodes) {
-    if (status !== 'DOWN' && !down.includes(id)) continue;
+    const staysDown = down.includes(id) || (status === 'DOWN' && !joining.some((node) => node.id === id));
+    if (!staysDown) continue;
     let entered = 0;
     for (let p = 0; p < ring.partitions; p++) {
       const enters = rowOf(owners, p, ring.replicas).includes(index);

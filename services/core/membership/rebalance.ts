@@ -236,7 +236,7 @@ function isReached(ring: Ring, goal: Goal): boolean {
   const statusOf = (id: string) => nodeById(ring, id)?.status;
   return (
     remaining(ring, goal.owners) === 0 &&
-    goal.joining.every(({ id }) => goal.leaving.includes(id) || statusOf(id) === 'UP') &&
+    goal.joining.every(({ id }) => [...goal.leaving, ...goal.down].includes(id) || statusOf(id) === 'UP') &&
     goal.leaving.every((id) => statusOf(id) === 'LEFT') &&
     goal.down.every((id) => statusOf(id) === 'DOWN' || statusOf(id) === 'LEFT')
   );
