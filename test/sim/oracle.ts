@@ -11,7 +11,7 @@ import { createReadCheck, type ReadCheck } from '../oracle/checks/reads.ts';
 import { createLedger, type Ledger, type WriteAttempt } from '../oracle/ledger.ts';
 import { Violation } from '../oracle/violation.ts';
 import { type BirthWatch, createBirthWatch, type NodeLife } from './births.ts';
-import { type CutWatch, createCutWatch } from './checks/cuts.ts';
+import { type CutWatch, createCutWatch, dotsOf } from './checks/cuts.ts';
 import { createHandoffCheck } from './checks/given-up-when-handed-over.ts';
 import { createLastWriterCheck, type LastWriterCheck } from './checks/last-writer.ts';
 import { createLosersCheck, type LosersCheck } from './checks/losers.ts';
@@ -129,6 +129,9 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
     lost(node, storageKey) {
       const key = keyOf(storageKey);
       if (lossesOf(node, key) > 0) return;
+      // All homes had agreed to let go of it, this one by what it had in memory; the others have, and say so.
+      const tombstone = tombstones.get(`${node} ${key}`);
+      if (tombstone !== undefined && [...dotsOf(tombstone)].every((dot) => cuts.letGo(key, dot))) return;
       oracle.fail(new Violation('P12', `${node} has lost ${key}, of which another home has all`, 'lost'));
     },
     lossesOf,
