@@ -11,7 +11,7 @@ import type { RememberedRequest } from '../../proto/gen/cartwheel/replica/v1/rep
 import { hashOfStorageKey } from '../core/ring/storage-key.ts';
 import { contains } from '../core/versioning/causal-context.ts';
 import type { StorageNode } from './node.ts';
-import type { RecordStore } from './record-store.ts';
+import { pageRecordsMax, type RecordStore } from './record-store.ts';
 import { type ListedRequest, prefixOfHash } from './request-table.ts';
 
 /**
@@ -28,7 +28,6 @@ const recordsOfBeginning = 16;
 const keysAtOnce = 64;
 /** Keys with one hash are hardly ever two. */
 const pageRecordsMin = 8;
-const pageRecordsMax = 256;
 /** After all storage keys with the hash before it: namespaces are ASCII. */
 const afterHash = Buffer.of(0xff);
 
