@@ -99,6 +99,8 @@ export interface ClientOptions {
   cancelledShare(): number;
   /** How often a node has crashed: what only its memory had is gone then. */
   crashesOf(node: string): number;
+  /** Marked down, or LEFT as such: nobody waits for what it alone has. */
+  isGivenUp(node: string): boolean;
   /** Nothing is certain because a disk has it. */
   readonly damagesDisks: boolean;
   /** How much the wall clocks of two nodes may differ. */
@@ -129,6 +131,7 @@ export function createClient(options: ClientOptions): Client {
     history,
     marks,
     crashesOf,
+    isGivenUp,
     damagesDisks,
   } = options;
   const { clocksDifferMs } = options;
@@ -378,10 +381,12 @@ export function createClient(options: ClientOptions): Client {
     const synced = acks.filter(({ durable }) => durable).length;
     if (synced === acks.length && !damagesDisks) return undefined;
     if (synced === 0) marks.add('a write was acknowledged from memories alone');
-    const copies = acks.map(({ nodeId, durable, hintedFor, pending }) => ({
+    const givenUp = acks.map(({ nodeId }) => isGivenUp(nodeId));
+    const copies = acks.map(({ nodeId, durable, hintedFor, pending }, i) => ({
       isHome: hintedFor === '' && !pending,
       isPending: pending,
       isLost() {
+        if (givenUp[i] === true) return true;
         const crashed = !durable && crashesOf(nodeId) !== before.get(nodeId)?.crashes;
         if (crashed) marks.add('a crash lost what only a memory had');
         // A fallback may have given it to its home, and the home may have lost it.

@@ -145,6 +145,10 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       ...{ scheduler, network, oracle, history, marks },
       clocksDifferMs: 2 * profile.wallSkewMs + 2,
       crashesOf,
+      isGivenUp: (node) => {
+        const isIn = ['UP', 'JOINING', 'LEAVING'].includes(site(node)?.status ?? '');
+        return !isIn && nodes.some(({ name, isGivenUp }) => name === node && isGivenUp);
+      },
       damagesDisks: [
         ...[profile.bitFlipEveryMs, profile.wipedDiskEveryMs, profile.oldDiskEveryMs, profile.lostBlockEveryMs],
         profile.markedDownEveryMs,
