@@ -7,7 +7,8 @@ import { every, type Fault, survivorsOf } from './world.ts';
 
 const awayMs = { min: 200, max: 1_500 };
 const askAgainMs = 300;
-const attempts = 40;
+/** A ring with many doublings ahead of it refuses it for long. */
+const attempts = 400;
 
 export const markedDown: Fault = (world) => {
   const random = world.random('marked down');
