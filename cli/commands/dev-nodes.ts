@@ -11,6 +11,7 @@ import { addressOf, claimantBeside, type DevLayout, processesOf, storageName, st
 import { Interrupted, unlessInterrupted } from '../interruption.ts';
 import { down, joining, left, up } from '../node-status.ts';
 import { note, shellWord, write } from '../output.ts';
+import { pause } from '../pause.ts';
 import { messageOf, Problem } from '../problem.ts';
 import { carriedOut, changeWatched, plannedOnceKnown, replaceLost } from '../ring-change.ts';
 import { settingsOf } from '../settings.ts';
@@ -18,6 +19,9 @@ import { integerBetween } from '../values.ts';
 
 /** A node has to start, and the claimant to hear of it. */
 const knownWithinMs = 60_000;
+/** Gossip takes about a second. */
+const heardOfWithinMs = 5_000;
+const lookEveryMs = 250;
 
 export function addDevNodes(dev: Command): void {
   dev
@@ -72,9 +76,8 @@ Examples:
       const address = running.addressOfNode(name);
       const again = `\`${running.command('remove', name)}\`, given again, ends the process when it is done`;
       await running.withClaimant(async (client) => {
-        const status = await client.changes.status();
         // It has left already where an earlier remove was interrupted at its end.
-        if (!isMember(status, address)) return;
+        if (!(await isMemberSoon(client, address))) return;
         const request = { leave: [address], down: lost ? [address] : [] };
         await carriedOut(client, () => client.changes.plan(request), { ifGoingOn: again });
       });
@@ -103,24 +106,29 @@ Examples:
       await running.withClaimant(async (client) => {
         const again = `\`${running.command('replace', name)}\`, given again, goes on with it`;
         const carry = { ifNotBegun: () => again, ifGoingOn: again };
-        const { status, replaced, change } = await runningAt(client, address);
-        if (status === up && (replaced !== undefined || running.isPutAside(name))) {
+        /** Goes on with a change in which it is in the ring already; false where it is not. */
+        const wentOn = async ({ status, replaced, change }: RunningAt): Promise<boolean> => {
+          if (status !== up || (replaced === undefined && !running.isPutAside(name))) return false;
           note(`${name} has taken the place of the old one already`);
           if (change !== undefined) await changeWatched(client, change.planId, again);
           else if (replaced !== undefined) {
             // Somebody gave the change up when some partitions had moved.
             await carriedOut(client, () => client.changes.plan({ leave: [replaced], down: [replaced] }), carry);
           }
-          return;
-        }
-        if (status !== joining) await running.ask({ command: 'wipe', name }, again);
+          return true;
+        };
+        const found = await runningAt(client, address);
+        if (await wentOn(found)) return;
+        if (found.status !== joining) await running.ask({ command: 'wipe', name }, again);
         const where = running.isPutAside(name) ? `; the old one is ${name}.replaced until this is done` : '';
         note(`${name} runs with an empty directory${where}`);
-        await replaceLost(
-          client,
-          { leaves: address, joins: address },
-          { acceptsLoss: acceptLoss, knownWithinMs, ...carry },
-        );
+        const replacing = { acceptsLoss: acceptLoss, knownWithinMs, ...carry };
+        try {
+          await replaceLost(client, { leaves: address, joins: address }, replacing);
+        } catch (error) {
+          // The change that was begun before may have let it in meanwhile.
+          if (error instanceof Interrupted || !(await wentOn(await runningAt(client, address)))) throw error;
+        }
       });
       await running.ask({ command: 'tidy', name });
       await write(`replaced ${name}\n`);
@@ -211,6 +219,14 @@ async function runningDev(command: Command): Promise<RunningDev> {
       throw new Problem(`there is no ${name}`, `there are ${layout.storage.map(storageName).join(', ')}`);
     },
   };
+}
+
+/** The claimant may not have heard yet of a node that has only just started, and would then expect it for ever. */
+async function isMemberSoon(client: CartwheelClient, address: string): Promise<boolean> {
+  for (const giveUpAt = performance.now() + heardOfWithinMs; ; await pause(lookEveryMs)) {
+    if (isMember(await client.changes.status(), address)) return true;
+    if (performance.now() > giveUpAt) return false;
+  }
 }
 
 function isMember({ members }: GetStatusResponse, address: string): boolean {
