@@ -3,6 +3,7 @@ const names = ['?', 'joining', 'up', 'leaving', 'left', 'down'] as const;
 
 export const joining = 1;
 export const up = 2;
+export const leaving = 3;
 /** It owns nothing any more, and its address may be another one's by now. */
 export const left = 4;
 /** Marked so by an operator: nobody waits for it. */

@@ -185,7 +185,7 @@ export async function changeDone(
         note(`waiting up to ${duration(claimantBackWithinMs / 1_000)} for the claimant: ${messageOf(error)}`);
       isAway = true;
     }
-    await new Promise((resolve) => setTimeout(resolve, lookEveryMs));
+    await pause(lookEveryMs);
   }
 }
 
@@ -273,7 +273,7 @@ export async function requireReached(
       const [wanted, seen] = [other.status, statusNow.get(other.id) ?? 0].map(statusName);
       throw new Problem(`the change was given up: ${other.address} was to be ${wanted}, and is ${seen}`);
     }
-    await new Promise((resolve) => setTimeout(resolve, lookEveryMs));
+    await pause(lookEveryMs);
   }
 }
 
@@ -306,7 +306,7 @@ export async function plannedOnceKnown(
       if (!mayPass || performance.now() > giveUpAt) throw error;
       if (!hasTold) note(`waiting up to ${duration(withinMs / 1_000)}: ${messageOf(error)}`);
     }
-    await new Promise((done) => setTimeout(done, knownEveryMs));
+    await pause(knownEveryMs);
   }
 }
 

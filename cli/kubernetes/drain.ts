@@ -14,6 +14,7 @@ import { DRAINED_TO, numberOf, WANTED } from '../../services/core/membership/sca
 import type { Kubernetes } from '../../services/platform/kubernetes/api.ts';
 import { readStatuses } from '../../services/platform/read-statuses.ts';
 import { isOperationFailed } from '../connection.ts';
+import { joining, leaving, left, up } from '../node-status.ts';
 import { note, plural } from '../output.ts';
 import { pause } from '../pause.ts';
 import { messageOf, Problem } from '../problem.ts';
@@ -32,8 +33,6 @@ export interface DrainOptions {
   readonly answerWithinMs: number;
 }
 
-/** NodeStatus of kv.proto. */
-const status = { joining: 1, up: 2, leaving: 3, left: 4 } as const;
 /** A claimant may just be elected. */
 const claimantWithinMs = 60_000;
 const lookEveryMs = 1_000;
@@ -47,12 +46,12 @@ export async function drain(client: CartwheelClient, kubernetes: Kubernetes, opt
   const { members, claimant } = await claimantStatus(client);
   const isGoing = ({ address }: Pick<Member, 'address'>) => (numberOf(pattern, address) ?? -1) >= to;
   const isUnderWay = claimant?.change !== undefined;
-  const leaving = members.filter(
-    (member) => isGoing(member) && member.status !== status.left && (member.status !== status.joining || isUnderWay),
+  const going = members.filter(
+    (member) => isGoing(member) && member.status !== left && (member.status !== joining || isUnderWay),
   );
-  if (leaving.length > 0) {
+  if (going.length > 0) {
     await allAnswer(members, options.answerWithinMs);
-    await leave(client, kubernetes, options, leaving);
+    await leave(client, kubernetes, options, going);
   }
   await guardLowered(kubernetes, options);
   note(`pods ${to} and above own nothing any more`);
@@ -62,10 +61,10 @@ async function leave(
   client: CartwheelClient,
   kubernetes: Kubernetes,
   { to, scaleAccount, stalledAfterMs }: DrainOptions,
-  leaving: readonly Member[],
+  going: readonly Member[],
 ): Promise<void> {
-  note(`to leave: ${leaving.map(({ address }) => address).join(', ')}`);
-  const plan = await client.changes.plan({ leave: leaving.map(({ id }) => id) });
+  note(`to leave: ${going.map(({ address }) => address).join(', ')}`);
+  const plan = await client.changes.plan({ leave: going.map(({ id }) => id) });
   if (plan.partitionsWithoutSource.length > 0) throw nothingChanged(lostText(plan));
   note(`plan ${plan.planId}: ${planSummary(plan)}`);
   // First, so that nobody who has left is taken for new.
@@ -97,7 +96,7 @@ async function giveUp(client: CartwheelClient, planId: string): Promise<void> {
 /** I1. */
 async function allAnswer(members: readonly Member[], withinMs: number): Promise<void> {
   const giveUpAt = performance.now() + withinMs;
-  let silent = members.filter((member) => member.status === status.up || member.status === status.leaving);
+  let silent = members.filter((member) => member.status === up || member.status === leaving);
   for (;;) {
     const statuses = await readStatuses(silent);
     silent = silent.filter(({ id }) => !statuses.has(id));

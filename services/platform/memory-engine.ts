@@ -2,7 +2,7 @@ import { type Mutation, type Random, type ScanPage, SPACES, type Space, type Sto
 import { engineClosed } from './engine-closed.ts';
 
 /**
- * The StorageEngine in memory (the port's I1 to I4): for tests, and the disk of the simulation.
+ * The StorageEngine in memory (the port's I1 to I4, and I6): for tests, and the disk of the simulation.
  * Owns a MemoryDisk, which outlives the engines opened on it, and so can crash. Knows no time: whoever
  * opens the engine says when reads and writes happen.
  *

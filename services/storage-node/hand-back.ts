@@ -12,6 +12,7 @@
  * I2 More than half of the owners of its partition have confirmed it, and all that are not DOWN.
  */
 import { Failure } from '../core/failure.ts';
+import { majority } from '../core/quorum/tally.ts';
 import { positionIn, rangeOfPartition, type StorageRange } from '../core/ring/partition.ts';
 import type { Ring, RingNode } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
@@ -132,9 +133,8 @@ function ownersOf(ring: Ring, partition: number): Owners {
 /** I2. Throws Failure NOT_ENOUGH_REPLICAS where too many are DOWN. */
 function checkEnough({ here, down }: Owners): void {
   const owners = here.length + down.length;
-  if (here.length * 2 > owners) return;
-  const wanted = Math.floor(owners / 2) + 1;
-  const message = `${wanted} of ${owners} owners have to take it, and ${here.length} are not DOWN; DOWN: ${down.join(', ')}`;
+  if (here.length >= majority(owners)) return;
+  const message = `${majority(owners)} of ${owners} owners have to take it, and ${here.length} are not DOWN; DOWN: ${down.join(', ')}`;
   throw new Failure('NOT_ENOUGH_REPLICAS', message);
 }
 

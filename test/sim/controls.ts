@@ -349,7 +349,7 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/hand-back.ts',
-        snippet: 'if (here.length * 2 > owners) return;',
+        snippet: 'if (here.length >= majority(owners)) return;',
         replacement: 'if (here.length > 0) return;',
       },
     ],

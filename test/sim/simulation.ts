@@ -146,8 +146,8 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
       clocksDifferMs: 2 * profile.wallSkewMs + 2,
       crashesOf,
       isGivenUp: (node) => {
-        const isIn = ['UP', 'JOINING', 'LEAVING'].includes(site(node)?.status ?? '');
-        return !isIn && nodes.some(({ name, isGivenUp }) => name === node && isGivenUp);
+        const isCounted = isIn(claimant.ring, node) && site(node)?.status !== 'DOWN';
+        return !isCounted && nodes.some(({ name, isGivenUp }) => name === node && isGivenUp);
       },
       damagesDisks: [
         ...[profile.bitFlipEveryMs, profile.wipedDiskEveryMs, profile.oldDiskEveryMs, profile.lostBlockEveryMs],

@@ -12,7 +12,7 @@ import { changeClaim } from '../ring/claim-change.ts';
 import { type BytesOf, type Plan, planOf, rowOf } from '../ring/plan.ts';
 import { formatVersion, nodeById, type Ring, type RingNode } from '../ring/ring.ts';
 import { refuseDuringDoubling } from './doubling.ts';
-import { type Goal, isStagedBy, missingNodes } from './rebalance.ts';
+import { type Goal, isJoining, isStagedBy, missingNodes } from './rebalance.ts';
 
 /** Nothing of all: to even what the nodes own. A replacement is the join of one and the leave of the other. */
 export interface ChangeRequest {
@@ -107,9 +107,9 @@ function checkRequest(ring: Ring, underWay: Goal | undefined, request: ChangeReq
 }
 
 /** A node that is down, and not taken back, pulls nothing: it can keep what it owns, and take over nothing. */
-function checkDown(ring: Ring, { joining, down }: Pick<Goal, 'joining' | 'down'>, owners: Uint16Array): void {
+function checkDown(ring: Ring, goal: Pick<Goal, 'joining' | 'down'>, owners: Uint16Array): void {
   for (const { index, id, address, status } of ring.nodes) {
-    const staysDown = down.includes(id) || (status === 'DOWN' && !joining.some((node) => node.id === id));
+    const staysDown = goal.down.includes(id) || (status === 'DOWN' && !isJoining(goal, id));
     if (!staysDown) continue;
     let entered = 0;
     for (let p = 0; p < ring.partitions; p++) {
@@ -160,10 +160,12 @@ function foundPending(
   return { withdrawn, flipped };
 }
 
-function wantedNodes(ring: Ring, { joining, leaving }: Pick<Goal, 'joining' | 'leaving'>): number[] {
-  const isJoining = (id: string) => joining.some((node) => node.id === id);
+function wantedNodes(ring: Ring, goal: Pick<Goal, 'joining' | 'leaving'>): number[] {
   return ring.nodes
-    .filter(({ id, status }) => status !== 'LEFT' && !leaving.includes(id) && (status !== 'JOINING' || isJoining(id)))
+    .filter(
+      ({ id, status }) =>
+        status !== 'LEFT' && !goal.leaving.includes(id) && (status !== 'JOINING' || isJoining(goal, id)),
+    )
     .map(({ index }) => index);
 }
 

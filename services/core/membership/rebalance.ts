@@ -39,7 +39,7 @@ export interface Goal {
   readonly id: string;
   /** The rows to come to, of indexes into the ring's nodes with `joining` behind them. Twice as many: it doubles them. */
   readonly owners: Uint16Array;
-  /** To be UP, but for those that are leaving too. Those that the ring does not have are added in this order. */
+  /** To be UP, but for those that are leaving, or to be DOWN, too. Those that the ring does not have are added in this order. */
   readonly joining: readonly NewNode[];
   /** Ids of nodes to be LEFT. */
   readonly leaving: readonly string[];
@@ -147,6 +147,11 @@ export function rolledBack(ring: Ring, goal: Goal): Goal {
   };
 }
 
+/** Whether it is to be UP; one that is to leave, or to be DOWN, may be among these. */
+export function isJoining({ joining }: Pick<Goal, 'joining'>, id: string): boolean {
+  return joining.some((node) => node.id === id);
+}
+
 export function missingNodes(ring: Ring, { joining }: Pick<Goal, 'joining'>): NewNode[] {
   return joining.filter(({ id }) => nodeById(ring, id) === undefined).map(newNodeOf);
 }
@@ -157,7 +162,8 @@ function reportsOf({ version }: Ring, reports: Reports): Reports {
 }
 
 /** What is known from the start: who goes, who is down, and who comes back. */
-function beginStatuses(ring: Ring, { joining, leaving, down }: Goal): Ring {
+function beginStatuses(ring: Ring, goal: Goal): Ring {
+  const { leaving, down } = goal;
   let next = ring;
   for (const { index, id, status } of ring.nodes) {
     if (status === 'LEFT') continue;
@@ -165,7 +171,7 @@ function beginStatuses(ring: Ring, { joining, leaving, down }: Goal): Ring {
       if (status !== 'DOWN') next = setStatus(next, index, 'DOWN');
     } else if (leaving.includes(id)) {
       if (status === 'UP') next = setStatus(next, index, 'LEAVING');
-    } else if (joining.some((node) => node.id === id)) {
+    } else if (isJoining(goal, id)) {
       if (status === 'LEAVING' || status === 'DOWN') next = setStatus(next, index, 'UP');
     }
   }
@@ -182,8 +188,7 @@ function endStatuses(ring: Ring, goal: Goal, known: Ring, knowing: Reports): Rin
   for (const { index, id, status } of ring.nodes) {
     const isLeaving = goal.leaving.includes(id);
     if (status === 'JOINING' && !isLeaving) {
-      const isWanted = isSettled && goal.joining.some((node) => node.id === id);
-      if (isWanted || ring.owners.includes(index)) next = setStatus(next, index, 'UP');
+      if ((isSettled && isJoining(goal, id)) || ring.owners.includes(index)) next = setStatus(next, index, 'UP');
     } else if (isLeaving && status !== 'LEFT' && !holdsSomething(ring, index)) {
       const owesNothing =
         known.nodes[index] !== undefined && !holdsSomething(known, index) && knowing.get(id)?.owes === 0;
