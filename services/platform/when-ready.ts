@@ -7,6 +7,12 @@
  */
 import { type Client, connectivityState } from '@grpc/grpc-js';
 
+/**
+ * How long a connection may take to be made. gRPC itself gives up with the system, after two minutes: long after a Service
+ * that led to a pod that is gone would have led another connection to one that lives.
+ */
+export const connectTimeoutMs = 3_000;
+
 export function whenReady(client: Client, deadline: number, done: (error?: Error) => void): void {
   const channel = client.getChannel();
   const look = (late?: Error): void => {

@@ -163,7 +163,7 @@ test('there is a client inside the cluster, on one of its nodes', { skip, timeou
 
 /** Writes and reads while `work` goes on; afterwards everything that was acknowledged is there. */
 async function underLoad(t: TestContext, work: () => Promise<void>, patience = patienceMs): Promise<void> {
-  const load = watchers.load(t.name, patience);
+  const load = await watchers.load(t.name, patience);
   let report: LoadReport | undefined;
   try {
     await work();

@@ -2,7 +2,9 @@
  * A client inside the cluster, run in a pod of the image by clients.ts: writes and reads all the time until its standard input
  * ends, half through the Service and half straight to storage nodes; then reads again everything that was acknowledged.
  *
- *     node load.ts SERVICE:PORT NAME PATIENCE_MS      prints a LoadReport as JSON
+ *     node load.ts SERVICE:PORT NAME PATIENCE_MS
+ *
+ * It prints a line once every worker has written and read, and a LoadReport as JSON at its end.
  *
  * An operation is tried again, a write under one request id, until it succeeds or PATIENCE_MS are over: then it has failed.
  */
@@ -37,6 +39,7 @@ const failed: string[] = [];
 const lost: string[] = [];
 let [reads, again, longestMs] = [0, 0, 0];
 let over = false;
+let notBegun = workers;
 
 /** Whether it succeeded in the end. */
 async function done(what: string, attempt: (before: number) => Promise<unknown>): Promise<boolean> {
@@ -65,6 +68,7 @@ async function work(worker: number): Promise<void> {
     const put = (attempt: number) => client.put(key, key, { timeoutMs: attemptMs, requestId, attempt });
     if (await done(`put ${key}`, put)) written.push(key);
     if (await done(`get ${key}`, () => client.get(key, { timeoutMs: attemptMs }))) reads++;
+    if (i === 0 && --notBegun === 0) console.log('begun');
     await pause(betweenWritesMs);
   }
 }

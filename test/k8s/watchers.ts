@@ -2,9 +2,9 @@
  * Who watches the cluster from inside, in a namespace of its own on one Kubernetes node: a pod whose client writes and reads
  * (load.ts), and a Prometheus that scrapes every process of the chart.
  */
-import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
@@ -85,18 +85,23 @@ export async function createWatchers({ namespace, watched, release, image, host 
   const apiServer = await rawApi();
 
   return {
-    /** Operations that fail for longer than `patienceMs` have failed. */
-    load(name: string, patienceMs: number): Load {
+    /** Resolves once every worker has written and read. Operations that fail for longer than `patienceMs` have failed. */
+    async load(name: string, patienceMs: number): Promise<Load> {
       const command = ['node', '/app/test/k8s/load.ts', `${release}.${watched}.svc:7400`, name, `${patienceMs}`];
       const child = spawn('kubectl', ['-n', namespace, 'exec', '-i', client, '--', ...command]);
-      const said = Promise.all([text(child.stdout), text(child.stderr)]);
-      child.stdin.on('error', () => {}); // it has ended, which `stop` reports
+      child.stdin.on('error', () => {}); // it has ended, which `said` reports
+      const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+      const problem = text(child.stderr);
+      const said = async (): Promise<string> => {
+        const { value, done: over } = await lines.next();
+        if (over === true) throw new Error(`the load ended by itself: ${await problem}`);
+        return value;
+      };
+      await said(); // that it has begun
       return {
         async stop() {
           child.stdin.end();
-          const [stdout, stderr] = await said;
-          assert.match(stdout, /^\{.*\}\n$/, `the load ended by itself: ${stderr}`);
-          return JSON.parse(stdout);
+          return JSON.parse(await said());
         },
       };
     },

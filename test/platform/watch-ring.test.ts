@@ -1,6 +1,7 @@
 /** WatchRing between a real server and the client's watch, and a caller that knows of no deltas. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net';
 import { after, test } from 'node:test';
 import { credentials } from '@grpc/grpc-js';
 import { followRing } from '../../client/ring-watch.ts';
@@ -17,6 +18,7 @@ import { startGrpcServer } from '../../services/platform/grpc-server.ts';
 import { createKeyValueService } from '../../services/platform/kv-service.ts';
 import { createMetrics } from '../../services/platform/metrics.ts';
 import { createRingSource } from '../../services/platform/ring-source.ts';
+import { createUnaryChannels } from '../../services/platform/routing/unary-channels.ts';
 import type { SessionServer } from '../../services/platform/streams/session-server.ts';
 import { recordingLog } from './recording-log.ts';
 
@@ -108,5 +110,31 @@ test("the client's watch follows the ring by what has changed", async () => {
     }
   } finally {
     watch.close();
+  }
+});
+
+test("the client's watch does not wait for a connection that leads nowhere", async () => {
+  rings.set(ringAt(8n));
+  // As a Service of Kubernetes, where one of two routers is gone: what was dialled stays silent, the next one works.
+  const sockets: Socket[] = [];
+  const { hostname, port } = new URL(`http://${server.address}`);
+  const service = createServer((socket) => {
+    sockets.push(socket.on('error', () => {}));
+    if (sockets.length === 1) return;
+    const router = dial(Number(port), hostname).on('error', () => {});
+    socket.pipe(router).pipe(socket);
+  });
+  await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve));
+  const channels = createUnaryChannels(clock);
+  const address = `127.0.0.1:${(service.address() as AddressInfo).port}`;
+  const watch = followRing(channels, [address], clock, () => {});
+  try {
+    // Long after the second attempt, and before gRPC gives the first connection up.
+    assert.ok(ringsEqual(await watch.first(60_000), ringAt(8n)));
+  } finally {
+    watch.close();
+    channels.close();
+    for (const socket of sockets) socket.destroy();
+    service.close();
   }
 });

@@ -4,13 +4,11 @@ import { AdminServiceClient } from '../../../proto/gen/cartwheel/admin/v1/admin.
 import { Failure } from '../../core/failure.ts';
 import { channelOptions } from '../channel-options.ts';
 import { fromServiceError } from '../errors.ts';
-import { whenReady } from '../when-ready.ts';
+import { connectTimeoutMs, whenReady } from '../when-ready.ts';
 
 /** A change of a namespace waits for every node twice, each for up to two calls of gossip. */
 export const namespaceTimeoutMs = 15_000;
 export const statusTimeoutMs = 3_000;
-/** Nothing was sent by then. */
-const connectTimeoutMs = 3_000;
 
 export type AdminCall<T> = (
   client: AdminServiceClient,

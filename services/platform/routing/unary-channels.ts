@@ -1,4 +1,7 @@
-/** Channels for the calls that are no operations of a session (ListKeys, Explain, WatchRing), one an address. */
+/**
+ * Channels for the calls that are no operations of a session (ListKeys, Explain, WatchRing), one an address. One that does
+ * not connect is closed, which fails the calls that wait on it; the next call dials anew.
+ */
 import { type ClientOptions, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import {
   type ExplainRequest,
@@ -11,6 +14,7 @@ import { Failure } from '../../core/failure.ts';
 import type { Clock } from '../../core/ports.ts';
 import { channelOptions } from '../channel-options.ts';
 import { ERROR_TRAILER, fromServiceError, servesNoKeys } from '../errors.ts';
+import { connectTimeoutMs, whenReady } from '../when-ready.ts';
 
 export interface UnaryChannels {
   channel(address: string): KeyValueServiceClient;
@@ -32,6 +36,7 @@ const options: ClientOptions = {
 
 export function createUnaryChannels(clock: Pick<Clock, 'wallNow'>): UnaryChannels {
   const channels = new Map<string, KeyValueServiceClient>();
+  const connecting = new Set<KeyValueServiceClient>();
   let closed = false;
 
   function channel(address: string): KeyValueServiceClient {
@@ -41,15 +46,26 @@ export function createUnaryChannels(clock: Pick<Clock, 'wallNow'>): UnaryChannel
       known = new KeyValueServiceClient(address, credentials.createInsecure(), options);
       channels.set(address, known);
     }
+    watchConnecting(address, known);
     return known;
   }
 
+  function watchConnecting(address: string, known: KeyValueServiceClient): void {
+    if (connecting.has(known)) return;
+    connecting.add(known);
+    whenReady(known, clock.wallNow() + connectTimeoutMs, (unready) => {
+      connecting.delete(known);
+      if (unready !== undefined && channels.get(address) === known) drop(address, known);
+    });
+  }
+
+  function drop(address: string, known: KeyValueServiceClient): void {
+    channels.delete(address);
+    known.close();
+  }
+
   function keep(addresses: readonly string[]): void {
-    for (const [address, known] of [...channels]) {
-      if (addresses.includes(address)) continue;
-      channels.delete(address);
-      known.close();
-    }
+    for (const [address, known] of [...channels]) if (!addresses.includes(address)) drop(address, known);
   }
 
   return {

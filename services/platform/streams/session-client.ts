@@ -33,7 +33,7 @@ import { createRemoteClock } from '../../core/remote-clock.ts';
 import { requestLimits } from '../../core/requests/limits.ts';
 import { channelOptions } from '../channel-options.ts';
 import { servesNoKeys } from '../errors.ts';
-import { whenReady } from '../when-ready.ts';
+import { connectTimeoutMs, whenReady } from '../when-ready.ts';
 import { createFrameGate, type FrameGate } from './frame-gate.ts';
 import { serializer } from './serializer.ts';
 
@@ -41,7 +41,6 @@ export const bytesInFlightMax = 32 * 1024 * 1024;
 
 /** While fewer operations are unanswered nothing waits for a fuller frame; see frame-gate.ts, I3. */
 const frameWindow = 8;
-const connectTimeoutMs = 5_000;
 /** Of a message, beside the operation as it is estimated. */
 const messageOverheadBytes = 1024;
 const serializeRequest = serializer(SessionRequest);
