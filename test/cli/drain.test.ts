@@ -13,7 +13,7 @@ import { startGrpcServer } from '../../services/platform/grpc-server.ts';
 import type { Kubernetes, Notes } from '../../services/platform/kubernetes/api.ts';
 import { createMetrics } from '../../services/platform/metrics.ts';
 import { statusService } from '../../services/platform/status-service.ts';
-import { freePorts } from '../e2e/cluster.ts';
+import { freePorts } from '../e2e/ports.ts';
 import { silentLog } from '../platform/recording-log.ts';
 
 const up = 2;

@@ -14,11 +14,11 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { figureOf } from './figures.ts';
+import { freePorts } from './ports.ts';
 
 export interface ClusterProcess {
   readonly name: string;
@@ -294,26 +294,4 @@ async function within(ms: number, done: Promise<void>, late: () => Error): Promi
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** Linux gives outgoing connections ports from 32,768, macOS from 49,152. */
-const firstPort = 16_000;
-const lastPort = 32_000;
-
-/** Distinct ports that nobody listens on. Tests that run at the same time draw at random, and so from different places. */
-export async function freePorts(count: number): Promise<number[]> {
-  const found = new Set<number>();
-  while (found.size < count) {
-    const port = firstPort + Math.floor(Math.random() * (lastPort - firstPort));
-    if (!found.has(port) && (await isFree(port))) found.add(port);
-  }
-  return [...found];
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, host, () => server.close(() => resolve(true)));
-  });
 }

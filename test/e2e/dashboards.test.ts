@@ -9,7 +9,8 @@ import { annotationQueries, panelQueries } from '../dashboards/queries.ts';
 import { isThere } from '../k8s/tools.ts';
 import { type Disks, prepareDisks } from '../nemesis/disks.ts';
 import { rulesFile } from '../rules/known-series.ts';
-import { type Cluster, freePorts, startCluster } from './cluster.ts';
+import { type Cluster, startCluster } from './cluster.ts';
+import { freePorts } from './ports.ts';
 import { hangMs, pause, settled, until, withClient } from './support.ts';
 
 const skip = (await isThere('prometheus')) ? false : 'there is no prometheus (Debian: apt-get install prometheus)';

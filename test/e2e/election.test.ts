@@ -15,7 +15,6 @@ import { createMetrics } from '../../services/platform/metrics.ts';
 import { createRandom } from '../../services/platform/random.ts';
 import { callAdmin } from '../../services/platform/routing/admin-call.ts';
 import { silentLog } from '../platform/recording-log.ts';
-import { freePorts } from './cluster.ts';
 import {
   configMapPath,
   type FakeKubernetes,
@@ -23,6 +22,7 @@ import {
   serviceAccountPath,
   startFakeKubernetes,
 } from './fake-kubernetes.ts';
+import { freePorts } from './ports.ts';
 import { cleanEnvironment, hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
 
 const main = fileURLToPath(new URL('../../services/membership/main.ts', import.meta.url));

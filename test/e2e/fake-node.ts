@@ -6,7 +6,7 @@ import { type GrpcService, startGrpcServer } from '../../services/platform/grpc-
 import { createMetrics } from '../../services/platform/metrics.ts';
 import { createRandom } from '../../services/platform/random.ts';
 import { silentLog } from '../platform/recording-log.ts';
-import { freePorts } from './cluster.ts';
+import { freePorts } from './ports.ts';
 
 export interface FakeNode {
   readonly address: string;

@@ -14,9 +14,9 @@ import { createGrpcGossipTransport, membershipService } from '../../services/pla
 import { startGrpcServer } from '../../services/platform/grpc-server.ts';
 import { createMetrics } from '../../services/platform/metrics.ts';
 import { silentLog } from '../platform/recording-log.ts';
-import { freePorts } from './cluster.ts';
 import { startFakeNode } from './fake-node.ts';
 import { figureOf } from './figures.ts';
+import { freePorts } from './ports.ts';
 import { hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
 
 const MAIN = fileURLToPath(new URL('../../services/membership/main.ts', import.meta.url));

@@ -22,8 +22,8 @@ import { createNamespaceAdmin } from '../../services/platform/namespaces/namespa
 import { type AdminCall, callAdmin } from '../../services/platform/routing/admin-call.ts';
 import { statusService } from '../../services/platform/status-service.ts';
 import { silentLog } from '../platform/recording-log.ts';
-import { freePorts } from './cluster.ts';
 import { type FakeNode, startFakeNode } from './fake-node.ts';
+import { freePorts } from './ports.ts';
 import { cartwheel, hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
 
 const main = fileURLToPath(new URL('../../services/membership/main.ts', import.meta.url));

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, connect as dial, type Server, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { freePorts } from '../e2e/cluster.ts';
+import { freePorts } from '../e2e/ports.ts';
 import { pause, removeDirectory, runToEnd, temporaryDirectory, until } from '../e2e/support.ts';
 import { prepareDiallers } from './dialler.ts';
 import { createNetwork } from './network.ts';

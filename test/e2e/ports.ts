@@ -1,0 +1,63 @@
+/**
+ * Ports of the loopback interface for processes that come and go. Each is given once: to no other of this process, and to no
+ * test that runs beside it, also while nobody listens there.
+ *
+ * I1 A process takes ports from its own blocks only; a block is its own while it listens on the block's first port.
+ */
+import { createServer, type Server } from 'node:net';
+
+const host = '127.0.0.1';
+/** Linux gives outgoing connections ports from 32,768, macOS from 49,152. */
+const firstPort = 16_000;
+const lastPort = 32_000;
+const blockPorts = 100;
+
+/** What is left of this process's last block. */
+let left: number[] = [];
+/** One after the other: two that found the block empty would both take one, which is a waste. */
+let turn: Promise<unknown> = Promise.resolve();
+
+export function freePorts(count: number): Promise<number[]> {
+  const ports = turn.then(() => take(count));
+  turn = ports;
+  return ports;
+}
+
+async function take(count: number): Promise<number[]> {
+  const taken: number[] = [];
+  while (taken.length < count) {
+    const port = left.shift();
+    if (port === undefined) left = await ownBlock();
+    // A process that outlived its test may listen there.
+    else if (await isFree(port)) taken.push(port);
+  }
+  return taken;
+}
+
+/** The ports of a block that is nobody else's, without the first. */
+async function ownBlock(): Promise<number[]> {
+  for (;;) {
+    const block = Math.floor((Math.random() * (lastPort - firstPort)) / blockPorts);
+    const first = firstPort + block * blockPorts;
+    const server = await listening(first);
+    if (server === undefined) continue;
+    server.unref();
+    return Array.from({ length: blockPorts - 1 }, (_, i) => first + 1 + i);
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = await listening(port);
+  if (server === undefined) return false;
+  await new Promise((resolve) => server.close(resolve));
+  return true;
+}
+
+/** Undefined where somebody else does. */
+function listening(port: number): Promise<Server | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer((socket) => socket.destroy());
+    server.once('error', () => resolve(undefined));
+    server.listen(port, host, () => resolve(server));
+  });
+}
