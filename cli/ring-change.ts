@@ -4,6 +4,7 @@ import type { CartwheelClient } from '../client/index.ts';
 import type {
   ChangeStatus,
   ClaimantStatus,
+  EndedChange,
   GetStatusResponse,
   PlanChangeRequest,
   PlanChangeResponse,
@@ -129,14 +130,38 @@ export function changeLine(change: ChangeStatus, { waitingFor }: Pick<ClaimantSt
   ].join('; ');
 }
 
+/** ChangeEnd of admin.proto, not imported: a command that moves nothing need not wait for the contracts to load. */
+const done = 1;
+const rolledBack = 2;
+const replaced = 3;
+
 const lookEveryMs = 500;
 const tellEveryMs = 5_000;
 /** The claimant may be started again meanwhile; longer than that takes. */
 const claimantBackWithinMs = 60_000;
 
+/** How a change that is not under way ended. Throws a Problem where that was not at its goal, or nobody knows. */
+function requireDone(ended: readonly EndedChange[], planId: string): void {
+  const { end, replacedBy } = ended.find((change) => change.planId === planId) ?? {};
+  if (end === done) return;
+  const what =
+    end === rolledBack
+      ? 'the change was rolled back: what it had moved by then stays'
+      : end === replaced
+        ? `another change has taken the place of this one: ${replacedBy}`
+        : 'the change is not under way, and the claimant does not remember how it ended';
+  throw new Problem(what, '`cartwheel ring status` shows what is under way');
+}
+
+/** How it ended, for a person. */
+export function endText({ end, replacedBy }: EndedChange): string {
+  if (end === replaced) return `another change, ${replacedBy}, has taken its place`;
+  return end === done ? 'done' : end === rolledBack ? 'rolled back' : 'ended';
+}
+
 /**
- * Says on standard error how far it is, until it is done. Throws a Problem where another change takes its place, or it has
- * not come any further for so long.
+ * Says on standard error how far it is, until it is done. Throws a Problem where it ended otherwise, or has not come any
+ * further for so long.
  */
 export async function changeDone(
   client: CartwheelClient,
@@ -154,14 +179,7 @@ export async function changeDone(
       heard = performance.now();
       isAway = false;
       const change = claimant?.change;
-      if (change === undefined) return;
-      if (change.planId !== planId) {
-        const isRolledBack = change.planId.startsWith(`${planId}-rolled-back`);
-        throw new Problem(
-          isRolledBack ? 'it was rolled back' : `another change has taken the place of this one: ${change.planId}`,
-          'cartwheel ring status',
-        );
-      }
+      if (change?.planId !== planId) return requireDone(claimant?.ended ?? [], planId);
       const now = `${change.partitionsLeft} ${change.partitionsInFlight} ${claimant?.waitingFor}`;
       if (now !== state) [state, moved] = [now, heard];
       if (heard - moved > stalledAfterMs) {
@@ -253,8 +271,8 @@ export async function carriedOut(
 const saidWithinMs = 10_000;
 
 /**
- * Throws a Problem where the nodes are not what they were to become: a change that was rolled back ends too, maybe between two
- * looks of `changeDone`. Whoever removes the data of a node that has LEFT relies on this.
+ * Throws a Problem where the nodes are not what they were to become. Whoever removes the data of a node that has LEFT relies on
+ * this, and not on the word of the claimant alone.
  */
 export async function requireReached(
   client: CartwheelClient,

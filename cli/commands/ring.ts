@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { json, write } from '../output.ts';
 import { usageProblem } from '../problem.ts';
-import { changeLine, changeWatched, planText, replaceLost, withClaimant } from '../ring-change.ts';
+import { changeLine, changeWatched, endText, planText, replaceLost, withClaimant } from '../ring-change.ts';
 
 interface PlanOptions {
   join?: string[];
@@ -61,7 +61,10 @@ export function addRing(program: Command): void {
     .command('commit')
     .description('carry a plan out')
     .argument('<plan>', 'its id, as `cartwheel ring plan` shows it')
-    .option('--wait', 'until it is done, with progress on standard error')
+    .option(
+      '--wait',
+      'until it has ended, with progress on standard error; exit code 1 where it is rolled back or replaced',
+    )
     .addHelpText('after', about)
     .action(async (plan: string, options: { wait?: boolean }, command: Command) => {
       await withClaimant(command, async (client, settings) => {
@@ -136,10 +139,12 @@ Examples:
       await withClaimant(command, async (client, settings) => {
         const { ring: version, claimant } = await client.changes.status();
         if (settings.output === 'json') return write(json({ ring: version, claimant }));
-        const { change, waitingFor = '' } = claimant ?? {};
+        const { change, waitingFor = '', ended = [] } = claimant ?? {};
         const ringText = `ring     ${version === undefined ? 'none' : `${version.term}.${version.sequence}`}\n`;
         const waiting = waitingFor === '' ? '' : `waiting  ${waitingFor}\n`;
-        if (change === undefined) return write(`${ringText}change   none is under way\n${waiting}`);
+        const last = ended.at(-1);
+        const lastText = last === undefined ? '' : `last     ${last.planId}: ${endText(last)}\n`;
+        if (change === undefined) return write(`${ringText}change   none is under way\n${lastText}${waiting}`);
         return write(`${ringText}change   ${change.planId}: ${changeLine(change, { waitingFor })}\n`);
       });
     });

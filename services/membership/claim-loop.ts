@@ -8,6 +8,7 @@
  */
 import { Failure } from '../core/failure.ts';
 import { type ClaimantState, claimantStep, createClaimant } from '../core/membership/claimant.ts';
+import { type Course, turned } from '../core/membership/course.ts';
 import type { Membership } from '../core/membership/membership.ts';
 import type { Goal, Reports } from '../core/membership/rebalance.ts';
 import type { Clock, Log, Random } from '../core/ports.ts';
@@ -21,10 +22,10 @@ export interface ClaimLoopOptions {
   readonly gossip: Pick<Gossip, 'state' | 'issue' | 'reachAll'>;
   /** Of a claimant that was elected (core/membership/election.ts). */
   readonly mandate?: Mandate | undefined;
-  /** That an earlier life, or an earlier claimant, was on the way to. */
-  readonly goal?: Goal | undefined;
+  /** Of an earlier life, or an earlier claimant. */
+  readonly course: Course;
   /** Makes it durable in place of the one before. */
-  readonly keepGoal: (goal: Goal | undefined) => Promise<void>;
+  readonly keepCourse: (course: Course) => Promise<void>;
   /** What these nodes say now; those that say nothing are not in it. */
   readonly reports: (known: Membership, ring: Ring) => Promise<Reports>;
   readonly clock: Clock;
@@ -57,7 +58,7 @@ export const STEP_INTERVAL_MS = 3 * ASKING_INTERVAL_MS;
 export function startClaimLoop(options: ClaimLoopOptions): ClaimLoop {
   const { gossip, clock, random, log, mandate } = options;
   const freshClusterId = mandate?.clusterId ?? `${hex(random.u64())}${hex(random.u64())}`;
-  let state = createClaimant(options, options.goal, mandate?.term);
+  let state = createClaimant(options, options.course, mandate?.term);
   let isStopped = false;
   let cancel = () => {};
   let last: Promise<void> = Promise.resolve();
@@ -81,7 +82,7 @@ export function startClaimLoop(options: ClaimLoopOptions): ClaimLoop {
       try {
         if (mandate?.isHeld() === false) return;
         if (effect.kind === 'issue') await issue(effect.ring, effect.clusterId);
-        else await keepGoal(effect.goal);
+        else await keepCourse(effect);
       } catch (error) {
         log.error({ err: error, kind: effect.kind }, 'a ring or a goal could not be made durable; trying again');
         return;
@@ -101,8 +102,8 @@ export function startClaimLoop(options: ClaimLoopOptions): ClaimLoop {
     if (state.goal !== undefined) await gossip.reachAll();
   }
 
-  async function keepGoal(goal: Goal | undefined): Promise<void> {
-    await options.keepGoal(goal);
+  async function keepCourse({ goal, ended }: Course): Promise<void> {
+    await options.keepCourse({ goal, ended });
     log.info(
       { plan: goal?.id ?? 'none' },
       goal === undefined ? 'the ring has come to its goal' : 'the ring has a goal',
@@ -121,9 +122,9 @@ export function startClaimLoop(options: ClaimLoopOptions): ClaimLoop {
     setGoal: (decide) =>
       inTurn(async () => {
         if (mandate?.isHeld() === false) throw new Failure('NOT_IMPLEMENTED', 'this is not the claimant any more');
-        const goal = decide(gossip.state().ring, state.goal);
-        await keepGoal(goal);
-        state = { ...state, goal, waitingFor: '' };
+        const course = turned(state, decide(gossip.state().ring, state.goal));
+        await keepCourse(course);
+        state = { ...state, ...course, waitingFor: '' };
       }),
     async stop() {
       isStopped = true;

@@ -13,9 +13,9 @@ import { connectKubernetes } from '../platform/kubernetes/api.ts';
 import { createStatusReader, readStatuses, type StatusReader } from '../platform/read-statuses.ts';
 import { type ClaimLoop, type Mandate, startClaimLoop } from './claim-loop.ts';
 import type { MembershipConfig } from './config.ts';
+import { decodeCourse, encodeCourse } from './course-file.ts';
+import { type KeptCourse, openCourseMap } from './course-map.ts';
 import type { Directory } from './directory.ts';
-import { decodeGoal, encodeGoal } from './goal-file.ts';
-import { type KeptGoal, openGoalMap } from './goal-map.ts';
 import { startLeadership } from './leadership.ts';
 import { createRingChanges, reportOf } from './ring-changes.ts';
 import { startScaling } from './scaling.ts';
@@ -49,7 +49,7 @@ export async function startClaiming(
 ): Promise<Claiming> {
   if (config.claimant === 'false') return { now: () => undefined, stop: async () => {} };
   if (config.claimant === 'elected') return startElected(config, config.kubernetesName as string, world);
-  const claimant = startClaimant(config, goalFile(directory), world);
+  const claimant = startClaimant(config, courseFile(directory), world);
   return { now: () => claimant, stop: claimant.stop };
 }
 
@@ -63,8 +63,8 @@ async function startElected(config: MembershipConfig, name: string, world: Claim
     self: `${hostname()}_${randomBytes(8).toString('hex')}`,
     ringTerm: () => gossip.state().ring?.version.term ?? 0n,
     async begin(mandate) {
-      const goal = await openGoalMap(kubernetes, `${name}-goal`);
-      const started = startClaimant(config, goal, world, mandate);
+      const course = await openCourseMap(kubernetes, `${name}-goal`);
+      const started = startClaimant(config, course, world, mandate);
       claimant = started;
       const stopScaling =
         config.storageAddress === undefined
@@ -78,7 +78,7 @@ async function startElected(config: MembershipConfig, name: string, world: Claim
               statuses: readStatuses,
             });
       return {
-        isSuperseded: () => goal.isStale() || started.claimLoop.state().isSuperseded,
+        isSuperseded: () => course.isStale() || started.claimLoop.state().isSuperseded,
         async stop() {
           claimant = undefined;
           await stopScaling();
@@ -90,10 +90,22 @@ async function startElected(config: MembershipConfig, name: string, world: Claim
   return { now: () => (leadership.isHeld() ? claimant : undefined), stop: leadership.stop };
 }
 
-function startClaimant(config: MembershipConfig, goal: KeptGoal, world: ClaimingWorld, mandate?: Mandate): Claimant {
+function startClaimant(
+  config: MembershipConfig,
+  course: KeptCourse,
+  world: ClaimingWorld,
+  mandate?: Mandate,
+): Claimant {
   const statuses = createStatusReader();
   const reports: Claimant['reports'] = (known, ring) => askForReports(statuses, known, ring);
-  const claimLoop = startClaimLoop({ ...config, ...world, mandate, goal: goal.kept, keepGoal: goal.keep, reports });
+  const claimLoop = startClaimLoop({
+    ...config,
+    ...world,
+    mandate,
+    course: course.kept,
+    keepCourse: course.keep,
+    reports,
+  });
   const changes = createRingChanges({ gossip: world.gossip, claimLoop, statuses: readStatuses, clock: world.clock });
   return {
     ...{ claimLoop, changes, reports },
@@ -104,8 +116,8 @@ function startClaimant(config: MembershipConfig, goal: KeptGoal, world: Claiming
   };
 }
 
-function goalFile({ goal }: Pick<Directory, 'goal'>): KeptGoal {
-  return { kept: decodeGoal(goal.kept), keep: (next) => goal.keep(encodeGoal(next)), isStale: () => false };
+function courseFile({ goal }: Pick<Directory, 'goal'>): KeptCourse {
+  return { kept: decodeCourse(goal.kept), keep: (next) => goal.keep(encodeCourse(next)), isStale: () => false };
 }
 
 /** Asked where gossip says that they are: one that has moved is not yet at its address in the ring. */

@@ -2,7 +2,7 @@
  * The data directory of a membership process: files that are replaced whole, and a lock.
  *
  *     state         what gossip remembers (services/platform/gossip/remembered.ts)
- *     goal          what the claimant has the ring come to (goal-file.ts)
+ *     goal          what the claimant has the ring come to, and how changes before that ended (course-file.ts)
  *     NAME.new      the next one, while it is written
  *
  * I1 After a crash a file is the old one or the new one, whole and on disk.

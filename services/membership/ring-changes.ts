@@ -106,12 +106,14 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
     },
 
     async commit({ planId }) {
+      const { goal, ended } = claimLoop.state();
+      // Asked again because the answer was lost, perhaps with the process that had planned it.
+      if (goal?.id === planId || ended.some(({ id, end }) => id === planId && end === 'DONE')) return {};
       const kept = plans.get(planId);
       if (kept === undefined)
         throw conflict(`there is no plan ${planId || '(empty)'} here, or it is an old one; plan again`);
       const statuses = await options.statuses([...candidates(ringNow()).values()]);
       await claimLoop.setGoal((_, underWay) => {
-        // Asked again because the answer was lost: it is done.
         if (underWay?.id === planId) return underWay;
         const ring = ringNow();
         const change = kept === 'doubling' ? planDoubling(ring, underWay, xxh64) : planned(ring, underWay, kept);

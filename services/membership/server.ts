@@ -2,7 +2,7 @@
  * A membership process: a seed that gossips, the claimant if it is told to be, and its status. No operation
  * on data passes through it, and the data plane goes on without it.
  */
-import { type ClaimantStatus, ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { ChangeEnd, type ClaimantStatus, ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { Membership } from '../core/membership/membership.ts';
 import { formatVersion } from '../core/ring/ring.ts';
 import { startAdminServer } from '../platform/admin-http.ts';
@@ -101,8 +101,11 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
 function claimantStatus(claimant: Claimant | undefined, { ring }: Membership): ClaimantStatus {
   if (claimant === undefined) {
     const joined = ring?.nodes.length ?? 0;
-    return { active: false, expectedNodes: 0, joinedNodes: joined, waitingFor: '', change: undefined };
+    return { active: false, expectedNodes: 0, joinedNodes: joined, waitingFor: '', change: undefined, ended: [] };
   }
-  const { expectedNodes, joinedNodes, waitingFor } = claimant.claimLoop.state();
-  return { active: true, expectedNodes, joinedNodes, waitingFor, change: claimant.changes.status() };
+  const { expectedNodes, joinedNodes, waitingFor, ended } = claimant.claimLoop.state();
+  return {
+    ...{ active: true, expectedNodes, joinedNodes, waitingFor, change: claimant.changes.status() },
+    ended: ended.map(({ id, end, by = '' }) => ({ planId: id, end: ChangeEnd[end], replacedBy: by })),
+  };
 }

@@ -7,6 +7,7 @@ import {
   createClaimant,
   HEARD_RECENTLY_MS,
 } from '../../services/core/membership/claimant.ts';
+import type { Course } from '../../services/core/membership/course.ts';
 import type { Member } from '../../services/core/membership/member.ts';
 import {
   adoptClusterId,
@@ -22,6 +23,8 @@ import { xxh64 } from '../../services/platform/hash.ts';
 
 const NOBODY = { clusterId: '', members: [], ring: undefined, namespaces: [] };
 const SHAPE = { expectedNodes: 3, partitions: 16, replicas: 3 };
+
+const to = (goal: Goal): Course => ({ goal, ended: [] });
 
 function member(id: string, changes: Partial<Member> = {}): Member {
   return {
@@ -180,7 +183,7 @@ test('more replicas than expected nodes are refused with both numbers', () => {
 
 test('a claimant walks the ring to its goal, and forgets the goal when it is there', () => {
   const { known, goal } = growing();
-  let state = createClaimant(SHAPE, goal);
+  let state = createClaimant(SHAPE, to(goal));
   let now = known;
   for (let i = 0; state.goal !== undefined; i++) {
     assert.ok(i < 100, state.waitingFor);
@@ -189,18 +192,23 @@ test('a claimant walks the ring to its goal, and forgets the goal when it is the
   assert.deepEqual(now.ring?.owners, goal.owners);
   assert.equal(now.ring?.version.term, 2n);
   assert.equal(state.needsReports, false);
-  const [, effects] = claimantStep(createClaimant(SHAPE, goal), now, 'fresh', 0, reportsOf(now.ring));
-  assert.deepEqual(effects, [{ kind: 'keepGoal', goal: undefined }]);
+  const [, effects] = claimantStep(createClaimant(SHAPE, to(goal)), now, 'fresh', 0, reportsOf(now.ring));
+  assert.deepEqual(effects, [{ kind: 'keepCourse', goal: undefined, ended: [{ id: goal.id, end: 'DONE' }] }]);
 });
 
 test('the first change of a life waits until every node that is not down has said which ring it knows', () => {
   const { known, goal } = growing();
-  const [waiting, , none] = step(createClaimant(SHAPE, goal), known, 0, reportsOf(known.ring, ['a', 'b', 'c', 'd']));
+  const [waiting, , none] = step(
+    createClaimant(SHAPE, to(goal)),
+    known,
+    0,
+    reportsOf(known.ring, ['a', 'b', 'c', 'd']),
+  );
   assert.equal(none, undefined);
   assert.equal(waiting.waitingFor, 'e:7411, f:7411 to say which ring is known there');
   const down = { ...goal, down: ['e', 'f'] };
   assert.notEqual(
-    step(createClaimant(SHAPE, down), known, 0, reportsOf(known.ring, ['a', 'b', 'c', 'd']))[2],
+    step(createClaimant(SHAPE, to(down)), known, 0, reportsOf(known.ring, ['a', 'b', 'c', 'd']))[2],
     undefined,
   );
   const [heard, after] = step(waiting, known);
@@ -223,8 +231,8 @@ test('a node that says another weight has it in the ring, and nothing moves for 
 
 test('what two claimants stage from one ring is not pending since the same version', () => {
   const { known, goal } = growing();
-  const [, after, first] = step(createClaimant(SHAPE, goal), known);
-  const [, , second] = step(createClaimant(SHAPE, goal, 7n), known);
+  const [, after, first] = step(createClaimant(SHAPE, to(goal)), known);
+  const [, , second] = step(createClaimant(SHAPE, to(goal), 7n), known);
   for (const ring of [first, second]) {
     assert.ok(ring && ring.pending.size > 0);
     assert.deepEqual(new Set(ring.pendingSince.values()), new Set([epochOf(ring.version)]));
@@ -241,7 +249,7 @@ test('a claimant with an old directory waits for the newer ring that a node know
   const { known, goal, ring } = growing();
   const newer = { ...ring, version: { term: 1n, sequence: 9n } };
   const reports = new Map([...reportsOf(ring), ...reportsOf(newer, ['c'])]);
-  const [state, , none] = step(createClaimant(SHAPE, goal), known, 0, reports);
+  const [state, , none] = step(createClaimant(SHAPE, to(goal)), known, 0, reports);
   assert.equal(none, undefined);
   assert.equal(state.waitingFor, 'the ring 1.9 that node c knows');
   const moved = learnMembers(known, [member('b', { incarnation: 2n, address: 'b2:7411' })]);
@@ -259,7 +267,7 @@ test('an address is followed with fewer than N nodes silent, and not with N', ()
 
 test('a claimant whose goal was lost says that the change must be planned again', () => {
   const { known, goal } = growing();
-  const [, staged] = step(createClaimant(SHAPE, goal), known);
+  const [, staged] = step(createClaimant(SHAPE, to(goal)), known);
   const [state, , none] = step(createClaimant(SHAPE), staged);
   assert.equal(none, undefined);
   assert.match(state.waitingFor, /^somebody to plan again: \d+ partitions are on their way and 0 nodes are leaving/);
@@ -275,10 +283,10 @@ test('an elected claimant issues rings of the term that it was elected for, the 
 
 test('an elected claimant whose term is not above that of the ring issues nothing', () => {
   const { known, goal } = growing();
-  const [state, , ring] = step(createClaimant(SHAPE, goal, 1n), known);
+  const [state, , ring] = step(createClaimant(SHAPE, to(goal), 1n), known);
   assert.equal(ring, undefined);
   assert.equal(state.isSuperseded, true);
-  const [next, , issued] = step(createClaimant(SHAPE, goal, 2n), known);
+  const [next, , issued] = step(createClaimant(SHAPE, to(goal), 2n), known);
   assert.equal(issued?.version.term, 2n);
   assert.equal(next.isSuperseded, false);
 });

@@ -21,7 +21,7 @@ import type { FlightLimits, NewNode } from '../../services/core/ring/change.ts';
 import { firstClaim } from '../../services/core/ring/claim.ts';
 import { rowOf } from '../../services/core/ring/plan.ts';
 import { compareVersions, createRing, nodeById, type Ring } from '../../services/core/ring/ring.ts';
-import { decodeGoal, encodeGoal } from '../../services/membership/goal-file.ts';
+import { decodeCourse, encodeCourse } from '../../services/membership/course-file.ts';
 import { xxh64 } from '../../services/platform/hash.ts';
 
 interface ModelNode {
@@ -126,7 +126,7 @@ export class ModelCluster {
     if (this.goal === undefined) return false;
     const { goal, ring, done, waitingFor } = advance(this.ring, this.goal, reports, this.limits);
     // Every step is the first one of a new life: all that there is comes from the disk.
-    this.goal = decodeGoal(encodeGoal(goal));
+    this.goal = decodeCourse(encodeCourse({ goal, ended: [] })).goal;
     this.waitingFor = waitingFor;
     if (done) {
       assert.deepEqual(this.ring.owners, goal.owners);

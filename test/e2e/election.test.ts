@@ -5,8 +5,8 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { GetStatusResponse } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { Failure } from '../../services/core/failure.ts';
-import type { Goal } from '../../services/core/membership/rebalance.ts';
-import { openGoalMap } from '../../services/membership/goal-map.ts';
+import { type Course, noCourse } from '../../services/core/membership/course.ts';
+import { openCourseMap } from '../../services/membership/course-map.ts';
 import { createClock } from '../../services/platform/clock.ts';
 import { createGossip, type Gossip } from '../../services/platform/gossip/gossip.ts';
 import { createGrpcGossipTransport } from '../../services/platform/gossip/transport-grpc.ts';
@@ -121,24 +121,25 @@ test('one of two membership processes claims; where it is stopped, the other tak
   assert.equal(holder().leaseTransitions, 3);
 });
 
-test('a goal is kept in a ConfigMap, and not over that of another claimant', async () => {
+test('a goal, and how changes before it ended, are kept in a ConfigMap, and not over that of another claimant', async () => {
   process.env.KUBECONFIG = kubernetes.kubeconfig;
   kubernetes.put(configMapPath('goal'), { kind: 'ConfigMap', metadata: { labels: { app: 'wheel' } } });
-  const goal: Goal = {
+  const goal: Course['goal'] = {
     ...{ id: 'g', joining: [], leaving: ['a'], down: [], flipped: [3], paused: true, replicas: 2, bytes: 7 },
     owners: Uint16Array.from({ length: 65_536 * 3 }, (_, i) => (i * 7) % 1_000),
     withdrawn: new Map([[1, [2]]]),
   };
-  const one = await openGoalMap(await connectKubernetes(), 'goal');
-  assert.equal(one.kept, undefined);
-  await one.keep(goal);
-  const two = await openGoalMap(await connectKubernetes(), 'goal');
-  assert.deepEqual(two.kept, goal);
-  await two.keep(undefined);
+  const course: Course = { goal, ended: [{ id: 'f', end: 'REPLACED', by: 'g' }] };
+  const one = await openCourseMap(await connectKubernetes(), 'goal');
+  assert.deepEqual(one.kept, noCourse);
+  await one.keep(course);
+  const two = await openCourseMap(await connectKubernetes(), 'goal');
+  assert.deepEqual(two.kept, course);
+  await two.keep(noCourse);
   assert.equal(one.isStale(), false);
-  await assert.rejects(one.keep(goal), /config map goal: the object has been modified/);
+  await assert.rejects(one.keep(course), /config map goal: the object has been modified/);
   assert.equal(one.isStale(), true);
-  assert.equal((await openGoalMap(await connectKubernetes(), 'goal')).kept, undefined);
+  assert.deepEqual((await openCourseMap(await connectKubernetes(), 'goal')).kept, noCourse);
   assert.deepEqual(kubernetes.objects.get(configMapPath('goal'))?.metadata.labels, { app: 'wheel' });
 });
 

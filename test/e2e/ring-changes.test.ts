@@ -8,6 +8,7 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import {
   ChangeControl,
+  ChangeEnd,
   type GetStatusResponse,
   type PlanChangeRequest,
   type PlanChangeResponse,
@@ -305,6 +306,25 @@ test('a change is paused, resumed and rolled back, and says how far it is', { ti
   await world.control(ChangeControl.ROLL_BACK);
   await world.changed();
   assert.deepEqual([world.ring().pending.size, loads(world.ring(), 'e')], [0, 0]);
+  const rolledBack = { planId: plan.planId, end: ChangeEnd.ROLLED_BACK, replacedBy: '' };
+  assert.deepEqual((await world.status()).claimant?.ended, [rolledBack]);
+  await world.restartClaimant();
+  assert.deepEqual((await world.status()).claimant?.ended, [rolledBack], 'it is on the disk');
+});
+
+test('a commit that is asked for again when the change is done is done', { timeout: hangMs }, async () => {
+  const world = await startWorld(['a', 'b', 'c', 'd']);
+  const e = await world.addNode('e');
+  const { planId } = await world.plan({ join: [e.address] });
+  await world.commit(planId);
+  await world.changed();
+  const owned = loads(world.ring(), 'e');
+  assert.ok(owned > 0);
+  await world.commit(planId);
+  await world.restartClaimant();
+  await world.commit(planId);
+  const { claimant } = await world.status();
+  assert.deepEqual([claimant?.change, claimant?.ended], [undefined, [{ planId, end: ChangeEnd.DONE, replacedBy: '' }]]);
 });
 
 test('the command line plans a change, carries it out and says what is under way', { timeout: hangMs }, async () => {
@@ -416,8 +436,9 @@ test('killed after every step of a doubling, the claimant ends it, and doubles o
   assert.deepEqual([pending.size, after.length], [0, 2 * owners.length]);
   await world.restartClaimant();
   assert.deepEqual((await world.status()).claimant?.change, undefined);
+  await world.commit(planId);
+  assert.deepEqual((await world.status()).claimant?.change, undefined);
   assert.deepEqual(world.ring().version, version, 'nothing is issued again');
-  await assert.rejects(world.commit(planId), /no plan/);
 
   const e = await world.addNode('e');
   await world.commit((await world.plan({ join: [e.address] })).planId);

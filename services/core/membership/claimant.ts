@@ -19,11 +19,12 @@
 import { type FlightLimits, issuedAfter, newNodeOf } from '../ring/change.ts';
 import { firstClaim } from '../ring/claim.ts';
 import { compareVersions, createRing, formatVersion, nodesEqual, type Ring, type RingNode } from '../ring/ring.ts';
+import { arrived, type Course, noCourse } from './course.ts';
 import type { Member } from './member.ts';
 import type { Membership } from './membership.ts';
-import { advance, type Goal, type Reports } from './rebalance.ts';
+import { advance, isFromBefore, type Reports } from './rebalance.ts';
 
-export interface ClaimantState {
+export interface ClaimantState extends Course {
   readonly expectedNodes: number;
   readonly partitions: number;
   readonly replicas: number;
@@ -37,8 +38,6 @@ export interface ClaimantState {
   readonly joinedNodes: number;
   /** For people; empty: nothing. */
   readonly waitingFor: string;
-  /** What the ring is to come to; undefined: it is to stay as it is. */
-  readonly goal: Goal | undefined;
   /** There is something to issue, and the next step wants to know what the nodes of the ring say. */
   readonly needsReports: boolean;
   /** I4, for changes. */
@@ -47,7 +46,7 @@ export interface ClaimantState {
 
 /** In this order, each durable before the next. */
 export type ClaimantEffect =
-  | { readonly kind: 'keepGoal'; readonly goal: Goal | undefined }
+  | ({ readonly kind: 'keepCourse' } & Course)
   | { readonly kind: 'issue'; readonly clusterId: string; readonly ring: Ring };
 
 /**
@@ -61,7 +60,7 @@ export const HEARD_RECENTLY_MS = 10_000;
 
 export function createClaimant(
   options: Pick<ClaimantState, 'expectedNodes' | 'partitions' | 'replicas'>,
-  goal?: Goal,
+  course: Course = noCourse,
   mandate?: bigint,
 ): ClaimantState {
   if (options.expectedNodes < options.replicas) {
@@ -74,7 +73,7 @@ export function createClaimant(
     isSuperseded: false,
     joinedNodes: 0,
     waitingFor: 'storage nodes',
-    goal,
+    ...course,
     needsReports: false,
     hasHeardAll: false,
   };
@@ -167,11 +166,12 @@ function followRing(
   const awaited = silent.filter(({ id, status }) => status !== 'DOWN' && !goal.down.includes(id));
   if (!state.hasHeardAll && awaited.length > 0) return waiting(whichRing(awaited));
   const { ring: next, goal: after, waitingFor, done } = advance(ring, goal, reports, FLIGHT_LIMITS);
-  const kept = done ? undefined : after;
-  const effects: ClaimantEffect[] = kept === goal ? [] : [{ kind: 'keepGoal', goal: kept }];
+  const { ended } = state;
+  const course = done ? arrived({ goal: after, ended }, !isFromBefore(ring, after)) : { goal: after, ended };
+  const effects: ClaimantEffect[] = course.goal === goal ? [] : [{ kind: 'keepCourse', ...course }];
   if (next !== undefined) effects.push(issue(next));
   const term = next === undefined ? state.term : version.term;
-  return [{ ...asking, term, goal: kept, waitingFor, needsReports: !done, hasHeardAll: true }, effects];
+  return [{ ...asking, ...course, term, waitingFor, needsReports: !done, hasHeardAll: true }, effects];
 }
 
 function isSuperseded({ term, mandate }: ClaimantState, { version }: Ring): boolean {

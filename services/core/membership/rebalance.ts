@@ -85,8 +85,7 @@ export interface Advance {
 /** As much as can be done in one version: this ring's with sequence + 1. */
 export function advance(ring: Ring, before: Goal, reports: Reports, limits: FlightLimits): Advance {
   if (doubles(ring, before)) return advanceDoubling(ring, before);
-  // Kept by a claimant whose directory is from before a doubling: nothing in it is of any use.
-  if (before.owners.length < ring.owners.length) return { goal: before, ring: undefined, waitingFor: '', done: true };
+  if (isFromBefore(ring, before)) return { goal: before, ring: undefined, waitingFor: '', done: true };
   const knowing = reportsOf(ring, reports);
   const isSettled = before.flipped.some((partition) => !ring.pending.has(partition));
   const goal = isSettled ? { ...before, flipped: before.flipped.filter((p) => ring.pending.has(p)) } : before;
@@ -109,6 +108,11 @@ export function advance(ring: Ring, before: Goal, reports: Reports, limits: Flig
 /** Whether the goal is to have more partitions than the ring has. */
 export function doubles(ring: Ring, { owners }: Pick<Goal, 'owners'>): boolean {
   return owners.length > ring.owners.length;
+}
+
+/** Kept by a claimant whose directory is from before a doubling: nothing in it is of any use, nor is it known how it ended. */
+export function isFromBefore(ring: Ring, { owners }: Pick<Goal, 'owners'>): boolean {
+  return owners.length < ring.owners.length;
 }
 
 /** In one version: nobody's keys change hands, so nothing is waited for but what moves. */
@@ -135,7 +139,7 @@ export function rolledBack(ring: Ring, goal: Goal): Goal {
   const staying = ring.nodes.filter(({ id, status }) => status === 'LEAVING' && !goal.down.includes(id));
   return {
     ...goal,
-    id: `${goal.id}-rolled-back`,
+    id: rolledBackId(goal.id),
     owners: ring.owners,
     joining: staying,
     leaving: [],
@@ -145,6 +149,11 @@ export function rolledBack(ring: Ring, goal: Goal): Goal {
     replicas: 0,
     bytes: 0,
   };
+}
+
+/** Of the goal that gives the one of this id up. */
+export function rolledBackId(id: string): string {
+  return `${id}-rolled-back`;
 }
 
 /** Whether it is to be UP; one that is to leave, or to be DOWN, may be among these. */
