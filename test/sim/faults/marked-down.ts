@@ -15,7 +15,10 @@ export const markedDown: Fault = (world) => {
   const { claimant, nodes, profile, marks, history, scheduler } = world;
   let isOver = false;
   every(world, profile.markedDownEveryMs, random, () => {
-    const away = random.pick(nodes.filter(({ name }) => nodeById(claimant.ring, name)?.status === 'UP'));
+    // None is while all that are not DOWN come or go.
+    const up = nodes.filter(({ name }) => nodeById(claimant.ring, name)?.status === 'UP');
+    if (up.length === 0) return;
+    const away = random.pick(up);
     if (isOver || !claimant.begin({ join: [], leave: [], down: [away.name] })) return;
     isOver = true;
     history.note('marked down', away.name);
