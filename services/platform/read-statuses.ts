@@ -38,6 +38,8 @@ export function createStatusReader(): StatusReader {
         for (let target = waiting.shift(); target !== undefined; target = waiting.shift()) {
           const status = await statusOf(target.address);
           if (status?.id === target.id) statuses.set(target.id, status);
+          // Its channel may lead to who has its old address by now.
+          else channels.drop(target.address);
         }
       };
       await Promise.all(Array.from({ length: CALLS_AT_A_TIME }, ask));

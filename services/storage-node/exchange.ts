@@ -314,7 +314,7 @@ export function requestOf(part: Partial<ExchangeRequest>): ExchangeRequest {
   const besides = { listRecords: undefined, checkRecords: undefined, listRequests: undefined, listLosses: undefined };
   const giving = { learnRequests: undefined };
   const collecting = { agree: undefined, arm: undefined, cross: undefined, collect: undefined };
-  return { ...none, ...besides, ...giving, ...collecting, ...part };
+  return { ...none, ...besides, ...giving, ...collecting, hello: undefined, ...part };
 }
 
 function isPartition({ partition, partitions }: { readonly partition: number; readonly partitions: number }): boolean {

@@ -12,6 +12,7 @@ import {
   type TaskStatus,
 } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { DamagedData } from '../core/damaged-data.ts';
+import { settingsOf } from '../core/membership/settings.ts';
 import { findNamespace } from '../core/namespaces/namespace.ts';
 import type { Random, StorageEngine } from '../core/ports.ts';
 import { requestLimits } from '../core/requests/limits.ts';
@@ -95,7 +96,8 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
   let confirmed = false;
   const provisionalLineage = random.u64();
 
-  const terms = () => ({ nodeId: id, clusterId, replicas: rings.current()?.replicas ?? 0 });
+  const settings = settingsOf(xxh64);
+  const terms = () => ({ nodeId: id, clusterId, replicas: rings.current()?.replicas ?? 0, settings });
   const tracing = await openTracing({
     ...{ endpoint: config['trace-endpoint'], ratio: config['trace-ratio'] },
     ...{ service: 'storage-node', instance: id, clock, log, metrics },
@@ -173,7 +175,7 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
     explain: (request, deadline) => explain(node, request, deadline),
     listKeys: (request) => listKeys(node, request),
   });
-  const replicaService = createReplicaService({ replica: node.served, terms, clock, log });
+  const replicaService = createReplicaService({ replica: node.served, terms, clock, log, metrics });
 
   const transport = createGrpcGossipTransport();
   const [remembered] = await engine.getMany('meta', [gossipMemory]);
@@ -260,6 +262,7 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
             storageFailed,
             ring: rings.current(),
             confirmed: confirmed || clock.now() - startedAt > confirmationPatienceMs,
+            refusal: gossip.refusal(),
             behind: catchingUp.behind(),
           }),
   };
@@ -293,11 +296,14 @@ interface Readiness {
   readonly storageFailed: boolean;
   readonly ring: Ring | undefined;
   readonly confirmed: boolean;
+  readonly refusal: string | undefined;
   readonly behind: string | undefined;
 }
 
-function readiness({ storageFailed, ring, confirmed, behind }: Readiness): { ok: boolean; reason?: string } {
+function readiness({ storageFailed, ring, confirmed, refusal, behind }: Readiness): { ok: boolean; reason?: string } {
   if (storageFailed) return { ok: false, reason: 'the disk failed; nothing is acknowledged' };
+  // Its clients would be given what it remembers of another cluster.
+  if (refusal !== undefined) return { ok: false, reason: `others refuse this node; ${refusal}` };
   if (ring === undefined) return { ok: false, reason: 'no ring is known yet' };
   if (!confirmed) return { ok: false, reason: 'no other process has answered yet' };
   return behind === undefined ? { ok: true } : { ok: false, reason: behind };

@@ -229,7 +229,14 @@ async function unequalRecords(cluster: CartwheelCluster, client: CartwheelClient
     const channel = new ReplicaServiceClient(endpoint, credentials.createInsecure());
     let start: Buffer = Buffer.alloc(0);
     do {
-      const request = { start, end: Buffer.alloc(0), namespace: 'default', prefix: Buffer.alloc(0), limit: 2_048 };
+      const request = {
+        start,
+        end: Buffer.alloc(0),
+        namespace: 'default',
+        prefix: Buffer.alloc(0),
+        limit: 2_048,
+        hello: undefined,
+      };
       const page = await new Promise<ScanKeysResponse>((resolve, reject) => {
         channel.scanKeys(request, (error, response) => (error ? reject(error) : resolve(response)));
       });

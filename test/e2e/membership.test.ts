@@ -157,7 +157,7 @@ test('a process of another cluster is refused with both names over the wire', { 
   await transport.exchange(address, stranger('one'), hangMs);
   await assert.rejects(
     transport.exchange(address, stranger('other'), hangMs),
-    /FAILED_PRECONDITION: the other process is of cluster other, and this one of cluster one/,
+    /^GossipRefused: the other process is of cluster other, and this one of cluster one$/,
   );
 });
 
@@ -185,6 +185,7 @@ test('nobody listening is an error within the time, and the next call finds who 
     ring: undefined,
     namespaces: [],
     wantedNamespaces: [],
+    settings: [],
   };
   assert.equal((await transport.exchange(address, request, hangMs)).responderId, 'r');
 });

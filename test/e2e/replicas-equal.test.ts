@@ -32,7 +32,7 @@ async function recordsOf({ address }: ClusterProcess): Promise<Map<string, numbe
   const records = new Map<string, number>();
   const none = Buffer.alloc(0);
   for (let start: Buffer = none; ; ) {
-    const request = { start, end: none, namespace: 'default', prefix: none, limit: 512 };
+    const request = { start, end: none, namespace: 'default', prefix: none, limit: 512, hello: undefined };
     const { keys, next } = await new Promise<{ keys: ScannedKey[]; next: Buffer }>((resolve, reject) => {
       channel.scanKeys(request, new Metadata(), { deadline: Date.now() + 10_000 }, (error, page) => {
         if (error) reject(error);

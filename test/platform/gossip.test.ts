@@ -15,7 +15,7 @@ import { decodeRemembered, encodeRemembered } from '../../services/platform/goss
 import { createManualClock } from '../core/manual-clock.ts';
 import { seededRandom } from '../sim/random.ts';
 import { createReadableMetrics } from '../storage-node/metrics.ts';
-import { silentLog } from './recording-log.ts';
+import { recordingLog, silentLog } from './recording-log.ts';
 
 /** Between two steps of the clock everything happens that needs no time. */
 const stepMs = 10;
@@ -71,7 +71,7 @@ function setUp() {
   }
   const startNode = (id: string, options: Partial<GossipOptions> = {}) =>
     start(`${id}:7411`, { self: selfOf(id), ...options });
-  return { advance, network, start, startNode };
+  return { advance, clock, network, start, startNode };
 }
 
 test('nodes that know one seed soon know each other, and the ring that is issued', async () => {
@@ -125,6 +125,189 @@ test('halves that do not know of each other meet at a seed', async () => {
   await advance(60_000);
   assert.equal(left.state().members.size, 4);
   assert.equal(right.state().members.size, 4);
+});
+
+test('with all seeds gone everybody goes on, and one that comes back without a memory is told everything', async () => {
+  const { advance, network, start, startNode } = setUp();
+  const seeds = ['seed-1:7441', 'seed-2:7441'];
+  const first = await start('seed-1:7441', { seeds: ['seed-2:7441'] });
+  const second = await start('seed-2:7441', { seeds: ['seed-1:7441'] });
+  const nodes: Gossip[] = [];
+  for (const id of ['a', 'b', 'c']) nodes.push(await startNode(id, { seeds }));
+  await advance(3_000);
+  await first.issue(ringOf(1n, ['a', 'b', 'c']), 'c1');
+  await advance(5_000);
+  for (const [address, seed] of [
+    ['seed-1:7441', first],
+    ['seed-2:7441', second],
+  ] as const) {
+    network.processes.delete(address);
+    await seed.stop();
+  }
+  await advance(60_000);
+  // Who starts in the outage is told by nobody where the others are, and is not told that it is in a cluster.
+  const late = await startNode('late', { seeds });
+  await advance(10_000);
+  assert.equal(late.state().ring, undefined);
+  const back = await start('seed-2:7441', { seeds: ['seed-1:7441'] });
+  await advance(60_000);
+  for (const each of [...nodes, late, back]) {
+    assert.deepEqual([...each.state().members.keys()].sort(), ['a', 'b', 'c', 'late']);
+    assert.deepEqual(each.state().ring?.version, { term: 1n, sequence: 1n });
+    assert.equal(each.state().clusterId, 'c1');
+  }
+});
+
+test('halves that met different seeds and went on by different rings end with the newer one when they meet', async () => {
+  const { advance, network, start } = setUp();
+  /** Those of one half reach nobody in the other while they are apart. */
+  let isApart = true;
+  const halfOf = (address: string) => (/^(seed-1|a|b):/.test(address) ? 1 : 2);
+  const startIn = (address: string, options: Partial<GossipOptions> = {}) => {
+    const transport: GossipTransport = {
+      async exchange(to, request, timeoutMs) {
+        if (isApart && halfOf(to) !== halfOf(address)) throw new Error('no route');
+        return network.transport.exchange(to, request, timeoutMs);
+      },
+    };
+    return start(address, { seeds: ['seed-1:7441', 'seed-2:7441'], transport, ...options });
+  };
+  const claimant = await startIn('seed-1:7441');
+  const seed = await startIn('seed-2:7441');
+  const nodes: Gossip[] = [];
+  for (const id of ['a', 'b', 'c', 'd']) nodes.push(await startIn(`${id}:7411`, { self: selfOf(id) }));
+  await advance(20_000);
+  const known = (gossip: Gossip) => [...gossip.state().members.keys()].sort().join();
+  assert.deepEqual([claimant, seed, ...nodes].map(known), ['a,b', 'c,d', 'a,b', 'a,b', 'c,d', 'c,d']);
+  await claimant.issue(ringOf(1n, ['a', 'b']), 'c1');
+  await advance(20_000);
+  assert.equal(seed.state().ring, undefined);
+  isApart = false;
+  await advance(60_000);
+  await claimant.issue(ringOf(2n, ['a', 'b', 'c', 'd']), 'c1');
+  await advance(20_000);
+  isApart = true;
+  await claimant.issue(ringOf(3n, ['d', 'c', 'b', 'a']), 'c1');
+  await advance(60_000);
+  const sequences = () => [claimant, seed, ...nodes].map((each) => Number(each.state().ring?.version.sequence));
+  assert.deepEqual(sequences(), [3, 2, 3, 3, 2, 2]);
+  isApart = false;
+  await advance(60_000);
+  assert.deepEqual(sequences(), [3, 3, 3, 3, 3, 3]);
+  assert.deepEqual([claimant, seed, ...nodes].map(known), Array(6).fill('a,b,c,d'));
+  for (const each of [claimant, seed, ...nodes]) {
+    const { ringConflicts } = each.state().counts;
+    assert.equal(ringConflicts, 0);
+  }
+});
+
+/** A cluster of three, one of whom stops with what it remembers; then everybody else is made anew, elsewhere. */
+async function setUpReturn() {
+  const at = setUp();
+  const { advance, network, start, startNode } = at;
+  const seed = await start('seed:7441');
+  const kept = new Map<string, Uint8Array>();
+  const keep = (id: string) => ({
+    persist: async (bytes: Uint8Array) => {
+      kept.set(id, bytes);
+    },
+  });
+  const nodes = new Map<string, Gossip>();
+  for (const id of ['a', 'b', 'c']) nodes.set(id, await startNode(id, keep(id)));
+  await advance(3_000);
+  await seed.issue(ringOf(1n, ['a', 'b', 'c']), 'c1');
+  await advance(10_000);
+  async function end(id: string): Promise<void> {
+    await nodes.get(id)?.stop();
+    network.processes.delete(`${id}:7411`);
+  }
+  await end('c');
+  const memory = kept.get('c') as Uint8Array;
+  for (const id of ['a', 'b']) {
+    await end(id);
+    const self = { ...selfOf(id), address: `${id}-moved:7411` };
+    const moved = await start(self.address, { self, remembered: kept.get(id), ...keep(id) });
+    nodes.set(id, moved);
+  }
+  return { ...at, seed, nodes, memory };
+}
+
+const dayMs = 24 * 60 * 60 * 1_000;
+
+test('a node back after a day, when nobody is where it knew them, is told all by a seed at once, and goes back to nothing old', async () => {
+  const { advance, clock, start, seed, nodes, memory } = await setUpReturn();
+  clock.jump(dayMs);
+  await advance(10_000);
+  for (let sequence = 2n; sequence < 40n; sequence++) await seed.issue(ringOf(sequence, ['a', 'b', 'c']), 'c1');
+  await advance(10_000);
+  const rings: bigint[] = [];
+  // It has moved as well: nobody finds it before it has found somebody.
+  const back = await start('c-moved:7411', {
+    self: { ...selfOf('c'), address: 'c-moved:7411' },
+    remembered: memory,
+    onRing: (ring) => rings.push(ring.version.sequence),
+  });
+  await advance(stepMs);
+  assert.deepEqual(rings, [1n, 39n]);
+  await advance(60_000);
+  const addresses = (gossip: Gossip) => [...gossip.state().members.values()].map(({ address }) => address).sort();
+  for (const each of [back, seed, ...[...nodes.values()].slice(0, 2)]) {
+    assert.deepEqual(addresses(each), ['a-moved:7411', 'b-moved:7411', 'c-moved:7411']);
+    assert.equal(each.state().ring?.version.sequence, 39n);
+  }
+  // What it had to say of the others was old, and nobody has taken it.
+  assert.equal(back.state().self?.isRestored, false);
+  assert.equal(seed.state().counts.ringConflicts, 0);
+});
+
+test('a node back after a day in which it was removed is LEFT, for itself and for everybody', async () => {
+  const { advance, clock, startNode, seed, nodes, memory } = await setUpReturn();
+  clock.jump(dayMs);
+  const removed = ringOf(2n, ['a', 'b', 'c']);
+  const without = removed.nodes.map((node) => (node.id === 'c' ? { ...node, status: 'LEFT' as const } : node));
+  await seed.issue(createRing({ ...removed, nodes: without, owners: removed.owners.map((owner) => owner % 2) }), 'c1');
+  await advance(10_000);
+  const back = await startNode('c', { remembered: memory });
+  await advance(60_000);
+  for (const each of [back, seed, ...[...nodes.values()].slice(0, 2)]) {
+    assert.equal(each.state().members.get('c')?.status, 'LEFT');
+    assert.equal(each.state().ring?.version.sequence, 2n);
+  }
+});
+
+test('a node of another cluster, or of other settings, is refused by everybody, who say so once, and is told why', async () => {
+  const { advance, start, startNode } = setUp();
+  const seedLog = recordingLog();
+  const seed = await start('seed:7441', { log: seedLog });
+  await startNode('a');
+  await advance(1_000);
+  await seed.issue(ringOf(1n, ['a']), 'ours');
+  await advance(2_000);
+  const elsewhere = { clusterId: 'theirs', members: new Map(), ring: ringOf(7n, ['x']), namespaces: new Map() };
+  const log = recordingLog();
+  const metrics = createReadableMetrics();
+  const stranger = await startNode('x', { remembered: encodeRemembered(elsewhere), log, metrics });
+  const settings = new Map([['levels of a digest tree', '8']]);
+  const other = await startNode('y', { settings });
+  await advance(60_000);
+  assert.equal(stranger.refusal(), 'seed:7441: the other process is of cluster theirs, and this one of cluster ours');
+  assert.equal(other.refusal(), 'seed:7441: other settings: levels of a digest tree: "8" there, "20" here');
+  assert.equal(seed.refusal(), undefined);
+  assert.deepEqual([...seed.state().members.keys()], ['a']);
+  assert.equal(seed.state().ring?.version.sequence, 1n);
+  assert.equal(stranger.state().ring?.version.sequence, 7n);
+  assert.equal(other.state().clusterId, '');
+  const refusals = ({ lines }: typeof log) =>
+    lines.filter(({ message }) => message === 'a handshake of gossip was refused');
+  assert.deepEqual(
+    refusals(log).map(({ fields }) => [fields.other, fields.by]),
+    [['seed:7441', 'the other one']],
+  );
+  assert.deepEqual(
+    refusals(seedLog).map(({ fields }) => fields.other),
+    ['x', 'y'],
+  );
+  assert.ok(metrics.valueOf('cartwheel_handshakes_refused_total') > 20);
 });
 
 test('a node says nothing before its incarnation is durable', async () => {

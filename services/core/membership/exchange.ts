@@ -8,7 +8,7 @@
  *
  * Hostile input is refused whole: nothing of a message that breaks a rule is applied.
  */
-import type { GossipRequest, GossipResponse } from '../../../proto/gen/cartwheel/membership/v1/membership.ts';
+import type { GossipRequest, GossipResponse, Setting } from '../../../proto/gen/cartwheel/membership/v1/membership.ts';
 import { decodeNamespace, decodeNamespaceDigest, encodeNamespace, encodeNamespaceDigest } from '../namespaces/codec.ts';
 import {
   claimOf,
@@ -36,10 +36,11 @@ import {
   learnOwnIncarnation,
   type Membership,
 } from './membership.ts';
+import { differenceOf, encodeSettings, type Settings } from './settings.ts';
 
 export const GOSSIP_WIRE_VERSION = 1;
 
-/** The other end is of another cluster or wire version (FAILED_PRECONDITION), or made no sense (INVALID_ARGUMENT). */
+/** The other end is of another cluster or wire version, or has other settings (FAILED_PRECONDITION); or it made no sense (INVALID_ARGUMENT). */
 export class GossipRefused extends Error {
   readonly code: 'FAILED_PRECONDITION' | 'INVALID_ARGUMENT';
 
@@ -67,6 +68,7 @@ export function respond(state: Membership, request: GossipRequest, now: number):
       `the caller speaks wire version ${request.wireVersion} of gossip, and this process ${GOSSIP_WIRE_VERSION}`,
     );
   }
+  checkSettings(request.settings, state.settings);
   const news = decodeNews(request);
   const digests = decoding(() => capped(request.digests, 'digests').map(decodeDigest));
   const namespaceDigests = decoding(() => cappedNamespaces(request.namespaceDigests).map(decodeNamespaceDigest));
@@ -108,6 +110,7 @@ export function respond(state: Membership, request: GossipRequest, now: number):
       ring: next.ring && isNewerRing(next.ring, news.ringVersion) ? encodeRing(next.ring) : undefined,
       namespaces: newerNamespaces.map(encodeNamespace),
       wantedNamespaces: wantedNamespaces.map(({ name }) => name),
+      settings: encodeSettings(next.settings),
     },
   ];
 }
@@ -118,6 +121,7 @@ export function take(
   response: GossipResponse,
   now: number,
 ): [Membership, GossipRequest | undefined] {
+  checkSettings(response.settings, state.settings);
   const news = decodeNews(response);
   let next = learn(state, response.clusterId, news);
   next = hear(next, response.responderId, news.ringVersion !== undefined, now);
@@ -189,7 +193,13 @@ function emptyRequest(state: Membership): GossipRequest {
     ring: undefined,
     namespaceDigests: [],
     namespaces: [],
+    settings: encodeSettings(state.settings),
   };
+}
+
+function checkSettings(theirs: readonly Setting[], ours: Settings): void {
+  const difference = differenceOf(theirs, ours);
+  if (difference !== undefined) throw new GossipRefused('FAILED_PRECONDITION', `other settings: ${difference}`);
 }
 
 function cappedNamespaces<T>(items: readonly T[]): readonly T[] {

@@ -13,6 +13,7 @@
 import { mergeNamespaces, type Namespace, type Namespaces, namespacesMax } from '../namespaces/namespace.ts';
 import { compareVersions, nodeById, type Ring, ringsEqual } from '../ring/ring.ts';
 import { compareMembers, INCARNATION_MAX, MEMBERS_MAX, type Member, mergeMembers } from './member.ts';
+import type { Settings } from './settings.ts';
 
 /** When another process was last spoken to, and whether it knew a ring then. */
 export interface Heard {
@@ -39,6 +40,8 @@ export interface Membership {
   /** Empty: not known yet. */
   readonly clusterId: string;
   readonly self: Self | undefined;
+  /** Of this process: it speaks with none that differs in one of them. */
+  readonly settings: Settings;
   /** By id; this node's own entry is among them. */
   readonly members: ReadonlyMap<string, Member>;
   readonly ring: Ring | undefined;
@@ -72,7 +75,11 @@ export interface Remembered {
 const INCARNATIONS_KEPT = 64;
 
 /** `self`: this node's own entry in its new incarnation; undefined for a process that is no member. */
-export function createMembership(remembered: Remembered, self: Member | undefined): Membership {
+export function createMembership(
+  remembered: Remembered,
+  self: Member | undefined,
+  settings: Settings = new Map(),
+): Membership {
   const members = new Map(remembered.members.map((member) => [member.id, member]));
   const previousIncarnation = members.get(self?.id ?? '')?.incarnation ?? 0n;
   if (self !== undefined) {
@@ -84,6 +91,7 @@ export function createMembership(remembered: Remembered, self: Member | undefine
   const state: Membership = {
     clusterId: remembered.clusterId,
     self: self && { id: self.id, previousIncarnation, incarnations: [self.incarnation], isRestored: false },
+    settings,
     members,
     ring: remembered.ring,
     namespaces: new Map(remembered.namespaces.map((namespace) => [namespace.name, namespace])),

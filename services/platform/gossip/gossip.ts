@@ -13,6 +13,7 @@
  */
 import type { GossipRequest, GossipResponse } from '../../../proto/gen/cartwheel/membership/v1/membership.ts';
 import { ask, GossipRefused, respond, take } from '../../core/membership/exchange.ts';
+
 import { type Member, nextIncarnation } from '../../core/membership/member.ts';
 import {
   adoptClusterId,
@@ -23,14 +24,20 @@ import {
   type MembershipCounts,
   ownEntry,
 } from '../../core/membership/membership.ts';
+import { type Settings, settingsOf } from '../../core/membership/settings.ts';
 import type { Namespace } from '../../core/namespaces/namespace.ts';
 import type { Clock, Log, Metrics, Random } from '../../core/ports.ts';
 import { compareVersions, formatVersion, type Ring } from '../../core/ring/ring.ts';
+import { xxh64 } from '../hash.ts';
 import { sparingly } from '../logging.ts';
+import { createRefusals, type RefusedBy } from '../refusals.ts';
 import { decodeRemembered, encodeRemembered } from './remembered.ts';
 
 export interface GossipTransport {
-  /** One call to `address`, given up after `timeoutMs`. Rejects where it fails, whatever the reason. */
+  /**
+   * One call to `address`, given up after `timeoutMs`. Rejects where it fails: with GossipRefused where the other process
+   * wants nothing to do with this one, or with whatever the reason is.
+   */
   exchange(address: string, request: GossipRequest, timeoutMs: number): Promise<GossipResponse>;
 }
 
@@ -42,6 +49,8 @@ export interface GossipOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly transport: GossipTransport;
+  /** Where a test wants others than those of this build. */
+  readonly settings?: Settings | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
   /** What `persist` was given last, in this or an earlier life; undefined: nothing yet. */
@@ -69,8 +78,10 @@ export interface Gossip {
   state(): Membership;
   /** The ring that this process goes by: the newest that is durable (I3). */
   ring(): Ring | undefined;
-  /** The answer to another process's call. Throws GossipRefused. */
-  handle(request: GossipRequest): GossipResponse;
+  /** The answer to another process's call, from `address` as the connection has it. Throws GossipRefused. */
+  handle(request: GossipRequest, address?: string): GossipResponse;
+  /** Why this process is in no cluster: since its start others have only refused it. Undefined: none has, or one has not. */
+  refusal(): string | undefined;
   /** Makes a new ring durable, goes over to it, and lets gossip spread it. For the claimant. */
   issue(ring: Ring, clusterId: string): Promise<void>;
   /** Makes a namespace durable, unless a newer one is known by then, and knows it. */
@@ -90,7 +101,10 @@ const EAGER_INTERVAL_MS = 200;
 const CALL_TIMEOUT_MS = 900;
 /** Of reachAll: fewer than the connections that the transport keeps. */
 const CALLS_AT_A_TIME = 16;
-/** One round in this many goes to a seed, so that halves that do not know of each other meet. */
+/**
+ * One round in this many goes to a seed, so that halves that do not know of each other meet. So does each one while nobody
+ * answers: who was away for long knows only addresses that nobody has any more, but by its configuration.
+ */
 const SEED_ROUND_ONE_IN = 10;
 
 /** Resolves when the node's incarnation is durable (I1) and the loop runs. Rejects where `persist` does. */
@@ -104,7 +118,7 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
     incarnation: nextIncarnation(previous, random.u64()),
     status: 'JOINING',
   };
-  let state = createMembership(remembered, self);
+  let state = createMembership(remembered, self, options.settings ?? settingsOf(xxh64));
   let durable: Membership | undefined;
   /** The ring that onRing was called with last. */
   let announced: Ring | undefined;
@@ -113,8 +127,12 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
   /** There is news that should not wait for the next second. */
   let isUrgent = false;
   let isConfirmed = false;
+  /** Somebody answered in the last round. */
+  let isAnswered = false;
+  let refusal: string | undefined;
   let wake = () => {};
   const counters = createCounters(options.metrics, () => state);
+  const refusals = createRefusals('gossip', log, options.metrics);
 
   function change(next: Membership): void {
     const before = state;
@@ -172,12 +190,25 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
     try {
       response = await transport.exchange(address, request, CALL_TIMEOUT_MS);
     } catch (error) {
+      if (error instanceof GossipRefused) refuse(address, error, 'the other one');
       throw new PeerFailed(error instanceof Error ? error.message : String(error));
     }
     if (isStopped) return undefined;
-    const [next, push] = take(state, response, clock.now());
-    change(next);
-    return push;
+    try {
+      const [next, push] = take(state, response, clock.now());
+      change(next);
+      refusals.accepted(address);
+      return push;
+    } catch (error) {
+      if (error instanceof GossipRefused) refuse(address, error, 'this process');
+      throw error;
+    }
+  }
+
+  function refuse(other: string, { code, message }: GossipRefused, by: RefusedBy): void {
+    if (code !== 'FAILED_PRECONDITION') return;
+    refusals.refused(other, message, by);
+    refusal = `${other}: ${message}`;
   }
 
   /** Whether it went well. */
@@ -186,6 +217,7 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
       const push = await call(address, ask(state));
       if (push !== undefined) await call(address, push);
       counters.rounds.add(1);
+      isAnswered = true;
       confirm();
       return true;
     } catch (error) {
@@ -203,7 +235,9 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
   }
 
   async function round(): Promise<void> {
-    for (const address of choosePeers(state, options.seeds, random)) await exchangeWith(address);
+    const seedRoundOneIn = isAnswered ? SEED_ROUND_ONE_IN : 1;
+    isAnswered = false;
+    for (const address of choosePeers(state, options.seeds, seedRoundOneIn, random)) await exchangeWith(address);
     if (!isStopped) await settleOrCount();
   }
 
@@ -241,11 +275,21 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
   return {
     state: () => state,
     ring: () => announced,
-    handle(request) {
-      const [next, response] = respond(state, request, clock.now());
-      change(next);
-      return response;
+    handle(request, address = '') {
+      const other = request.senderId || address;
+      try {
+        const [next, response] = respond(state, request, clock.now());
+        change(next);
+        refusals.accepted(other);
+        return response;
+      } catch (error) {
+        if (error instanceof GossipRefused && error.code === 'FAILED_PRECONDITION') {
+          refusals.refused(other, error.message, 'this process', { address });
+        }
+        throw error;
+      }
     },
+    refusal: () => (isConfirmed ? undefined : refusal),
     async issue(ring, clusterId) {
       const issued = () => adoptRing(adoptClusterId(state, clusterId), ring);
       await write(issued, () => change(issued()));
@@ -289,14 +333,14 @@ function othersOf(state: Membership): Member[] {
   );
 }
 
-/** Usually one; also a seed in one of SEED_ROUND_ONE_IN rounds. */
-function choosePeers(state: Membership, seeds: readonly string[], random: Random): string[] {
+/** Usually one; also a seed in one of `seedRoundOneIn` rounds. */
+function choosePeers(state: Membership, seeds: readonly string[], seedRoundOneIn: number, random: Random): string[] {
   const own = ownEntry(state);
   const others = othersOf(state);
   const strangers = seeds.filter((seed) => seed !== own?.address);
   const peers: string[] = [];
   if (others.length > 0) peers.push((others[random.below(others.length)] as Member).address);
-  if (strangers.length > 0 && (others.length === 0 || random.below(SEED_ROUND_ONE_IN) === 0)) {
+  if (strangers.length > 0 && (others.length === 0 || random.below(seedRoundOneIn) === 0)) {
     peers.push(strangers[random.below(strangers.length)] as string);
   }
   return [...new Set(peers)];

@@ -27,6 +27,7 @@ export function encodeRemembered(state: Pick<Membership, 'clusterId' | 'members'
     ring: state.ring && encodeRing(state.ring),
     namespaces: [...state.namespaces.values()].map(encodeNamespace),
     wantedNamespaces: [],
+    settings: [],
   }).finish();
   const bytes = Buffer.alloc(HEADER_BYTES + body.length);
   bytes.writeUInt8(FORMAT_VERSION, 0);

@@ -27,6 +27,8 @@ export function callAdmin<T>(address: string, timeoutMs: number, call: AdminCall
 export interface AdminChannels {
   /** The same as `callAdmin`. A channel whose call failed is closed, so that the next one asks the name service again. */
   call<T>(address: string, timeoutMs: number, call: AdminCall<T>): Promise<T>;
+  /** Closes the one to this address, so that the next call asks the name service again. */
+  drop(address: string): void;
   /** Closes those to others. */
   keepOnly(addresses: ReadonlySet<string>): void;
   close(): void;
@@ -35,9 +37,9 @@ export interface AdminChannels {
 export function keepAdminChannels(): AdminChannels {
   const kept = new Map<string, AdminServiceClient>();
 
-  function drop(address: string, client: AdminServiceClient): void {
+  function drop(address: string, client: AdminServiceClient | undefined): void {
     if (kept.get(address) === client) kept.delete(address);
-    client.close();
+    client?.close();
   }
 
   return {
@@ -51,6 +53,7 @@ export function keepAdminChannels(): AdminChannels {
         throw error;
       }
     },
+    drop: (address) => drop(address, kept.get(address)),
     keepOnly(addresses) {
       for (const [address, client] of kept) if (!addresses.has(address)) drop(address, client);
     },

@@ -1,5 +1,6 @@
 /** What two storage nodes check of each other before they exchange records. */
 import type { Handshake } from '../../../proto/gen/cartwheel/replica/v1/replica.ts';
+import { differenceOf, encodeSettings, type Settings } from '../../core/membership/settings.ts';
 
 /** Raised with every change of replica.proto or of the record codec that the other end would not understand. */
 export const wireVersion = 1;
@@ -10,11 +11,17 @@ export interface HandshakeTerms {
   readonly clusterId: string;
   /** N. */
   readonly replicas: number;
+  readonly settings: Settings;
 }
 
+/** Of a stream. */
 export function handshakeOf(terms: HandshakeTerms, peerId: string): Handshake {
-  const { nodeId, clusterId, replicas } = terms;
-  return { wireVersion, clusterId, nodeId, replicas, peerId };
+  return { ...identityOf(terms, peerId), settings: encodeSettings(terms.settings) };
+}
+
+/** Of a call beside the stream: who it is from and for. */
+export function identityOf({ nodeId, clusterId, replicas }: HandshakeTerms, peerId: string): Handshake {
+  return { wireVersion, clusterId, nodeId, replicas, peerId, settings: [] };
 }
 
 /** Why the other end must not be listened to, with both values; undefined where all is well. */
@@ -24,5 +31,11 @@ export function refusalOf(theirs: Handshake, ours: HandshakeTerms): string | und
   if (theirs.replicas !== ours.replicas) return `${theirs.replicas} replicas (N) there, ${ours.replicas} here`;
   if (theirs.peerId !== '' && theirs.peerId !== ours.nodeId)
     return `node ${theirs.peerId} was meant, this is ${ours.nodeId}`;
-  return undefined;
+  return differenceOf(theirs.settings, ours.settings);
+}
+
+/** Why an answer must not be listened to: as `refusalOf`, and who was meant is known here. */
+export function refusalOfWelcome(theirs: Handshake, ours: HandshakeTerms, meant: string): string | undefined {
+  if (theirs.nodeId !== meant) return `node ${meant} was meant, that is ${theirs.nodeId}`;
+  return refusalOf(theirs, ours);
 }

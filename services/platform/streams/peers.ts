@@ -7,10 +7,13 @@
  * I2 Every operation settles: with the answer, or with the loss of the stream. Who asked is told before that when the
  *    node comes to be suspected.
  * I3 At most `bytesInFlightMax` bytes are unanswered a peer; beyond that operations fail at once.
+ * I4 Nothing that another node says is taken for the peer's: streams begin with a handshake, and each call beside them
+ *    names whom it is for.
  */
-import { type ClientDuplexStream, credentials, Metadata } from '@grpc/grpc-js';
+import { type ClientDuplexStream, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import {
   type ExchangeResponse,
+  type Handshake,
   type ReplicaRead,
   type ReplicaResult,
   ReplicaServiceClient,
@@ -19,6 +22,7 @@ import {
   ReplicateRequest,
   type ReplicateResponse,
   type ReplicaWrite,
+  type ScanKeysResponse,
 } from '../../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, CounterHandle, HistogramHandle, Log, Metrics, Random } from '../../core/ports.ts';
@@ -39,9 +43,10 @@ import { eraOf, firstEra } from '../../core/stability/era.ts';
 import { parseDot } from '../../core/versioning/causal-context.ts';
 import { fromServiceError } from '../errors.ts';
 import { xxh64 } from '../hash.ts';
+import { createRefusals, type Refusals } from '../refusals.ts';
 import type { RingSource } from '../ring-source.ts';
 import { createFrameGate } from './frame-gate.ts';
-import { type HandshakeTerms, handshakeOf, refusalOf } from './handshake.ts';
+import { type HandshakeTerms, handshakeOf, identityOf, refusalOfWelcome } from './handshake.ts';
 import { createJoiner, piecesOf } from './pieces.ts';
 import { serializer } from './serializer.ts';
 import { streamChannelOptions } from './session-client.ts';
@@ -51,6 +56,8 @@ export const bytesInFlightMax = 64 * 1024 * 1024;
 const frameWindow = 8;
 const retryDelayMsMin = 100;
 const retryDelayMsMax = 2_000;
+/** A machine that is gone answers nothing, not even that it does not listen. Name servers are given time as well. */
+const welcomeTimeoutMs = 10_000;
 const scanTimeoutMs = 10_000;
 const exchangeTimeoutMs = 20_000;
 const noBytes = Buffer.alloc(0);
@@ -79,6 +86,7 @@ export interface ConnectedPeers extends Peers {
 export function createPeers(options: PeersOptions): ConnectedPeers {
   const { rings, terms, metrics } = options;
   const measures = replicationMeasures(metrics);
+  const refusals = createRefusals('replication', options.log, metrics);
   const peers = new Map<string, Peer>();
   const listeners = new Set<(nodeId: string) => void>();
   const onReachable = (nodeId: string) => {
@@ -108,7 +116,7 @@ export function createPeers(options: PeersOptions): ConnectedPeers {
       peers.delete(id);
     }
     for (const [id, address] of wanted) {
-      if (!peers.has(id)) peers.set(id, connectPeer(id, address, options, measures, onReachable));
+      if (!peers.has(id)) peers.set(id, connectPeer(id, address, options, measures, refusals, onReachable));
     }
   }
 
@@ -172,13 +180,15 @@ function connectPeer(
   address: string,
   options: PeersOptions,
   measures: ReplicationMeasures,
+  refusals: Refusals,
   onReachable: (nodeId: string) => void,
 ): Peer {
   const { clock, log, random, terms } = options;
-  const channel = new ReplicaServiceClient(address, credentials.createInsecure(), {
-    ...streamChannelOptions,
-    'grpc-node.flow_control_window': 8 * 1024 * 1024,
-  });
+  /**
+   * Another one for each stream. One that is kept asks the name service again only when its connection breaks: not while
+   * it dials a machine that is gone, which takes minutes, and not where another node listens at the address by now.
+   */
+  let channel = openChannel(address);
   const waiting = new Map<number, Waiting>();
   const health = createPeerHealth();
   let cancelLook: (() => void) | undefined;
@@ -190,6 +200,7 @@ function connectPeer(
   let welcomed = false;
   let retryDelayMs = retryDelayMsMin;
   let cancelRetry = () => {};
+  let cancelWelcome = () => {};
   let closed = false;
 
   function newGate() {
@@ -205,24 +216,35 @@ function connectPeer(
   }
 
   function connect(): void {
+    channel.close();
+    channel = openChannel(address);
     const { path, responseDeserialize } = ReplicaServiceService.replicate;
     const opened = channel.makeBidiStreamRequest(path, serializeRequest, responseDeserialize, new Metadata());
     stream = opened;
     opened.on('data', (response: ReplicateResponse) => receive(opened, response));
     opened.on('drain', () => gate.drained());
-    opened.on('error', (error: Error) => lose(opened, error.message));
+    opened.on('error', (error: ServiceError) => {
+      if (opened === stream && !welcomed && error.code === status.FAILED_PRECONDITION) {
+        refusals.refused(nodeId, error.details, 'the other one', { address });
+      }
+      lose(opened, error.message);
+    });
     opened.on('end', () => lose(opened, 'it ended the stream'));
     opened.write({ hello: handshakeOf(terms(), nodeId), writes: [], reads: [], probe: false });
+    cancelWelcome = clock.after(welcomeTimeoutMs, () => lose(opened, `no welcome within ${welcomeTimeoutMs} ms`));
   }
 
   function receive(from: typeof stream, { welcome, results }: ReplicateResponse): void {
     if (from !== stream) return;
     if (welcome !== undefined) {
-      const refusal = refusalOf(welcome, terms());
+      cancelWelcome();
+      const refusal = refusalOfWelcome(welcome, terms(), nodeId);
       if (refusal !== undefined) {
+        refusals.refused(nodeId, refusal, 'this process', { address });
         lose(from, refusal);
         return;
       }
+      refusals.accepted(nodeId);
       welcomed = true;
       retryDelayMs = retryDelayMsMin;
       health.connected(clock.now());
@@ -281,6 +303,7 @@ function connectPeer(
   function lose(from: typeof stream, why: string): void {
     if (from === undefined || from !== stream) return;
     stream = undefined;
+    cancelWelcome();
     from.cancel();
     joiner = createJoiner();
     if (welcomed) log.warn({ nodeId, address, why, inFlight: waiting.size }, 'peer lost');
@@ -336,6 +359,19 @@ function connectPeer(
     return send(measures.read, key.length + 16, itemsOf, onSilent);
   }
 
+  /** Makes a call beside the stream, which must be up: nobody else has said who is there. */
+  function call<T>(
+    make: (hello: Handshake, done: (error: ServiceError | null, response: T) => void) => void,
+  ): Promise<T> {
+    if (!welcomed) return Promise.reject(unreachable(nodeId, 'there is no stream'));
+    return new Promise((resolve, reject) => {
+      make(identityOf(terms(), nodeId), (error, response) => {
+        if (error) reject(fromServiceError(error, address));
+        else resolve(response);
+      });
+    });
+  }
+
   const replica: Replica = {
     async write(message) {
       const { record, sync, buffered = false, hintedFor, request, deadline, onSilent, epoch, traceparent } = message;
@@ -380,29 +416,24 @@ function connectPeer(
     },
 
     exchange(request) {
-      return new Promise<ExchangeResponse>((resolve, reject) => {
-        const options = { deadline: clock.wallNow() + exchangeTimeoutMs };
-        channel.exchange(request, new Metadata(), options, (error, response) => {
-          if (error) reject(fromServiceError(error, address));
-          else resolve(response);
-        });
+      return call<ExchangeResponse>((hello, done) => {
+        const deadline = clock.wallNow() + exchangeTimeoutMs;
+        channel.exchange({ ...request, hello }, new Metadata(), { deadline }, done);
       });
     },
 
-    scan({ start, end, namespace, prefix, limit }) {
-      const request = {
+    async scan({ start, end, namespace, prefix, limit }): Promise<ScannedPage> {
+      const range = {
         start: Buffer.from(start),
         end: end === undefined ? Buffer.alloc(0) : Buffer.from(end),
         namespace,
         prefix: Buffer.from(prefix),
         limit,
       };
-      return new Promise<ScannedPage>((resolve, reject) => {
-        channel.scanKeys(request, new Metadata(), { deadline: clock.wallNow() + scanTimeoutMs }, (error, response) => {
-          if (error) reject(fromServiceError(error, address));
-          else resolve({ keys: response.keys, next: response.next.length === 0 ? undefined : response.next });
-        });
+      const { keys, next } = await call<ScanKeysResponse>((hello, done) => {
+        channel.scanKeys({ ...range, hello }, new Metadata(), { deadline: clock.wallNow() + scanTimeoutMs }, done);
       });
+      return { keys, next: next.length === 0 ? undefined : next };
     },
   };
 
@@ -488,6 +519,13 @@ function isWrite(item: Item): item is ReplicaWrite {
 
 function leftOf(deadline: number, clock: Clock): number {
   return Math.max(1, Math.ceil(deadline - clock.now()));
+}
+
+function openChannel(address: string): ReplicaServiceClient {
+  return new ReplicaServiceClient(address, credentials.createInsecure(), {
+    ...streamChannelOptions,
+    'grpc-node.flow_control_window': 8 * 1024 * 1024,
+  });
 }
 
 function unreachable(nodeId: string, why: string): Failure {

@@ -12,6 +12,7 @@
  */
 import { type ServerDuplexStream, status } from '@grpc/grpc-js';
 import {
+  type Handshake,
   type ReplicaResult,
   type ReplicaServiceServer,
   ReplicaServiceService,
@@ -22,7 +23,7 @@ import {
 } from '../../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { Malformed } from '../../core/codec/bytes.ts';
 import { Failure } from '../../core/failure.ts';
-import type { Clock, Log } from '../../core/ports.ts';
+import type { Clock, Log, Metrics } from '../../core/ports.ts';
 import { isKnown } from '../../core/quorum/known-record.ts';
 import {
   EraMoved,
@@ -40,6 +41,7 @@ import { counterMax, printDot } from '../../core/versioning/causal-context.ts';
 import { bidi, unary } from '../grpc-server.ts';
 import { xxh64 } from '../hash.ts';
 import { sparingly } from '../logging.ts';
+import { createRefusals, type Refusals } from '../refusals.ts';
 import { createFrameGate } from './frame-gate.ts';
 import { type HandshakeTerms, handshakeOf, refusalOf } from './handshake.ts';
 import { createLanes, type Lane } from './lanes.ts';
@@ -67,6 +69,7 @@ export interface ReplicaServiceOptions {
   readonly terms: () => HandshakeTerms;
   readonly clock: Clock;
   readonly log: Log;
+  readonly metrics: Metrics;
 }
 
 export interface ReplicaService {
@@ -76,7 +79,15 @@ export interface ReplicaService {
 }
 
 export function createReplicaService(options: ReplicaServiceOptions): ReplicaService {
-  const { replica, log } = options;
+  const { replica, log, metrics, terms } = options;
+  const refusals = createRefusals('replication', log, metrics);
+  /** Throws where this is not the node that was meant: what it says would be taken for the word of another one. */
+  const checkMeant = (hello: Handshake | undefined) => {
+    const refusal = hello && refusalOf(hello, terms());
+    if (hello === undefined || refusal === undefined) return;
+    refusals.refused(hello.nodeId, refusal, 'this process');
+    throw new Failure('NOT_ENOUGH_REPLICAS', refusal);
+  };
   const lanes = createLanes(laneLimits);
   const strangers = sparingly(log);
   const streams = new Set<ServerDuplexStream<ReplicateRequest, ReplicateResponse>>();
@@ -86,11 +97,15 @@ export function createReplicaService(options: ReplicaServiceOptions): ReplicaSer
       const gone = () => streams.delete(stream);
       stream.on('cancelled', gone);
       stream.on('end', gone);
-      serveStream(stream, lanes.open(), strangers, options);
+      serveStream(stream, lanes.open(), strangers, refusals, options);
     }),
 
-    exchange: unary(log, (request) => replica.exchange(request)),
-    scanKeys: unary(log, async ({ start, end, namespace, prefix, limit }) => {
+    exchange: unary(log, async (request) => {
+      checkMeant(request.hello);
+      return replica.exchange(request);
+    }),
+    scanKeys: unary(log, async ({ start, end, namespace, prefix, limit, hello }) => {
+      checkMeant(hello);
       const page = await replica.scan({
         start,
         end: end.length === 0 ? undefined : end,
@@ -116,6 +131,7 @@ function serveStream(
   stream: ServerDuplexStream<ReplicateRequest, ReplicateResponse>,
   lane: Lane,
   strangers: Pick<Log, 'warn'>,
+  refusals: Refusals,
   { replica, terms, clock }: ReplicaServiceOptions,
 ): void {
   const joiner = createJoiner();
@@ -167,11 +183,12 @@ function serveStream(
   function greet({ hello }: ReplicateRequest): boolean {
     const refusal = hello === undefined ? 'the first message has no handshake' : refusalOf(hello, terms());
     if (refusal !== undefined) {
-      strangers.warn({ peer: stream.getPeer(), refusal }, 'a replication stream was refused');
+      refusals.refused(hello?.nodeId ?? 'a stranger', refusal, 'this process', { peer: stream.getPeer() });
       refuse(status.FAILED_PRECONDITION, refusal);
       return false;
     }
     from = hello?.nodeId;
+    refusals.accepted(from ?? '');
     stream.write({ welcome: handshakeOf(terms(), ''), results: [], alive: false });
     return true;
   }
