@@ -7,6 +7,7 @@
  * I3 Where claimants are elected, nothing is issued once the lease may be over.
  */
 import { Failure } from '../core/failure.ts';
+import { type ChangeProgress, createChangeProgress } from '../core/membership/change-progress.ts';
 import { type ClaimantState, claimantStep, createClaimant } from '../core/membership/claimant.ts';
 import { type Course, turned } from '../core/membership/course.ts';
 import type { Membership } from '../core/membership/membership.ts';
@@ -43,6 +44,8 @@ export interface Mandate {
 
 export interface ClaimLoop {
   state(): ClaimantState;
+  /** How far the change under way has come; undefined: there is none, or nobody has said. */
+  progress(): ChangeProgress | undefined;
   /** Takes the goal that `decide` gives, once it is durable. What it throws is thrown, and changes nothing. */
   setGoal(decide: (ring: Ring | undefined, goal: Goal | undefined) => Goal): Promise<void>;
   /** Resolves when an issue under way has ended. */
@@ -59,6 +62,7 @@ export function startClaimLoop(options: ClaimLoopOptions): ClaimLoop {
   const { gossip, clock, random, log, mandate } = options;
   const freshClusterId = mandate?.clusterId ?? `${hex(random.u64())}${hex(random.u64())}`;
   let state = createClaimant(options, options.course, mandate?.term);
+  const progress = createChangeProgress();
   let isStopped = false;
   let cancel = () => {};
   let last: Promise<void> = Promise.resolve();
@@ -73,6 +77,9 @@ export function startClaimLoop(options: ClaimLoopOptions): ClaimLoop {
   async function look(): Promise<void> {
     const { ring } = gossip.state();
     const reports = state.needsReports && ring !== undefined ? await options.reports(gossip.state(), ring) : undefined;
+    if (reports !== undefined && ring !== undefined && state.goal !== undefined) {
+      progress.look(ring, state.goal, reports, clock.now());
+    }
     const [next, effects] = claimantStep(state, gossip.state(), freshClusterId, clock.now(), reports);
     // While the ring changes it waits for something else at each look; the rings that it issues say how far it is.
     if (next.goal === undefined && next.waitingFor !== '' && next.waitingFor !== state.waitingFor) {
@@ -119,6 +126,7 @@ export function startClaimLoop(options: ClaimLoopOptions): ClaimLoop {
   lookAgain();
   return {
     state: () => state,
+    progress: () => state.goal && progress.of(state.goal, clock.now()),
     setGoal: (decide) =>
       inTurn(async () => {
         if (mandate?.isHeld() === false) throw new Failure('NOT_IMPLEMENTED', 'this is not the claimant any more');

@@ -106,7 +106,7 @@ function startClaimant(
     keepCourse: course.keep,
     reports,
   });
-  const changes = createRingChanges({ gossip: world.gossip, claimLoop, statuses: readStatuses, clock: world.clock });
+  const changes = createRingChanges({ gossip: world.gossip, claimLoop, statuses: readStatuses });
   return {
     ...{ claimLoop, changes, reports },
     async stop() {

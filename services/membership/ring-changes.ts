@@ -14,23 +14,16 @@ import {
 } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { Failure } from '../core/failure.ts';
 import { type ChangeCost, costOf, type NodeMeans, shortOfRoom } from '../core/membership/change-cost.ts';
+import { replicasLeft } from '../core/membership/change-progress.ts';
 import { type ChangeRequest, type PlannedChange, planChange } from '../core/membership/change-request.ts';
 import { FLIGHT_LIMITS } from '../core/membership/claimant.ts';
 import { planDoubling } from '../core/membership/doubling.ts';
 import type { Member } from '../core/membership/member.ts';
-import {
-  doubles,
-  type Goal,
-  missingNodes,
-  partitionsLeft,
-  type Report,
-  rolledBack,
-} from '../core/membership/rebalance.ts';
-import type { Clock } from '../core/ports.ts';
-import { addNodes, newNodeOf } from '../core/ring/change.ts';
+import { type Goal, partitionsLeft, type Report, rolledBack } from '../core/membership/rebalance.ts';
+import { newNodeOf } from '../core/ring/change.ts';
 import { decodeVersion, encodeStatus, encodeVersion } from '../core/ring/codec.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
-import { type PlanSide, planOf } from '../core/ring/plan.ts';
+import type { PlanSide } from '../core/ring/plan.ts';
 import { type NodeStatusName, nodeById, type Ring, type RingNode, weightOf } from '../core/ring/ring.ts';
 import type { Gossip } from '../platform/gossip/gossip.ts';
 import { xxh64 } from '../platform/hash.ts';
@@ -41,9 +34,8 @@ import { encodeDoubling } from './encode-doubling.ts';
 
 export interface RingChangesOptions {
   readonly gossip: Pick<Gossip, 'state'>;
-  readonly claimLoop: Pick<ClaimLoop, 'state' | 'setGoal'>;
+  readonly claimLoop: Pick<ClaimLoop, 'state' | 'setGoal' | 'progress'>;
   readonly statuses: (targets: readonly StatusTarget[]) => Promise<ReadonlyMap<string, GetStatusResponse>>;
-  readonly clock: Clock;
 }
 
 /** Plans that can be committed: an operator looks at a few. */
@@ -58,11 +50,9 @@ interface KeptChange {
 }
 
 export function createRingChanges(options: RingChangesOptions): RingChanges & { status(): ChangeStatus | undefined } {
-  const { gossip, claimLoop, clock } = options;
+  const { gossip, claimLoop } = options;
   /** By id, the newest last. */
   const plans = new Map<string, KeptPlan>();
-  /** Where the change under way was when this process first looked at it. */
-  let begun: { readonly id: string; readonly at: number; readonly left: number } | undefined;
 
   const ringNow = () => currentRing({ ring: () => gossip.state().ring });
   const planned = (ring: Ring, goal: Goal | undefined, { request, bytes }: KeptChange) =>
@@ -139,28 +129,19 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
     status() {
       const { goal } = claimLoop.state();
       const { ring } = gossip.state();
-      if (goal === undefined || ring === undefined) {
-        begun = undefined;
-        return undefined;
-      }
-      const left = partitionsLeft(ring, goal);
-      if (begun?.id !== goal.id) begun = { id: goal.id, at: clock.now(), left };
-      const done = begun.left - left;
-      const grown = addNodes(ring, missingNodes(ring, goal));
-      const replicasLeft = doubles(ring, goal) ? 0 : planOf(grown, goal.owners, () => 0).moves.length;
-      const share = goal.replicas === 0 ? 1 : Math.max(0, 1 - replicasLeft / goal.replicas);
+      if (goal === undefined || ring === undefined) return undefined;
+      const { replicasLeft: left, etaMs } = claimLoop.progress() ?? {
+        replicasLeft: replicasLeft(ring, goal, new Map()),
+      };
+      const share = goal.replicas === 0 ? 1 : Math.max(0, 1 - left / goal.replicas);
       return {
         planId: goal.id,
-        partitionsLeft: left,
+        partitionsLeft: partitionsLeft(ring, goal),
         partitionsInFlight: ring.pending.size,
         paused: goal.paused,
         bytes: BigInt(Math.round(goal.bytes)),
         bytesMoved: BigInt(Math.round(goal.bytes * share)),
-        // When nothing is left to move, nodes that leave may still hand over what they keep for others.
-        etaMs:
-          done > 0 && left > 0 && !goal.paused
-            ? BigInt(Math.round(((clock.now() - begun.at) * left) / done))
-            : undefined,
+        etaMs: wholeField(etaMs),
       };
     },
   };
@@ -169,12 +150,15 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
 /** What core wants to know of what a node says. Undefined: it knows no ring. */
 export function reportOf({ ring, storage, hints }: GetStatusResponse): Report | undefined {
   if (ring === undefined) return undefined;
-  const { pulled = [], retiringPartitions = 0, transfersWaitFor: waitsFor = '' } = storage ?? {};
+  const { pulled = [], pulling = [], retiringPartitions = 0, transfersWaitFor: waitsFor = '' } = storage ?? {};
   const owedHints = hints.reduce(
     (sum, { hints: count, markedPartitions }) => sum + Number(count) + markedPartitions,
     0,
   );
-  return { version: decodeVersion(ring), pulled: new Set(pulled), owes: retiringPartitions + owedHints, waitsFor };
+  return {
+    ...{ version: decodeVersion(ring), pulled: new Set(pulled), owes: retiringPartitions + owedHints, waitsFor },
+    pulling: new Map(pulling.map(({ partition, progress }) => [partition, progress])),
+  };
 }
 
 type Candidate = Pick<Member, 'id' | 'address' | 'host' | 'zone' | 'weight'>;

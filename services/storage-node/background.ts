@@ -9,6 +9,7 @@
  */
 import { createGovernor, type GovernorLimits, type WaitReason } from '../core/background/governor.ts';
 import { createRecentLatencies } from '../core/background/recent-latencies.ts';
+import { createRecentPace, type RecentPace } from '../core/background/recent-pace.ts';
 import { Failure } from '../core/failure.ts';
 import type { Clock, Metrics } from '../core/ports.ts';
 
@@ -75,7 +76,7 @@ export interface TaskStatus {
   readonly bytes: number;
   /** 0 to 1; undefined: it does not know. */
   readonly progress: number | undefined;
-  /** By the pace so far; undefined: it has none. */
+  /** By the pace of the last minute; undefined: it has none. */
   readonly etaMs: number | undefined;
   /** For people; empty: nothing. */
   readonly waitsFor: string;
@@ -114,6 +115,8 @@ interface RunningTask {
   readonly startedAt: number;
   readonly from: number;
   progress: number | undefined;
+  /** Of its progress; undefined: it has said nothing of that. */
+  pace: RecentPace | undefined;
   operations: number;
   bytes: number;
   waitsFor: WaitReason | undefined;
@@ -154,7 +157,7 @@ export function createBackground(
 
   function enter(kind: TaskKind, subject: string, from = 0): RunningTask {
     const task: RunningTask = {
-      ...{ kind, name: `${kind} of ${subject}`, startedAt: clock.now(), from, progress: undefined },
+      ...{ kind, name: `${kind} of ${subject}`, startedAt: clock.now(), from, progress: undefined, pace: undefined },
       ...{ operations: 0, bytes: 0, waitsFor: undefined, lacks: '' },
     };
     running.add(task);
@@ -178,10 +181,10 @@ export function createBackground(
   }
 
   function tasks(): readonly TaskStatus[] {
-    return [...running].map(({ kind, name, startedAt, from, progress, operations, bytes, waitsFor, lacks }) => {
-      const ms = clock.now() - startedAt;
-      const gone = progress === undefined ? 0 : progress - from;
-      const etaMs = progress === undefined || gone <= 0 ? undefined : (ms * (1 - progress)) / gone;
+    const now = clock.now();
+    return [...running].map(({ kind, name, startedAt, progress, pace, operations, bytes, waitsFor, lacks }) => {
+      const ms = now - startedAt;
+      const etaMs = progress === undefined ? undefined : pace?.etaMs(1 - progress, now);
       const why = waitsFor === undefined ? lacks : reasonText(waitsFor);
       return { kind, name, ms, operations, bytes, progress, etaMs, waitsFor: why };
     });
@@ -205,8 +208,10 @@ export function createBackground(
             task.waitsFor = undefined;
           });
         },
-        reached(now) {
-          task.progress = Math.min(1, Math.max(0, now));
+        reached(progress) {
+          task.progress = Math.min(1, Math.max(0, progress));
+          task.pace ??= createRecentPace(task.from, task.startedAt);
+          task.pace.reached(task.progress, clock.now());
         },
         waitsFor(what) {
           task.lacks = what;
@@ -260,7 +265,7 @@ function backgroundMetrics(metrics: Metrics, share: () => number, tasks: () => r
     );
     metrics.gauge(
       'cartwheel_background_eta_seconds',
-      'Until the last of the tasks of the kind that are under way ends, by its pace; NaN: none knows',
+      'Until the last of the tasks of the kind that are under way ends, by its pace in the last minute; NaN: none knows',
       () =>
         known(
           under().map(({ etaMs }) => etaMs),

@@ -379,5 +379,6 @@ function storageStatus(
     diskFreeBytes: BigInt(Math.max(0, Math.floor(freeBytes))),
     backgroundBytesPerSecond: BigInt(Math.floor(background.bytesPerSecond)),
     transfersWaitFor: transfers.waitsFor(),
+    pulling: [...transfers.pulling()].map(([partition, progress]) => ({ partition, progress })),
   };
 }

@@ -13,6 +13,7 @@ import type { Metrics } from '../core/ports.ts';
 import { partitionsSharing } from '../core/ring/partition.ts';
 import { epochOf, isHome, isPending, nodeById, type Ring, type RingNode, serves } from '../core/ring/ring.ts';
 import type { Background, BackgroundTask } from './background.ts';
+import { listedCost } from './exchange.ts';
 import { handBack } from './hand-back.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { createRounds } from './rounds.ts';
@@ -28,6 +29,8 @@ export interface Transfers {
   start(): void;
   /** Partitions that this node is pending for and has pulled. */
   pulled(): number[];
+  /** Of the others of which something is: how far it has come, 0 to 1. */
+  pulling(): ReadonlyMap<number, number>;
   /** For people: why one is not being pulled; empty: nothing. */
   waitsFor(): string;
   stop(): void;
@@ -124,6 +127,19 @@ export function createTransfers(node: StorageNode, background: Background, metri
       const pull = pulls.get(partition)?.get(id);
       return pull?.stage === 'done' && pull.epoch >= since;
     });
+  }
+
+  /** All owners' parts of it; of what one has given the others mostly only list. */
+  function progressIn(partition: number): number {
+    const since = fences.of(partition);
+    const parts = ownersOf(known as Ring, partition).map(({ id }) => {
+      const pull = pulls.get(partition)?.get(id);
+      if (pull === undefined || pull.epoch < since) return 0;
+      return pull.stage === 'records' ? progressOf(pull) : 1;
+    });
+    const [first = 0, ...others] = parts.sort((a, b) => b - a);
+    const listed = others.reduce((sum, part) => sum + part, 0);
+    return (first + listed * listedCost) / (1 + others.length * listedCost);
   }
 
   const toPull = () => incoming().filter((partition) => !isPulled(partition));
@@ -243,6 +259,13 @@ export function createTransfers(node: StorageNode, background: Background, metri
     follow,
     start: () => rounds.start(),
     pulled: () => incoming().filter(isPulled),
+    pulling: () =>
+      new Map(
+        toPull().flatMap((partition): [number, number][] => {
+          const progress = progressIn(partition);
+          return progress > 0 ? [[partition, progress]] : [];
+        }),
+      ),
     waitsFor: () => noRoom,
     stop: () => rounds.stop(),
   };

@@ -61,6 +61,7 @@ async function startNode(id: string, seed: string, at?: string): Promise<TestNod
         diskFreeBytes: node.diskFreeBytes,
         backgroundBytesPerSecond: 1_000n,
         transfersWaitFor: node.transfersWaitFor,
+        pulling: [],
       }),
       pulled: () => (node.pulls ? pendingFor(gossip.ring(), id) : []),
       retiring: () => node.retiring,

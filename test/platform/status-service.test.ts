@@ -8,7 +8,7 @@ import { silentLog } from './recording-log.ts';
 
 const storage = {
   ...{ keysEstimated: 0n, diskBytes: 0n, primaryPartitions: 0, partitions: 0, acceptingWrites: true },
-  ...{ diskFreeBytes: 0n, backgroundBytesPerSecond: 0n, transfersWaitFor: '' },
+  ...{ diskFreeBytes: 0n, backgroundBytesPerSecond: 0n, transfersWaitFor: '', pulling: [] },
 };
 
 interface Kept {

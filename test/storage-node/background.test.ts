@@ -47,6 +47,21 @@ test('a task says how far it is, at what pace, and what it waits for', async () 
   assert.ok(metrics.valueOf('cartwheel_background_waited_seconds_total') > 0);
 });
 
+test('the time to go of a task is by its last minute, and not known where nothing came of it then', () => {
+  const { clock, background } = setup();
+  const task = background.begin('verification', 'all');
+  for (let minute = 1; minute <= 10; minute++) {
+    clock.advance(60_000);
+    task.reached(0.05 * minute);
+  }
+  assert.equal(Math.round(background.tasks()[0]?.etaMs ?? 0), 600_000);
+  clock.advance(60_000);
+  task.reached(0.505);
+  assert.equal(Math.round(background.tasks()[0]?.etaMs ?? 0), 5_940_000, 'a tenth as fast, now that clients are slow');
+  clock.advance(60_000);
+  assert.equal(background.tasks()[0]?.etaMs, undefined);
+});
+
 test('a disk that stalls is what a task waits for', async () => {
   const { background } = setup(() => 600);
   const task = background.begin('exchange', 'partition 1 with n2');

@@ -164,7 +164,9 @@ test('a pending owner pulls from every owner what any of them has, tombstones to
   for (const { node } of cluster.nodes) node.transfers.start();
   cluster.goOver([leaving, entering], move.staged);
   await pass(cluster, 3_000);
-  assert.deepEqual(entering.node.transfers.pulled(), [], 'two owners do not know the ring');
+  const { transfers } = entering.node;
+  assert.deepEqual(transfers.pulled(), [], 'two owners do not know the ring');
+  assert.deepEqual([...transfers.pulling().values()], [1 / 1.5], 'that of the first owner is most of it');
   assert.deepEqual(await valuesAt(move, entering), ['v']);
   for (const node of staying) {
     node.answers = 'yes';
@@ -175,6 +177,7 @@ test('a pending owner pulls from every owner what any of them has, tombstones to
   cluster.goOver(staying, move.staged);
   await pass(cluster, 3_000);
   assert.equal(entering.node.transfers.pulled().length, 1);
+  assert.equal(transfers.pulling().size, 0);
 });
 
 test('a partition that was given up and staged again is pulled again', async () => {

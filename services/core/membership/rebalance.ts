@@ -62,6 +62,8 @@ export interface Report {
   readonly version: RingVersion;
   /** Partitions that are pending for it by that ring, and that it has pulled from all owners. */
   readonly pulled: ReadonlySet<number>;
+  /** Of the others that are pending for it: how far it has come, 0 to 1. For people. */
+  readonly pulling?: ReadonlyMap<number, number>;
   /** What it still has to hand to others: hints, and partitions that it does not own any more. */
   readonly owes: number;
   /** For people: why it does not pull; empty: nothing. */
