@@ -140,8 +140,8 @@ export interface RecordStore {
   restore(key: Uint8Array, restored: Restored): Promise<boolean>;
   /** What a scan has found; undefined where it is not whole. */
   open(key: Uint8Array, stored: Uint8Array): Opened | undefined;
-  /** Resolves when all that is changed so far is in the engine. */
-  flush(): Promise<void>;
+  /** Resolves when all that is changed so far is in the engine; `sync`: and on the disk. */
+  flush(how?: { readonly sync: boolean }): Promise<void>;
   /** One page in storage order (usually `pageRecordsMax`), with what the buffer holds. Of other changes committed ones only. */
   scan(start: Uint8Array, end: Uint8Array | undefined, limit?: number): Promise<ScanPage>;
   /**
@@ -354,8 +354,15 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     makeDue(batch);
   }
 
-  /** Resolves when all that is changed so far is in the engine. */
-  async function flush(): Promise<void> {
+  /** What was changed so far is on the disk, or on its way there with a sync. */
+  function isSynced(): boolean {
+    if (gathering !== undefined) return gathering.sync;
+    return writing === undefined ? unsynced === 0 : writing.sync;
+  }
+
+  /** Resolves when all that is changed so far is in the engine; `sync`: and on the disk. */
+  async function flush({ sync } = { sync: false }): Promise<void> {
+    if (sync && failure === undefined && !isSynced()) gather().sync = true;
     if (gathering !== undefined) makeDue(gathering);
     await (gathering ?? writing)?.done.promise;
   }

@@ -749,6 +749,37 @@ test('what was written without a sync is synced before long', async () => {
   assert.deepEqual([metrics.valueOf('cartwheel_unsynced_records'), disk.uncertainWrites], [0, 0]);
 });
 
+test('a flush that asks for a sync has what was written without one on the disk, and writes nothing where it is there', async () => {
+  const { add, addBuffered, store, writes, disk } = setup();
+  await (await add(k, 'a', false)).committed;
+  await store.flush();
+  assert.deepEqual(writes, [{ mutations: 1, sync: false }]);
+  await store.flush({ sync: true });
+  assert.equal(disk.uncertainWrites, 0);
+  await add(k, 'b', false);
+  await addBuffered(other, 'c');
+  await store.flush({ sync: true });
+  assert.equal(disk.uncertainWrites, 0);
+  const written = writes.length;
+  await store.flush({ sync: true });
+  assert.equal(writes.length, written);
+});
+
+test('a flush that asks for a sync waits for one after the batch that is being written without', async () => {
+  const { add, store, writes, releaseAll, release } = setup({ manual: true });
+  const change = add(k, 'a', false);
+  await release(); // its read
+  await change;
+  await nextTurn();
+  assert.deepEqual(writes, [{ mutations: 1, sync: false }]);
+  const flushed = store.flush({ sync: true });
+  await release();
+  assert.equal(await isDone(flushed), false);
+  await releaseAll();
+  await flushed;
+  assert.deepEqual(writes[1]?.sync, true);
+});
+
 test('half a buffer is written at once, and meanwhile there is room for the other half', async () => {
   const { addBuffered, releaseAll, waiting, store } = setup({ manual: true, buffer: { recordsMax: 10 } });
   const put = async (i: number) => {
