@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { HintStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { withClient } from '../connection.ts';
 import { everyNode } from '../every-node.ts';
+import { addressOfNode } from '../node-status.ts';
 import { bytes, count, duration, json, table, write } from '../output.ts';
 import { Problem } from '../problem.ts';
 import { settingsOf } from '../settings.ts';
@@ -20,6 +21,8 @@ const columns = [
 
 interface Row {
   readonly address: string;
+  /** Of the node that it is owed to. */
+  readonly home: string;
   readonly hint: HintStatus;
 }
 
@@ -31,7 +34,7 @@ export function addHints(program: Command): void {
       'after',
       `
 Asks every storage node of the ring. HINTS are delivered when their home answers again; MARKED are partitions of
-which more was missed than hints are kept for. Exits with 1 when a node cannot be asked.
+which more was missed than hints are kept for. Nodes are named by their addresses, in JSON by their ids too. Exits with 1 when a node cannot be asked.
 
 Examples:
   cartwheel hints
@@ -41,7 +44,10 @@ Examples:
       const settings = settingsOf(command);
       await withClient(settings, async (client) => {
         const { answers, unreachable } = await everyNode(client, (address) => client.status(address));
-        const rows = answers.flatMap(({ address, answer }) => answer.hints.map((hint) => ({ address, hint })));
+        const { nodes } = await client.ring();
+        const rows = answers.flatMap(({ address, answer }) =>
+          answer.hints.map((hint) => ({ address, home: addressOfNode(nodes, hint.nodeId), hint })),
+        );
         if (settings.output === 'json') await write(json({ hints: rows.map(asJson), unreachable }));
         else await write(rows.length === 0 ? 'nothing is owed to any node\n' : table(columns, rows.map(cells)));
         if (unreachable.length > 0)
@@ -60,12 +66,12 @@ function secondsLeft(hint: HintStatus): number | undefined {
   return rate === undefined || rate === 0 ? undefined : Number(hint.hints) / rate;
 }
 
-function cells({ address, hint }: Row): string[] {
+function cells({ address, home, hint }: Row): string[] {
   const rate = rateOf(hint);
   const left = secondsLeft(hint);
   return [
     address,
-    hint.nodeId,
+    home,
     count(hint.hints),
     bytes(Number(hint.bytes)),
     hint.hints === 0n ? '-' : duration(Number(hint.oldestMs) / 1000),
@@ -76,11 +82,12 @@ function cells({ address, hint }: Row): string[] {
   ];
 }
 
-function asJson({ address, hint }: Row): object {
+function asJson({ address, home, hint }: Row): object {
   const left = secondsLeft(hint);
   return {
     keptBy: address,
-    owedTo: hint.nodeId,
+    owedTo: home,
+    owedToId: hint.nodeId,
     hints: hint.hints,
     bytes: hint.bytes,
     oldestSeconds: Number(hint.oldestMs) / 1000,

@@ -11,7 +11,7 @@
  */
 import type { HintStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { Clock, Log } from '../core/ports.ts';
-import { nodeById, type Ring } from '../core/ring/ring.ts';
+import { nameOfNode, nodeById, type Ring } from '../core/ring/ring.ts';
 import type { StatusTarget } from '../platform/read-statuses.ts';
 
 const askEveryMs = 500;
@@ -44,7 +44,7 @@ export function watchCatchingUp({ id, patienceMs, clock, log, ring, ask }: Catch
     if (known !== undefined) {
       const others = known.nodes.filter((node) => node.id !== id && node.status !== 'LEFT');
       // A node that is not in the ring is owed nothing.
-      const owed = nodeById(known, id) === undefined ? [] : owedTo(id, await ask(others));
+      const owed = nodeById(known, id) === undefined ? [] : owedTo(known, id, await ask(others));
       if (stopped) return;
       reason = owed.length === 0 ? undefined : `others still keep for it: ${owed.join(', ')}`;
     }
@@ -69,11 +69,15 @@ export function watchCatchingUp({ id, patienceMs, clock, log, ring, ask }: Catch
   };
 }
 
-function owedTo(id: string, statuses: ReadonlyMap<string, { readonly hints: readonly HintStatus[] }>): string[] {
+function owedTo(
+  ring: Ring,
+  id: string,
+  statuses: ReadonlyMap<string, { readonly hints: readonly HintStatus[] }>,
+): string[] {
   return [...statuses].flatMap(([by, { hints }]) =>
     hints.flatMap(({ nodeId, hints: records, markedPartitions }) =>
       nodeId === id && (records > 0n || markedPartitions > 0)
-        ? [`${by} ${records} records and ${markedPartitions} partitions to compare`]
+        ? [`${records} records and ${markedPartitions} partitions to compare at ${nameOfNode(ring, by)}`]
         : [],
     ),
   );

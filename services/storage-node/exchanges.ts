@@ -6,7 +6,7 @@
 import { createExchangeQueue, type ExchangePair, type PairState } from '../core/merkle/exchange-queue.ts';
 import type { Metrics } from '../core/ports.ts';
 import { EraMoved } from '../core/quorum/peers.ts';
-import { isHome, nodeById, type Ring, type RingNode, serves } from '../core/ring/ring.ts';
+import { isHome, nameOfNode, nodeById, type Ring, type RingNode, serves } from '../core/ring/ring.ts';
 import type { Background } from './background.ts';
 import { exchange } from './exchange.ts';
 import { handOver } from './hand-over.ts';
@@ -102,7 +102,7 @@ export function createExchanges(
   /** How many records moved. */
   async function compare(pair: PairState): Promise<number> {
     const { partition, partitions, peer } = pair;
-    const task = background.begin('exchange', `partition ${partition} with ${peer}`);
+    const task = background.begin('exchange', `partition ${partition} with ${nameOfNode(node.ring(), peer)}`);
     const marked = hints.markOf(peer, partition, partitions);
     try {
       const onDifference = () => queue.differs(pair, clock.now());
@@ -144,7 +144,7 @@ export function createExchanges(
       }
       const refused = (refusedUntil.get(home) ?? 0) > clock.now();
       if (rounds.stopped || refused || serves(ring, partition, self.index) || !peers.reachable(home)) continue;
-      const task = background.begin('hand-over', `partition ${partition} to ${home}`);
+      const task = background.begin('hand-over', `partition ${partition} to ${nameOfNode(ring, home)}`);
       try {
         const { given, left } = await handOver(node, ring, partition, home, task);
         measures.handedOver(given);

@@ -14,7 +14,7 @@
 import { Failure } from '../core/failure.ts';
 import { majority } from '../core/quorum/tally.ts';
 import { positionIn, rangeOfPartition, type StorageRange } from '../core/ring/partition.ts';
-import type { Ring, RingNode } from '../core/ring/ring.ts';
+import { nameOfNode, type Ring, type RingNode } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
 import { type Admission, writeDeadline } from './background.ts';
 import { encodeRequest } from './beside-records.ts';
@@ -82,7 +82,8 @@ export async function handBack(
 
   /** The owner has them all synced then. */
   async function give(owner: string, records: readonly Kept[], era: number): Promise<void> {
-    if (!node.peers.reachable(owner)) throw new Failure('NOT_ENOUGH_REPLICAS', `node ${owner} cannot be reached`);
+    if (!node.peers.reachable(owner))
+      throw new Failure('NOT_ENOUGH_REPLICAS', `${nameOfNode(node.ring(), owner)} cannot be reached`);
     await admit(Math.ceil(records.length * listedCost), 0);
     const keys = records.map(({ key }) => Buffer.from(key));
     const answer = await node.peers.replica(owner).exchange(requestOf({ checkRecords: { keys } }));
@@ -143,7 +144,7 @@ function checkEnough({ here, down }: Owners): void {
  * them the next time too; it stays here like all the rest. Throws what a call to an owner throws.
  */
 async function giveRequests(
-  node: Pick<StorageNode, 'requests' | 'peers'>,
+  node: Pick<StorageNode, 'requests' | 'peers' | 'ring'>,
   range: StorageRange,
   owners: readonly string[],
   { admit }: Pick<Admission, 'admit'>,
@@ -157,7 +158,8 @@ async function giveRequests(
       const requests = news.map(encodeRequest);
       let taken: ReadonlySet<number> = new Set(news.keys());
       for (const owner of owners) {
-        if (!node.peers.reachable(owner)) throw new Failure('NOT_ENOUGH_REPLICAS', `node ${owner} cannot be reached`);
+        if (!node.peers.reachable(owner))
+          throw new Failure('NOT_ENOUGH_REPLICAS', `${nameOfNode(node.ring(), owner)} cannot be reached`);
         await admit(Math.ceil(requests.length * toldCost), 0);
         const { agreed } = await node.peers.replica(owner).exchange(requestOf({ learnRequests: { requests } }));
         taken = new Set(agreed.filter((i) => taken.has(i)));

@@ -21,7 +21,7 @@
  */
 import { decodeHintNote, hintKey, hintsOf, parseHintKey } from '../core/codec/hint.ts';
 import type { Metrics } from '../core/ports.ts';
-import { nodeById } from '../core/ring/ring.ts';
+import { nameOfNode, nodeById } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
 import type { Admission } from './background.ts';
 import { isServedBy, type Place, placeOf, type StorageNode } from './node.ts';
@@ -89,7 +89,7 @@ export function createHandoff(node: StorageNode, measures: Metrics): Handoff {
   }
 
   async function run(nodeId: string, course: Course): Promise<void> {
-    const task = node.background.begin('handoff', `hints to ${nodeId}`);
+    const task = node.background.begin('handoff', `hints to ${nameOfNode(node.ring(), nodeId)}`);
     try {
       await deliverAll(nodeId, course, task);
       pauses.delete(nodeId);

@@ -12,7 +12,7 @@
  */
 import type { Metrics } from '../core/ports.ts';
 import { partitionOfStorageKey } from '../core/ring/partition.ts';
-import { epochOf, isHome, nodeById, type Ring, serves } from '../core/ring/ring.ts';
+import { epochOf, isHome, nameOfNode, nodeById, type Ring, serves } from '../core/ring/ring.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { createRounds } from './rounds.ts';
 import { type Pull, pullPartition } from './takeover.ts';
@@ -90,7 +90,7 @@ export function createRefill(node: StorageNode, metrics: Metrics): Refill {
       failed = true;
       return;
     }
-    const task = background.begin('refill', `partition ${partition} from ${owner}`);
+    const task = background.begin('refill', `partition ${partition} from ${nameOfNode(ring, owner)}`);
     const epoch = epochOf(ring.version);
     const fresh: Pull = {
       partition,

@@ -11,7 +11,16 @@
  */
 import type { Metrics } from '../core/ports.ts';
 import { partitionsSharing } from '../core/ring/partition.ts';
-import { epochOf, isHome, isPending, nodeById, type Ring, type RingNode, serves } from '../core/ring/ring.ts';
+import {
+  epochOf,
+  isHome,
+  isPending,
+  nameOfNode,
+  nodeById,
+  type Ring,
+  type RingNode,
+  serves,
+} from '../core/ring/ring.ts';
 import type { Background, BackgroundTask } from './background.ts';
 import { listedCost } from './exchange.ts';
 import { handBack } from './hand-back.ts';
@@ -178,7 +187,11 @@ export function createTransfers(node: StorageNode, background: Background, metri
       if (rounds.stopped || !isPending(ring, partition, selfIn(ring))) return;
       const pull = pullOf(ring, partition, id);
       if (pull.stage === 'losses' || pull.stage === 'done' || !peers.reachable(id)) continue;
-      const task = background.begin('transfer', `partition ${partition} from ${id}`, progressOf(pull));
+      const task = background.begin(
+        'transfer',
+        `partition ${partition} from ${nameOfNode(ring, id)}`,
+        progressOf(pull),
+      );
       const { records, bytes } = pull;
       try {
         await pullPartition(node, pull, task);
@@ -199,7 +212,10 @@ export function createTransfers(node: StorageNode, background: Background, metri
     const waiting = [...pulls.values()].flatMap((each) => [...each.values()]).filter(({ stage }) => stage === 'losses');
     for (const [owner, ofOwner] of Map.groupBy(waiting, (pull) => pull.owner)) {
       if (rounds.stopped || !peers.reachable(owner)) continue;
-      const task = background.begin('transfer', `what lost in ${ofOwner.length} partitions from ${owner}`);
+      const task = background.begin(
+        'transfer',
+        `what lost in ${ofOwner.length} partitions from ${nameOfNode(known, owner)}`,
+      );
       try {
         if (!(await pullLosses(node, ofOwner as [Pull, ...Pull[]], task))) continue;
         for (const pull of ofOwner) pull.stage = 'done';
@@ -239,7 +255,10 @@ export function createTransfers(node: StorageNode, background: Background, metri
       droppedRecords.add(dropped);
       if (owedTo.size > 0) {
         failed = true;
-        return `what is owed to ${[...owedTo].sort().join(', ')} goes first`;
+        return `what is owed to ${[...owedTo]
+          .map((id) => nameOfNode(ring, id))
+          .sort()
+          .join(', ')} goes first`;
       }
       if (left === 0 && known === ring && leftovers.addedAt(partition) === added) leftovers.delete(partition);
       return undefined;

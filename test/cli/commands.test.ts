@@ -23,6 +23,7 @@ beforeEach(() => {
   store.attempts.length = 0;
   store.listingBreaksAfter = Number.POSITIVE_INFINITY;
   store.extraMembers.length = 0;
+  store.owed.clear();
   store.hotKeys.length = 0;
   store.answerBytesMax = Number.POSITIVE_INFINITY;
   store.refuse = () => undefined;
@@ -286,6 +287,22 @@ test('output that cannot be written is one line on stderr', { skip: !existsSync(
     assert.equal(code, 1);
   }
   closeSync(full);
+});
+
+test('hints names nodes as all commands do, by their addresses; by its id one that the ring does not have', async () => {
+  assert.equal((await run(['hints'])).stdout, 'nothing is owed to any node\n');
+  store.owed.set('fake', 3n).set('gone', 1n);
+  const { stdout } = await run(['hints']);
+  assert.match(stdout, new RegExp(`^${store.address} +${store.nodeAddress} +3 `, 'm'));
+  assert.match(stdout, new RegExp(`^${store.address} +gone +1 `, 'm'));
+  const { hints } = JSON.parse((await run(['hints', '-o', 'json'])).stdout);
+  assert.deepEqual(
+    hints.map(({ keptBy, owedTo, owedToId }: Record<string, string>) => [keptBy, owedTo, owedToId]),
+    [
+      [store.address, store.nodeAddress, 'fake'],
+      [store.address, 'gone', 'gone'],
+    ],
+  );
 });
 
 test('explain shows each replica, status each member; a member that is away makes it exit with 1', async () => {

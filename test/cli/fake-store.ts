@@ -53,6 +53,8 @@ export interface FakeStore {
   nodeAddress: string;
   /** Addresses of members besides itself, for GetStatus. */
   readonly extraMembers: string[];
+  /** For GetStatus: to whom it owes records, by id, and how many. */
+  readonly owed: Map<string, bigint>;
   /** The hottest first; each half as hot as the first one, a third, and so on. */
   hotKeys: string[];
   /** Value bytes in one answer, at least one value. */
@@ -210,6 +212,7 @@ export async function startFakeStore(): Promise<FakeStore> {
           partitions: 1,
           replicas: 1,
           uptimeMs: 61_000n,
+          hints: [...store.owed].map(([nodeId, hints]) => ({ nodeId, hints })),
           members: [member, ...store.extraMembers.map((address) => ({ ...member, id: address, address }))],
           storage: {
             keysEstimated: BigInt(values.size),
@@ -227,6 +230,7 @@ export async function startFakeStore(): Promise<FakeStore> {
     address,
     nodeAddress: address,
     extraMembers: [],
+    owed: new Map(),
     hotKeys: [],
     answerBytesMax: Number.POSITIVE_INFINITY,
     values,

@@ -134,7 +134,7 @@ test('a claimant that has lost its memory never forms a ring beside one that a n
   known = hear(learnMembers(known, [member('d', { status: 'UP' })]), 'd', true, 0);
   const [state, , ring] = step(createClaimant(SHAPE), known);
   assert.equal(ring, undefined);
-  assert.equal(state.waitingFor, 'the ring that node d knows');
+  assert.equal(state.waitingFor, 'the ring that d:7411 knows');
 });
 
 test('a claimant that knows a cluster but no ring waits for the ring', () => {
@@ -251,7 +251,7 @@ test('a claimant with an old directory waits for the newer ring that a node know
   const reports = new Map([...reportsOf(ring), ...reportsOf(newer, ['c'])]);
   const [state, , none] = step(createClaimant(SHAPE, to(goal)), known, 0, reports);
   assert.equal(none, undefined);
-  assert.equal(state.waitingFor, 'the ring 1.9 that node c knows');
+  assert.equal(state.waitingFor, 'the ring 1.9 that c:7411 knows');
   const moved = learnMembers(known, [member('b', { incarnation: 2n, address: 'b2:7411' })]);
   assert.equal(step(createClaimant(SHAPE), moved, 0, reports)[2], undefined);
 });

@@ -1,6 +1,7 @@
 /** What the background of a node says of its tasks, and whom it lets wait how long. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { nameOfNode } from '../../services/core/ring/ring.ts';
 import { createBackground, writeDeadline } from '../../services/storage-node/background.ts';
 import { createManualClock } from '../core/manual-clock.ts';
 import { createCluster, type TestNode } from './cluster.ts';
@@ -141,7 +142,7 @@ test('handoff waits for the governor, and counts what it delivers', async () => 
   cluster.setReachable(third, true);
   await turns(10);
   const [, handoff] = owing.node.background.tasks();
-  assert.equal(handoff?.name, `handoff of hints to ${third.id}`);
+  assert.equal(handoff?.name, `handoff of hints to ${nameOfNode(cluster.ring, third.id)}`);
   assert.match(handoff?.waitsFor ?? '', /its turn/);
   assert.equal(await cluster.held(third, 'cart'), undefined);
   for (let i = 0; i < 80; i++) {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
-import { createRing } from '../../services/core/ring/ring.ts';
+import { createRing, nameOfNode } from '../../services/core/ring/ring.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { get, gotten, put, stored, valuesOf } from './requests.ts';
 import { pass } from './time.ts';
@@ -116,7 +116,7 @@ test('an owner that is not DOWN is waited for, and named', async () => {
   await pass(cluster, 5_000);
   assert.equal((await cluster.held(leaving, 'cart'))?.siblings.length, 1);
   const waits = () => leaving.node.background.tasks().map(({ waitsFor }) => waitsFor);
-  assert.deepEqual(waits(), [`node ${second.id} cannot be reached (1 partition)`]);
+  assert.deepEqual(waits(), [`${nameOfNode(cluster.ring, second.id)} cannot be reached (1 partition)`]);
 });
 
 test('what is owed to a home that is not DOWN goes to it first', async () => {
@@ -128,7 +128,7 @@ test('what is owed to a home that is not DOWN goes to it first', async () => {
   await pass(cluster, 5_000);
   assert.equal((await cluster.held(leaving, 'cart'))?.siblings.length, 1);
   const waits = () => leaving.node.background.tasks().map(({ waitsFor }) => waitsFor);
-  assert.deepEqual(waits(), [`what is owed to ${second.id} goes first (1 partition)`]);
+  assert.deepEqual(waits(), [`what is owed to ${nameOfNode(cluster.ring, second.id)} goes first (1 partition)`]);
   cluster.setReachable(second, true);
   await pass(cluster, 5_000);
   assert.equal((await cluster.held(second, 'cart'))?.siblings.length, 1);

@@ -18,7 +18,15 @@
 
 import { type FlightLimits, issuedAfter, newNodeOf } from '../ring/change.ts';
 import { firstClaim } from '../ring/claim.ts';
-import { compareVersions, createRing, formatVersion, nodesEqual, type Ring, type RingNode } from '../ring/ring.ts';
+import {
+  compareVersions,
+  createRing,
+  formatVersion,
+  nameOfNode,
+  nodesEqual,
+  type Ring,
+  type RingNode,
+} from '../ring/ring.ts';
 import { arrived, type Course, noCourse } from './course.ts';
 import type { Member } from './member.ts';
 import type { Membership } from './membership.ts';
@@ -98,7 +106,7 @@ export function claimantStep(
   ];
   if (known.clusterId !== '') return waiting(`the ring of cluster ${known.clusterId}`);
   const [knowing] = [...known.heard].find(([, heard]) => heard.knowsRing) ?? [];
-  if (knowing !== undefined) return waiting(`the ring that node ${knowing} knows`);
+  if (knowing !== undefined) return waiting(`the ring that ${known.members.get(knowing)?.address ?? knowing} knows`);
   if (joined.length < state.expectedNodes) {
     return waiting(`${joined.length} of ${state.expectedNodes} storage nodes have joined`);
   }
@@ -152,7 +160,8 @@ function followRing(
   const waiting = (waitingFor: string): [ClaimantState, ClaimantEffect[]] => [{ ...asking, waitingFor }, []];
 
   const newer = [...reports].find(([, { version }]) => compareVersions(version, ring.version) > 0);
-  if (newer !== undefined) return waiting(`the ring ${formatVersion(newer[1].version)} that node ${newer[0]} knows`);
+  if (newer !== undefined)
+    return waiting(`the ring ${formatVersion(newer[1].version)} that ${nameOfNode(ring, newer[0])} knows`);
   const silent = ring.nodes.filter(({ id, status }) => status !== 'LEFT' && !reports.has(id));
   const version = { term: state.term ?? state.mandate ?? ring.version.term + 1n, sequence: ring.version.sequence + 1n };
   const issue = (issued: Ring): ClaimantEffect => {
