@@ -115,6 +115,8 @@ export interface Metrics {
   counter(name: string, help: string, labels?: Readonly<Record<string, string>>): CounterHandle;
   /** `read` is called at each scrape. */
   gauge(name: string, help: string, read: () => number, labels?: Readonly<Record<string, string>>): void;
+  /** Gauges that come and go: `read` gives, at each scrape, those there are then, by the value of their one label. */
+  gauges(name: string, help: string, label: string, read: () => ReadonlyMap<string, number>): void;
 }
 
 export interface HistogramHandle {

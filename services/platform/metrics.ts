@@ -7,7 +7,7 @@
  * I1 A name and its labels are one series: asking again for the same ones gives the same handle, and a gauge's
  *    newer reader replaces the older one.
  * I2 A metric has at most MAX_SERIES_PER_METRIC series; what would be more is counted in one whose label values
- *    are all "other".
+ *    are all "other". (Of gauges that come and go the others are left out: a sum of them would mean nothing.)
  */
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { CounterHandle, HistogramHandle, Metrics } from '../core/ports.ts';
@@ -41,7 +41,13 @@ interface Family {
   readonly series: Map<string, Series>;
 }
 
-type Series = Histogram | SizeHistogram | Counter | (() => number);
+/** Gauges that come and go. */
+interface Varying {
+  readonly label: string;
+  readonly read: () => ReadonlyMap<string, number>;
+}
+
+type Series = Histogram | SizeHistogram | Counter | Varying | (() => number);
 
 const NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 const LE_SECONDS = Array.from(BOUNDS_MS, (bound) => `le="${number(bound / 1_000)}"`);
@@ -105,6 +111,10 @@ export function createMetrics({ service, node = '', zone = '' }: ProcessIdentity
       const [family, key] = seriesOf('gauge', name, help, labels);
       family.series.set(key, read);
     },
+    gauges(name, help, label, read): void {
+      const [family, key] = seriesOf('gauge', name, help, { [label]: '' });
+      family.series.set(key, { label, read });
+    },
     async text(): Promise<string> {
       const lines: string[] = [];
       for (const [name, family] of families) {
@@ -131,8 +141,13 @@ function renderSeries(lines: string[], name: string, labels: string, series: Ser
     renderHistogram(lines, name, labels, series.counts, LE_SECONDS, series.sum / 1_000);
   } else if (series instanceof SizeHistogram) {
     renderHistogram(lines, name, labels, series.counts, LE_SIZES, series.sum);
-  } else {
+  } else if (typeof series === 'function') {
     lines.push(`${name}${braced} ${number(series())}`);
+  } else {
+    const { label, read } = series;
+    for (const [value, n] of [...read()].slice(0, MAX_SERIES_PER_METRIC)) {
+      lines.push(`${name}{${labelText([label], () => value)}} ${number(n)}`);
+    }
   }
 }
 

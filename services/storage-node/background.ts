@@ -93,6 +93,8 @@ export interface Admission {
 export interface BackgroundTask extends Admission {
   /** What it cannot go on without, for people; until it says something else. */
   waitsFor(what: string): void;
+  /** What it waits for now, its turn too, for people; empty: nothing. */
+  readonly waiting: string;
   end(): void;
 }
 
@@ -137,7 +139,11 @@ export function createBackground(
   const waiting = new Set<(error: Failure) => void>();
   let lookedAt = Number.NEGATIVE_INFINITY;
   let stopped = false;
-  const counted = backgroundMetrics(metrics, () => governor.share, tasks);
+  const counted = backgroundMetrics(
+    metrics,
+    () => governor.share,
+    () => tasks(),
+  );
 
   function wait(ms: number): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -180,15 +186,18 @@ export function createBackground(
     return ms < 1 ? 0 : ms;
   }
 
-  function tasks(): readonly TaskStatus[] {
+  function statusOf(task: RunningTask): TaskStatus {
+    const { kind, name, startedAt, progress, pace, operations, bytes } = task;
     const now = clock.now();
-    return [...running].map(({ kind, name, startedAt, progress, pace, operations, bytes, waitsFor, lacks }) => {
-      const ms = now - startedAt;
-      const etaMs = progress === undefined ? undefined : pace?.etaMs(1 - progress, now);
-      const why = waitsFor === undefined ? lacks : reasonText(waitsFor);
-      return { kind, name, ms, operations, bytes, progress, etaMs, waitsFor: why };
-    });
+    const etaMs = progress === undefined ? undefined : pace?.etaMs(1 - progress, now);
+    return { kind, name, ms: now - startedAt, operations, bytes, progress, etaMs, waitsFor: whyOf(task) };
   }
+
+  function whyOf({ waitsFor, lacks }: RunningTask): string {
+    return waitsFor === undefined ? lacks : reasonText(waitsFor);
+  }
+
+  const tasks = () => [...running].map(statusOf);
 
   function reasonText(reason: WaitReason): string {
     if (reason === 'clients') return `clients: their p99.9 is above ${limits.targetMs} ms`;
@@ -215,6 +224,9 @@ export function createBackground(
         },
         waitsFor(what) {
           task.lacks = what;
+        },
+        get waiting() {
+          return whyOf(task);
         },
         end: () => running.delete(task),
       };

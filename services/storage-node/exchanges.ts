@@ -7,11 +7,12 @@ import { createExchangeQueue, type ExchangePair, type PairState } from '../core/
 import type { Metrics } from '../core/ports.ts';
 import { EraMoved } from '../core/quorum/peers.ts';
 import { isHome, nameOfNode, nodeById, type Ring, type RingNode, serves } from '../core/ring/ring.ts';
-import type { Background } from './background.ts';
+import type { Background, BackgroundTask } from './background.ts';
 import { exchange } from './exchange.ts';
 import { handOver } from './hand-over.ts';
 import type { Handoff } from './handoff.ts';
 import type { StorageNode } from './node.ts';
+import { exposeLags, type Lag, lagsTold } from './partition-lag.ts';
 import { createRounds } from './rounds.ts';
 
 const lookEveryMs = 250;
@@ -27,6 +28,8 @@ export interface RepairStatus {
   readonly differing: number;
   /** Age of the oldest known difference. */
   readonly lagMs: number;
+  /** Of `differing`, the oldest first, `lagsTold` at most. */
+  readonly lagging: readonly Lag[];
   /** Of this node's digests, 0 to 1. */
   readonly digestsBuilt: number;
 }
@@ -54,6 +57,10 @@ export function createExchanges(
   const { clock, peers, hints, random } = node;
   const queue = createExchangeQueue(everyMs, () => random.below(fractions) / fractions);
   const measures = exchangeMetrics(metrics, () => status());
+  exposeLags(metrics, function* () {
+    for (const pair of queue.lagging()) yield { partition: pair.partition, ms: ageOf(pair) };
+  });
+  const underWay = new Map<PairState, BackgroundTask>();
   let ringOfPairs: Ring | undefined;
   /** The newest mark whose pair has been made due. */
   let lastHurried = 0;
@@ -76,11 +83,11 @@ export function createExchanges(
     return peers.reachable(peer) && (hints.count(peer) === 0 || handoff.isRefused(peer));
   };
 
-  /** What hints had no room for is compared at once, and once a mark. */
+  /** What hints had no room for is known to differ; it is compared at once, and once a mark. */
   function hurryMarked(): void {
     for (const { home, partition, partitions, mark } of hints.marks()) {
       if (mark <= lastHurried) continue;
-      queue.due({ partition, partitions, peer: home }, clock.now());
+      queue.marked({ partition, partitions, peer: home }, clock.now());
     }
     lastHurried = hints.lastMark();
   }
@@ -104,24 +111,26 @@ export function createExchanges(
     const { partition, partitions, peer } = pair;
     const task = background.begin('exchange', `partition ${partition} with ${nameOfNode(node.ring(), peer)}`);
     const marked = hints.markOf(peer, partition, partitions);
+    underWay.set(pair, task);
     try {
       const onDifference = () => queue.differs(pair, clock.now());
       const done = await exchange(node, peer, partition, partitions, { ...task, onDifference });
       const moved = done.pulled + done.pushed;
       measures.done(done.compared ? (moved > 0 ? 'mended' : 'equal') : 'unready', done);
       if (!done.compared) {
-        queue.failed(pair, clock.now());
+        queue.failed(pair, 'its digests were not complete', clock.now());
         return 0;
       }
       queue.compared(pair, clock.now());
       if (marked !== undefined) await hints.unmark(peer, partition, marked);
       return moved;
     } catch (error) {
-      queue.failed(pair, clock.now());
+      queue.failed(pair, error instanceof Error ? error.message : String(error), clock.now());
       measures.done('failed');
       node.metrics.replicaFailed(peer, 'exchange', error);
       return 0;
     } finally {
+      underWay.delete(pair);
       task.end();
     }
   }
@@ -162,17 +171,36 @@ export function createExchanges(
     return moved;
   }
 
+  const ageOf = ({ differsSince }: PairState) => (differsSince === undefined ? 0 : clock.now() - differsSince);
+
+  /** Why a difference is not mended. */
+  function waitsFor(pair: PairState): string {
+    const { peer, failure } = pair;
+    const task = underWay.get(pair);
+    if (task !== undefined) return task.waiting;
+    const name = nameOfNode(node.ring(), peer);
+    const built = Math.floor(node.digests.built * 100);
+    if (!node.digests.ready) return `the digests of this node, of which ${built}% are built`;
+    if (!peers.reachable(peer)) return `${name}, which cannot be reached`;
+    if (!askable(peer)) return `what is owed to ${name} by hints, ${hints.count(peer)} of them, which go first`;
+    return failure === undefined ? 'its turn' : `another try: ${failure}`;
+  }
+
   function status(): RepairStatus {
     const now = clock.now();
     const all = [...queue.pairs];
     const compared = all.flatMap(({ comparedAt }) => comparedAt ?? []);
-    const since = all.flatMap(({ differsSince }) => differsSince ?? []);
+    const lagging = queue.lagging();
+    const [oldest] = lagging;
     return {
       pairs: all.length,
       compared: compared.length,
       oldestMs: compared.length < all.length || all.length === 0 ? undefined : now - Math.min(...compared),
-      differing: since.length,
-      lagMs: since.length === 0 ? 0 : now - Math.min(...since),
+      differing: lagging.length,
+      lagMs: oldest === undefined ? 0 : ageOf(oldest),
+      lagging: lagging.slice(0, lagsTold).map((pair) => {
+        return { partition: pair.partition, peer: pair.peer, ms: ageOf(pair), waitsFor: waitsFor(pair) };
+      }),
       digestsBuilt: node.digests.built,
     };
   }

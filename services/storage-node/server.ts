@@ -329,11 +329,12 @@ async function hintStatus({ hints, handoff, clock, store }: AssembledNode): Prom
 }
 
 function repairStatus({ exchanges, collection }: AssembledNode): RepairStatus {
-  const { oldestMs, lagMs, ...status } = exchanges.status();
+  const { oldestMs, lagMs, lagging, ...status } = exchanges.status();
   const collecting = collection.status();
   return {
     ...status,
     lagMs: BigInt(Math.round(lagMs)),
+    lagging: lagging.map(({ peer, ms, ...lag }) => ({ ...lag, nodeId: peer, lagMs: BigInt(Math.round(ms)) })),
     oldestMs: wholeMs(oldestMs),
     collectable: BigInt(collecting.waiting),
     collectableOldestMs: wholeMs(collecting.oldestMs),

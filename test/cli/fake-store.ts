@@ -7,6 +7,7 @@ import {
   AdminServiceService,
   GetStatusResponse,
   ListHotKeysResponse,
+  type RepairStatus,
 } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import {
   ExplainResponse,
@@ -55,6 +56,8 @@ export interface FakeStore {
   readonly extraMembers: string[];
   /** For GetStatus: to whom it owes records, by id, and how many. */
   readonly owed: Map<string, bigint>;
+  /** What it says of its replicas; undefined: nothing. */
+  repair: RepairStatus | undefined;
   /** The hottest first; each half as hot as the first one, a third, and so on. */
   hotKeys: string[];
   /** Value bytes in one answer, at least one value. */
@@ -213,6 +216,7 @@ export async function startFakeStore(): Promise<FakeStore> {
           replicas: 1,
           uptimeMs: 61_000n,
           hints: [...store.owed].map(([nodeId, hints]) => ({ nodeId, hints })),
+          repair: store.repair,
           members: [member, ...store.extraMembers.map((address) => ({ ...member, id: address, address }))],
           storage: {
             keysEstimated: BigInt(values.size),
@@ -231,6 +235,7 @@ export async function startFakeStore(): Promise<FakeStore> {
     nodeAddress: address,
     extraMembers: [],
     owed: new Map(),
+    repair: undefined,
     hotKeys: [],
     answerBytesMax: Number.POSITIVE_INFINITY,
     values,

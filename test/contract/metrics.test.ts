@@ -70,6 +70,22 @@ test('counters add, and a gauge is read at each scrape', async () => {
   assert.equal(families.get('g')?.samples[0]?.value, -0.5);
 });
 
+test('gauges that come and go have the series that there are at a scrape, and none where there are none', async () => {
+  const metrics = createMetrics({ service: 'test' });
+  let lags = new Map([
+    ['7', 90.5],
+    ['4"2', 70],
+  ]);
+  metrics.gauges('lag_seconds', 'Lags.', 'partition', () => lags);
+  const seen = async () =>
+    (await scrape(metrics)).get('lag_seconds')?.samples.map(({ labels, value }) => [labels.get('partition'), value]);
+  assert.deepEqual(await seen(), [...lags]);
+  lags = new Map();
+  assert.deepEqual(await seen(), []);
+  lags = new Map(Array.from({ length: MAX_SERIES_PER_METRIC + 50 }, (_, i) => [String(i), i]));
+  assert.equal((await seen())?.length, MAX_SERIES_PER_METRIC);
+});
+
 test('the same name and labels are the same series, in any order of the labels', async () => {
   const metrics = createMetrics({ service: 'test' });
   metrics.counter('c_total', 'A counter.', { a: '1', b: '2' }).add(1);

@@ -37,6 +37,7 @@ export function recordingMetrics(): Metrics & { readonly values: Map<string, () 
     gauge(name, _help, read) {
       values.set(name, read);
     },
+    gauges() {},
   };
 }
 

@@ -149,14 +149,34 @@ test('each pair has its turn, one that is back at once, one that failed soon aga
   assert.ok(first);
   queue.differs(first, 510);
   queue.differs(first, 520);
-  queue.failed(first, 530);
+  queue.failed(first, 'it is busy', 530);
   assert.deepEqual([first.differsSince, first.comparedAt, first.dueAt], [510, undefined, 1_530]);
+  assert.equal(first.failure, 'it is busy');
   queue.compared(first, 600);
+  assert.equal(first.failure, undefined);
   assert.deepEqual([first.differsSince, first.comparedAt, first.dueAt], [undefined, 600, 1_600]);
   queue.back('b', 0);
   assert.equal(queue.next(10_000, anybody)?.partition, 2, 'what is due for longest comes first');
   queue.setPairs([{ partition: 1, partitions: 8, peer: 'a' }], 700);
   assert.deepEqual([...queue.pairs], [first]);
+});
+
+test('what is known to differ is told with the oldest first, and what is marked is due and known to differ', () => {
+  const queue = createExchangeQueue(600_000, () => 0.9);
+  const pairs = [1, 2, 3].map((partition) => ({ partition, partitions: 8, peer: 'a' }));
+  queue.setPairs(pairs, 0);
+  const [first, second, third] = [...queue.pairs];
+  assert.ok(first && second && third);
+  queue.differs(third, 10);
+  queue.marked(first, 20);
+  queue.marked({ partition: 9, partitions: 16, peer: 'a' }, 20);
+  assert.deepEqual(queue.lagging(), [third, first]);
+  assert.equal(
+    queue.next(20, () => true),
+    first,
+  );
+  queue.compared(third, 30);
+  assert.deepEqual(queue.lagging(), [first]);
 });
 
 test('when partitions double, halves keep what was known of the whole, and nothing is due that was not', () => {

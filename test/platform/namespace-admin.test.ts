@@ -22,7 +22,13 @@ interface Node {
 }
 
 const noHandle = { observe() {} };
-const uncounted = { histogram: () => noHandle, sizes: () => noHandle, counter: () => ({ add() {} }), gauge() {} };
+const uncounted = {
+  histogram: () => noHandle,
+  sizes: () => noHandle,
+  counter: () => ({ add() {} }),
+  gauge() {},
+  gauges() {},
+};
 const settings = (changes: Parameters<typeof NamespaceSettings.fromPartial>[0]) =>
   NamespaceSettings.fromPartial(changes);
 

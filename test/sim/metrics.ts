@@ -17,5 +17,6 @@ export function createCountingMetrics(): CountingMetrics {
     histogram: () => ({ observe() {} }),
     sizes: () => ({ observe() {} }),
     gauge() {},
+    gauges() {},
   };
 }

@@ -1,10 +1,11 @@
 /** P6 on assembled nodes: replicas that missed writes become equal by comparing digests, without a read and without hints. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
 import { answerExchange, requestOf } from '../../services/storage-node/exchange.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { failureOf, get, gotten, put, remove, removed, stored } from './requests.ts';
-import { turns } from './time.ts';
+import { pass, turns } from './time.ts';
 
 async function setup(nodes = 3, hintsPerNodeMax = 0): Promise<Cluster> {
   const cluster = createCluster({ nodes, hintsPerNodeMax, partitions: 4 });
@@ -216,6 +217,68 @@ test('a partition known to differ is told with its age, until it is mended', asy
   await compareAll(cluster);
   for (const { node } of [first, second])
     assert.deepEqual([node.exchanges.status().differing, node.exchanges.status().lagMs], [0, 0]);
+});
+
+test('each partition that lags is told, the oldest first, with whom it differs from and what it waits for', async () => {
+  const cluster = await setup();
+  const [first, , away] = cluster.nodes as [TestNode, TestNode, TestNode];
+  const { replica } = away.node;
+  const { write } = replica;
+  const missed = async (key: string) => {
+    await without(cluster, away, async () => void (await stored(cluster.run(first, put(key, 'v')))));
+    Object.assign(replica, { write: () => Promise.reject(new Error('disk full')) });
+    await compareAll(cluster);
+    cluster.clock.advance(70_000);
+    return partitionOfStorageKey(cluster.storageKey(key), cluster.ring.partitions);
+  };
+  const early = await missed('cart');
+  const other = keys.find(
+    (key) => partitionOfStorageKey(cluster.storageKey(key), cluster.ring.partitions) !== early,
+  ) as string;
+  const late = await missed(other);
+  const lags = () => first.node.exchanges.status().lagging;
+  const name = cluster.ring.nodes.find(({ id }) => id === away.id)?.address;
+  assert.deepEqual(
+    lags().map(({ partition, peer, waitsFor }) => [partition, peer, waitsFor]),
+    [early, late].map((partition) => [partition, away.id, 'another try: disk full']),
+  );
+  const [oldest, newest] = lags().map(({ ms }) => ms) as [number, number];
+  assert.ok(newest >= 70_000 && oldest >= newest + 70_000, `${oldest} ${newest}`);
+  assert.deepEqual(
+    [...first.metrics.seriesOf('cartwheel_partition_lag_seconds')],
+    [
+      [String(early), oldest / 1_000],
+      [String(late), newest / 1_000],
+    ],
+  );
+  cluster.setReachable(away, false);
+  assert.equal(lags()[0]?.waitsFor, `${name}, which cannot be reached`);
+  cluster.setReachable(away, true);
+  Object.assign(replica, { write });
+  await compareAll(cluster);
+  assert.deepEqual(lags(), []);
+  assert.equal(first.metrics.seriesOf('cartwheel_partition_lag_seconds').size, 0);
+});
+
+test('a partition of which a home missed more than hints are kept for lags from then on', async () => {
+  const cluster = await setup();
+  const [first, , away] = cluster.nodes as [TestNode, TestNode, TestNode];
+  for (const { node } of cluster.nodes) node.exchanges.start();
+  await pass(cluster, 1_000);
+  cluster.setReachable(away, false);
+  const coordinator = cluster.homes('cart').find((node) => node !== away) ?? first;
+  await stored(cluster.run(coordinator, put('cart', 'v', { w: 2 })));
+  await pass(cluster, 2_000);
+  const [lag, ...others] = coordinator.node.exchanges.status().lagging;
+  assert.deepEqual([lag?.peer, others.length], [away.id, 0]);
+  assert.match(lag?.waitsFor ?? '', /, which cannot be reached$/);
+  assert.equal(coordinator.metrics.seriesOf('cartwheel_partition_lag_seconds').size, 0, 'it may be mended in a minute');
+  await pass(cluster, 60_000);
+  assert.equal(coordinator.metrics.seriesOf('cartwheel_partition_lag_seconds').size, 1);
+  cluster.setReachable(away, true);
+  await pass(cluster, 20_000);
+  assert.deepEqual(coordinator.node.exchanges.status().lagging, []);
+  for (const { node } of cluster.nodes) node.exchanges.stop();
 });
 
 test('nonsense is refused', async () => {

@@ -20,7 +20,7 @@ const leavesAtOnce = 64;
 const keysAtOnce = 512;
 
 const unhindered: Background = {
-  begin: () => ({ admit: async () => {}, reached() {}, waitsFor() {}, end() {} }),
+  begin: () => ({ admit: async () => {}, reached() {}, waitsFor() {}, waiting: '', end() {} }),
   takeWithin: () => 0,
   foreground() {},
   tasks: () => [],

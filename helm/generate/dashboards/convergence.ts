@@ -175,6 +175,22 @@ export const convergence: DashboardPlan = {
           },
           series('cartwheel_exchange_pairs_differing'),
         ),
+        graph(
+          {
+            title: 'Partitions that lag longest',
+            what: 'For how long the oldest difference of a partition has been known to any of its homes. Shown from a minute on.',
+            bad: 'any line that goes on: `cartwheel repair status` says towards whom, and what it waits for.',
+            unit: Seconds,
+            limits: above(900),
+            runbook: 'CartwheelConvergenceLags',
+          },
+          [
+            {
+              expr: `topk(10, max by (partition) (${series('cartwheel_partition_lag_seconds')}))`,
+              legend: 'partition {{partition}}',
+            },
+          ],
+        ),
         ofEachNode(overdue),
         rateByLabel(
           {

@@ -18,6 +18,8 @@ export interface PairState extends ExchangePair {
   comparedAt: number | undefined;
   /** Since when they are known to differ; undefined: they are not. */
   differsSince: number | undefined;
+  /** For people: why the last comparison did not come to its end; undefined: it did. */
+  failure: string | undefined;
 }
 
 export interface ExchangeQueue {
@@ -25,15 +27,17 @@ export interface ExchangeQueue {
   setPairs(pairs: readonly ExchangePair[], now: number): void;
   /** All pairs with this node are due. */
   back(peer: string, now: number): void;
-  /** This pair is due. */
-  due(pair: ExchangePair, now: number): void;
+  /** Somebody else knows that this pair differs; it is due. */
+  marked(pair: ExchangePair, now: number): void;
   /** The one that is due for longest, of those whose peer can be asked. */
   next(now: number, askable: (peer: string) => boolean): PairState | undefined;
   differs(pair: PairState, now: number): void;
   /** Compared to the end. */
   compared(pair: PairState, now: number): void;
-  /** It ended early. */
-  failed(pair: PairState, now: number): void;
+  /** It ended early. `why`: for people. */
+  failed(pair: PairState, why: string, now: number): void;
+  /** Those that are known to differ, the one for longest first. */
+  lagging(): readonly PairState[];
   readonly pairs: Iterable<PairState>;
 }
 
@@ -63,7 +67,7 @@ export function createExchangeQueue(everyMs: number, fraction: () => number): Ex
       states = new Map(
         pairs.map((pair) => {
           const dueAt = now + fraction() * Math.min(everyMs, firstMs);
-          const fresh = { ...pair, dueAt, comparedAt: undefined, differsSince: undefined };
+          const fresh = { ...pair, dueAt, comparedAt: undefined, differsSince: undefined, failure: undefined };
           return [nameOf(pair), stateOf(pair) ?? fresh];
         }),
       );
@@ -73,9 +77,11 @@ export function createExchangeQueue(everyMs: number, fraction: () => number): Ex
         if (state.peer === peer) state.dueAt = Math.min(state.dueAt, now + settleMs * (1 + fraction()));
       }
     },
-    due(pair, now) {
+    marked(pair, now) {
       const state = states.get(nameOf(pair));
-      if (state !== undefined) state.dueAt = Math.min(state.dueAt, now);
+      if (state === undefined) return;
+      state.dueAt = Math.min(state.dueAt, now);
+      state.differsSince ??= now;
     },
     next(now, askable) {
       let first: PairState | undefined;
@@ -91,10 +97,16 @@ export function createExchangeQueue(everyMs: number, fraction: () => number): Ex
     compared(pair, now) {
       pair.comparedAt = now;
       pair.differsSince = undefined;
+      pair.failure = undefined;
       pair.dueAt = now + (0.5 + fraction()) * everyMs;
     },
-    failed(pair, now) {
+    failed(pair, why, now) {
+      pair.failure = why;
       pair.dueAt = now + (0.5 + fraction()) * Math.min(againMs, everyMs);
+    },
+    lagging() {
+      const since = ({ differsSince = Number.POSITIVE_INFINITY }: PairState) => differsSince;
+      return [...states.values()].filter((pair) => pair.differsSince !== undefined).sort((a, b) => since(a) - since(b));
     },
     get pairs() {
       return states.values();
