@@ -34,6 +34,7 @@ import { DamagedData } from '../core/damaged-data.ts';
 import { Failure } from '../core/failure.ts';
 import type { CounterHandle, Metrics, Mutation, ScanPage, StorageEngine } from '../core/ports.ts';
 import { storageKeyText } from '../core/ring/storage-key.ts';
+import { ShortLivedMap } from '../core/short-lived-map.ts';
 import { emptyRecord, type KeyRecord } from '../core/versioning/record.ts';
 import { type CachedRecord, createRecordCache } from './record-cache.ts';
 
@@ -231,7 +232,7 @@ const syncMark: Mutation = { space: 'meta', key: new TextEncoder().encode('sync'
 
 export function createRecordStore(options: RecordStoreOptions): RecordStore {
   const { engine, codec, endOfTurn, onFailure, buffer = bufferLimits } = options;
-  const overlay = new Map<string, Entry>();
+  const overlay = new ShortLivedMap<string, Entry>();
   const cache = createRecordCache(options.cacheBytesMax);
   /** Reads under way that may go into the cache, by name; each with an object of its own. */
   const cacheableReads = new Map<string, object>();
@@ -450,7 +451,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
 
   function drop(entry: Entry): void {
     if (overlay.get(entry.name) !== entry) return;
-    overlay.delete(entry.name);
+    overlay.take(entry.name);
     if (entry.held === undefined) return;
     overlayBytes -= entry.held.bytes?.length ?? 0;
     cache.put(entry.name, entry.held);

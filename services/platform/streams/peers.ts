@@ -39,6 +39,7 @@ import {
   type ScannedPage,
 } from '../../core/quorum/peers.ts';
 import { partsOfEpoch, type Ring } from '../../core/ring/ring.ts';
+import { ShortLivedMap } from '../../core/short-lived-map.ts';
 import { eraOf, firstEra } from '../../core/stability/era.ts';
 import { parseDot } from '../../core/versioning/causal-context.ts';
 import { fromServiceError } from '../errors.ts';
@@ -189,7 +190,7 @@ function connectPeer(
    * it dials a machine that is gone, which takes minutes, and not where another node listens at the address by now.
    */
   let channel = openChannel(address);
-  const waiting = new Map<number, Waiting>();
+  const waiting = new ShortLivedMap<number, Waiting>();
   const health = createPeerHealth();
   let cancelLook: (() => void) | undefined;
   let stream: ClientDuplexStream<ReplicateRequest, ReplicateResponse> | undefined;
@@ -257,9 +258,8 @@ function connectPeer(
     for (const result of results) {
       measures.in.bytes.add(result.record.length);
       const record = joiner.add(result.id, result.record, result.more);
-      const operation = waiting.get(result.id);
-      if (record === undefined || operation === undefined) continue;
-      waiting.delete(result.id);
+      const operation = record && waiting.take(result.id);
+      if (operation === undefined) continue;
       bytesInFlight -= operation.bytes;
       answered++;
       operation.roundTrip.observe(now - operation.sentAt);
@@ -293,7 +293,7 @@ function connectPeer(
     const finding = health.look(clock.now(), random.below(1_000) / 1_000);
     if (finding === 'suspect') {
       log.warn({ nodeId, address, silenceMs, inFlight: waiting.size }, 'peer silent');
-      for (const { onSilent } of [...waiting.values()]) onSilent?.();
+      for (const { onSilent } of waiting.values()) onSilent?.();
     } else if (finding === 'probe') {
       stream?.write({ hello: undefined, writes: [], reads: [], probe: true });
     }
@@ -311,8 +311,7 @@ function connectPeer(
     health.lost();
     gate.close();
     gate = newGate();
-    const lost = [...waiting.values()];
-    waiting.clear();
+    const lost = waiting.takeAll();
     bytesInFlight = 0;
     for (const operation of lost) operation.reject(unreachable(nodeId, why));
     if (closed) return;

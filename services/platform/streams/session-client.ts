@@ -31,6 +31,7 @@ import {
 import { Failure } from '../../core/failure.ts';
 import { createRemoteClock } from '../../core/remote-clock.ts';
 import { requestLimits } from '../../core/requests/limits.ts';
+import { ShortLivedMap } from '../../core/short-lived-map.ts';
 import { channelOptions } from '../channel-options.ts';
 import { servesNoKeys } from '../errors.ts';
 import { connectTimeoutMs, whenReady } from '../when-ready.ts';
@@ -119,7 +120,7 @@ export function openSession(options: SessionClientOptions): SessionClient {
   const channel = new KeyValueServiceClient(address, credentials.createInsecure(), streamChannelOptions);
   const metadata = new Metadata();
   if (options.hop !== undefined) metadata.set(hopMetadata[options.hop], '1');
-  const inFlight = new Map<bigint, InFlight>();
+  const inFlight = new ShortLivedMap<bigint, InFlight>();
   let stream: ClientDuplexStream<SessionRequest, SessionResponse> | undefined;
   let bytesInFlight = 0;
   let operationsMax = 1_024;
@@ -152,17 +153,14 @@ export function openSession(options: SessionClientOptions): SessionClient {
     gate.close();
     stream?.cancel();
     channel.close();
-    const lost = [...inFlight.values()];
-    inFlight.clear();
-    for (const { onResult } of lost) onResult(failure);
+    for (const { onResult } of inFlight.takeAll()) onResult(failure);
     onClose?.(failure);
   }
 
   /** Answers an operation here. */
   function settle(id: bigint, answer: Failure): void {
-    const waiting = inFlight.get(id);
+    const waiting = inFlight.take(id);
     if (waiting === undefined) return;
-    inFlight.delete(id);
     bytesInFlight -= waiting.bytes;
     waiting.onResult(answer);
   }
@@ -204,9 +202,8 @@ export function openSession(options: SessionClientOptions): SessionClient {
     if (goAway !== undefined) open = false;
     let answered = 0;
     for (const result of results) {
-      const waiting = inFlight.get(result.id);
+      const waiting = inFlight.take(result.id);
       if (waiting === undefined) continue;
-      inFlight.delete(result.id);
       bytesInFlight -= waiting.bytes;
       answered++;
       waiting.onResult(result);

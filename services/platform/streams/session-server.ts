@@ -28,6 +28,7 @@ import type { Clock, CounterHandle, Log, Metrics } from '../../core/ports.ts';
 import { ageOf } from '../../core/remote-clock.ts';
 import type { RequestLimits } from '../../core/requests/limits.ts';
 import { compareVersions } from '../../core/ring/ring.ts';
+import { ShortLivedMap } from '../../core/short-lived-map.ts';
 import { asFailure, toOperationError } from '../errors.ts';
 import { createFrameGate } from './frame-gate.ts';
 import { createLanes, type Lane } from './lanes.ts';
@@ -286,7 +287,7 @@ function openSession(
 ): Session {
   const { relayed, traceparent } = options;
   /** By id, what is not answered yet; an id that was cancelled and came again names another operation. */
-  const inFlight = new Map<bigint, Cancelling>();
+  const inFlight = new ShortLivedMap<bigint, Cancelling>();
   /** Those in flight, and cancelled ones that still run. */
   let unfinished = 0;
   const { promise: over, resolve: end } = Promise.withResolvers<void>();
@@ -335,8 +336,7 @@ function openSession(
     stallWatch?.();
     keepYoung();
     gate.close();
-    for (const cancelling of inFlight.values()) cancelling.cancel();
-    inFlight.clear();
+    for (const cancelling of inFlight.takeAll()) cancelling.cancel();
     if (error !== undefined) stream.emit('error', error);
     else stream.end();
     end();
@@ -413,7 +413,7 @@ function openSession(
     const bytes = result === undefined ? 0 : resultBytes(result);
     unfinished--;
     if (result !== undefined && inFlight.get(id) === cancellation) {
-      inFlight.delete(id);
+      inFlight.take(id);
       answer({ ...result, id }, bytes);
     }
     lane.leave(cost, result?.get && bytes);
@@ -453,9 +453,8 @@ function openSession(
     }
     const { id, cancel } = operation;
     if (cancel !== undefined) {
-      const cancelling = inFlight.get(cancel.targetId);
+      const cancelling = inFlight.take(cancel.targetId);
       if (cancelling !== undefined) {
-        inFlight.delete(cancel.targetId);
         cancelling.cancel();
         answer({ id: cancel.targetId, error: cancelled }, 64);
       }
