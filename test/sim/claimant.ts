@@ -65,6 +65,7 @@ export function createSimulatedClaimant(options: SimulatedClaimantOptions): Simu
   const wire = createWire({
     ...{ from: claimantName, others: names, network, scheduler, random: random.fork('wire') },
     alive: () => true,
+    accepts: () => true,
   });
   let ring = options.ring;
   let goal: Goal | undefined;
@@ -99,7 +100,8 @@ export function createSimulatedClaimant(options: SimulatedClaimantOptions): Simu
     try {
       const answer = wire.call(name, 'ring', message).then(decodeRingReport);
       const report = await Promise.race([answer, scheduler.sleep(answerWithinMs)]);
-      if (report === undefined) return;
+      // Who answers under another id counts as silent (platform/read-statuses.ts).
+      if (report === undefined || report.id !== name) return;
       const { version } = report.ring;
       reports.set(name, { version, pulled: new Set(report.pulled), owes: report.owes });
     } catch (error) {

@@ -936,6 +936,34 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'whoever-is-there',
+    fault: 'a node takes what listens at the address of another for that one',
+    edits: [
+      {
+        file: 'services/platform/streams/handshake.ts',
+        snippet: "if (theirs.peerId !== '' && theirs.peerId !== ours.nodeId)",
+        replacement: 'if (Number.isNaN(theirs.wireVersion))',
+      },
+      {
+        file: 'services/platform/streams/handshake.ts',
+        snippet: 'if (theirs.nodeId !== meant)',
+        replacement: 'if (Number.isNaN(theirs.wireVersion))',
+      },
+    ],
+  },
+  {
+    name: 'said-by-whoever-is-there',
+    test: 'test/platform/peers.test.ts',
+    fault: 'a call beside a stream is answered by whoever listens at the address',
+    edits: [
+      {
+        file: 'services/platform/streams/replica-service.ts',
+        snippet: 'const refusal = hello && refusalOf(hello, terms());',
+        replacement: 'const refusal = hello && (void refusalOf, void terms(), undefined);',
+      },
+    ],
+  },
+  {
     name: 'pulled-and-lost-before-the-flip',
     test: 'test/storage-node/refill.test.ts',
     fault: 'a node that has lost some of what it was to take over, since it said that it had it, answers for it',

@@ -66,6 +66,7 @@ export const marks = [
   'a node that had left was taken away',
   'the claimant crashed during a change',
   'the partitions doubled',
+  'a node was refused that had the address of another',
   'damaged files lost records of a node',
   'a node pulled again what damage had taken',
   'a record was damaged',

@@ -6,6 +6,7 @@
  * I1 Messages are bytes, copied when they are sent: no object of one endpoint is ever seen by another.
  * I2 Messages overtake each other freely; one may arrive long after its sender has crashed.
  * I3 What is blocked when a message would arrive is lost, as is what reaches an endpoint that is down.
+ * I4 Whoever dials an endpoint by its name reaches who has its address. That is another one while the name service is behind.
  */
 import type { Marks } from './marks.ts';
 import type { SeededRandom } from './random.ts';
@@ -33,6 +34,10 @@ export interface Network {
   /** Calls `arrived` when the message gets through, twice for one that is duplicated; `lost` when it does not. */
   carry(from: string, to: string, message: Uint8Array, options: CarryOptions): void;
   serve(name: string): Serve | undefined;
+  /** The address that `name` leads to is that of `other`, until the function returned is called. */
+  lead(name: string, other: string): () => void;
+  /** Who has the address that `name` leads to. */
+  at(name: string): string;
   /** Nothing gets through from `from` to `to` any more, until the function returned is called. */
   block(from: string, to: string): () => void;
   blocked(from: string, to: string): boolean;
@@ -77,6 +82,7 @@ export function createNetwork({ scheduler, random, marks, conditions }: NetworkO
   /** What waits for an endpoint that is held. */
   const held = new Map<string, (() => void)[]>();
   const watchers = new Set<(change: LinkChange) => void>();
+  const leads = new Map<string, string>();
 
   const link = (from: string, to: string) => `${from}>${to}`;
   const blocked = (from: string, to: string) => (blocks.get(link(from, to)) ?? 0) > 0;
@@ -99,6 +105,15 @@ export function createNetwork({ scheduler, random, marks, conditions }: NetworkO
     },
     listening: (name) => listeners.has(name),
     serve: (name) => listeners.get(name),
+    lead(name, other) {
+      leads.set(name, other);
+      tell({ what: 'up', endpoints: [name] });
+      return () => {
+        leads.delete(name);
+        tell({ what: 'down', endpoints: [name] });
+      };
+    },
+    at: (name) => leads.get(name) ?? name,
     blocked,
 
     carry(from, to, message, { duplicable, arrived, lost }) {

@@ -20,6 +20,7 @@ import { toOperationError } from '../../services/platform/errors.ts';
 import { checksum32, xxh64 } from '../../services/platform/hash.ts';
 import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
 import { createRingSource } from '../../services/platform/ring-source.ts';
+import { handshakeOf, refusalOf, refusalOfWelcome } from '../../services/platform/streams/handshake.ts';
 import { inHand } from '../../services/storage-node/after-leaving.ts';
 import { type AssembledNode, assembleStorageNode } from '../../services/storage-node/assemble.ts';
 import { listLosers } from '../../services/storage-node/losers.ts';
@@ -161,6 +162,18 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
   let diskBroken = false;
   let crashes = 0;
   const wallSkew = () => (options.wallClocksRight ? 0 : node.wallSkewMs);
+  const termsOf = (nodeId: string) => {
+    return { nodeId, clusterId: 'simulated', replicas: profile.replicas, settings: new Map<string, string>() };
+  };
+
+  /** As a stream begins: both ends look at the handshake of the other. */
+  function accepts(to: string): boolean {
+    const there = termsOf(network.at(to));
+    const refusal =
+      refusalOf(handshakeOf(termsOf(name), to), there) ?? refusalOfWelcome(handshakeOf(there, ''), termsOf(name), to);
+    if (refusal !== undefined) marks.add('a node was refused that had the address of another');
+    return refusal === undefined;
+  }
 
   function start(): void {
     if (running !== undefined) throw new Error(`${name} runs already`);
@@ -188,7 +201,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     const alive = () => life.alive;
     const clock = createNodeClock({ scheduler, random: own.fork('clock'), alive, wallSkew });
     const others = names.filter((id) => id !== name);
-    const wire = createWire({ from: name, others, network, scheduler, random: own.fork('wire'), alive });
+    const wire = createWire({ from: name, others, network, scheduler, random: own.fork('wire'), alive, accepts });
     const engine = watched(opened, life);
     const rings = createRingSource(keptRing);
     const bare = assembleStorageNode({
@@ -256,7 +269,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
     /** Takes a ring in, where one is sent, and says what it knows. */
     async function serveRing(bytes: Uint8Array): Promise<Uint8Array> {
       if (bytes.length > 0) await goOver(decodeRing(RingMessage.decode(bytes)));
-      const said = { ring: keptRing, pulled: assembled.transfers.pulled() };
+      const said = { id: name, ring: keptRing, pulled: assembled.transfers.pulled() };
       // Marks are worked off by exchanges, which begin only afterwards in many seeds.
       const withoutMarks = (all: number) => all - assembled.hints.marks().length;
       const owes = await inHand(assembled).then(withoutMarks, () => 1); // 1: its disk has failed

@@ -84,6 +84,8 @@ export interface Profile {
     readonly claimantCrashes: number;
   };
   readonly bitFlipEveryMs: number;
+  /** A node dies, and its address leads to another node for a while, perhaps until after it is back. */
+  readonly takenAddressEveryMs: number;
   /** 0: no disk is lost. Else one, once, and another node takes its place. */
   readonly wipedDiskEveryMs: number;
   /** A node is away, once, and taken for lost; it comes back when another one has its place. */
@@ -156,6 +158,7 @@ export function profileOf(seed: number): Profile {
       seededRandom(seed, 'second thoughts'),
       changes.profile.ringChangeEveryMs > 0,
     ),
+    takenAddressEveryMs: takenAddressesOf(seededRandom(seed, 'taken addresses')),
     wipedDiskEveryMs: 0,
     oldDiskEveryMs: 0,
     markedDownEveryMs: 0,
@@ -205,6 +208,7 @@ function withoutOtherFaults(profile: Omit<Profile, 'expiring'>, random: SeededRa
       exchangeEveryMs: 0,
       repeatedOutageEveryMs: 0,
       bitFlipEveryMs: 0,
+      takenAddressEveryMs: 0,
     },
     network: { ...profile.network, loss: random.chance(0.5) ? random.between(0.02, 0.15) : 0 },
   };
@@ -255,6 +259,10 @@ function cancelsOf(random: SeededRandom): number {
 
 function departuresOf(random: SeededRandom, ringChanges: boolean): number {
   return ringChanges && random.chance(0.5) ? random.between(20, 200) : 0;
+}
+
+function takenAddressesOf(random: SeededRandom): number {
+  return random.chance(0.12) ? random.between(80, 500) : 0;
 }
 
 function secondThoughtsOf(random: SeededRandom, ringChanges: boolean): number {

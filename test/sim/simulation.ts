@@ -36,6 +36,7 @@ import { secondThoughts } from './faults/second-thoughts.ts';
 import { slowDisks } from './faults/slow-disks.ts';
 import { slowNodes } from './faults/slow-nodes.ts';
 import { stoppedNodes } from './faults/stopped-nodes.ts';
+import { takenAddresses } from './faults/taken-addresses.ts';
 import { wipedDisks } from './faults/wiped-disks.ts';
 import { startLater, type World } from './faults/world.ts';
 import { createHistory } from './history.ts';
@@ -55,7 +56,17 @@ import { runReader, runWorkload } from './workload.ts';
 const faults = [
   ...[ringChanges, secondThoughts, doublings, wipedDisks, oldDisks, markedDown, departures, lostBlocks],
   ...[crashes, outages, powerLoss, cleanStops, diskFailures, partitions],
-  ...[slowNodes, stoppedNodes, slowDisks, resets, clockJumps, restoredNotices, repeatedOutages, bitFlips],
+  ...[
+    slowNodes,
+    stoppedNodes,
+    slowDisks,
+    resets,
+    clockJumps,
+    restoredNotices,
+    repeatedOutages,
+    bitFlips,
+    takenAddresses,
+  ],
 ];
 
 /** Longer than any fault, or the restart of a node, is planned for. */

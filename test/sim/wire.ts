@@ -45,6 +45,8 @@ export interface WireOptions {
   readonly scheduler: Scheduler;
   readonly random: SeededRandom;
   alive(): boolean;
+  /** Whether a handshake with who has the address of `to` succeeds. Where it is not given, names lead where they should. */
+  readonly accepts?: (to: string) => boolean;
 }
 
 interface Connection {
@@ -53,12 +55,17 @@ interface Connection {
   readonly underWay: Set<(why: string) => void>;
 }
 
-export function createWire({ from, others, network, scheduler, random, alive }: WireOptions): Wire {
+export function createWire({ from, others, network, scheduler, random, alive, accepts }: WireOptions): Wire {
   const connections = new Map(others.map((to): [string, Connection] => [to, { to, up: false, underWay: new Set() }]));
   const listeners: ((to: string, up: boolean) => void)[] = [];
   let closed = false;
 
-  const passable = (to: string) => network.listening(to) && !network.blocked(from, to) && !network.blocked(to, from);
+  const reached = (to: string) => (accepts === undefined ? to : network.at(to));
+  const passable = (to: string) =>
+    network.listening(reached(to)) &&
+    !network.blocked(from, to) &&
+    !network.blocked(to, from) &&
+    (accepts === undefined || accepts(to));
   const within = ({ min, max }: { min: number; max: number }, run: () => void) => {
     scheduler.after(random.between(min, max), () => {
       if (alive() && !closed) run();
@@ -91,7 +98,9 @@ export function createWire({ from, others, network, scheduler, random, alive }: 
     for (const connection of connections.values()) {
       const { to } = connection;
       const concerned =
-        endpoints.length === 1 ? endpoints[0] === to : endpoints.includes(to) && endpoints.includes(from);
+        endpoints.length === 1
+          ? endpoints[0] === to || endpoints[0] === reached(to)
+          : endpoints.includes(to) && endpoints.includes(from);
       if (!concerned || closed) continue;
       if (what === 'up' || what === 'unblocked') reconnect(connection);
       else if (what === 'blocked') {
@@ -135,9 +144,9 @@ export function createWire({ from, others, network, scheduler, random, alive }: 
           lost,
           arrived(request) {
             // Nobody there: the connection is lost, and with it this call.
-            const serve = network.serve(to);
+            const serve = network.serve(reached(to));
             void serve?.(channel, request).then((answer) => {
-              if (network.serve(to) !== serve) return;
+              if (network.serve(reached(to)) !== serve) return;
               network.carry(to, from, answer, {
                 duplicable: false,
                 lost,
