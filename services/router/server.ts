@@ -47,7 +47,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
     ...{ endpoint: config['trace-endpoint'], ratio: config['trace-ratio'] },
     ...{ service: 'router', instance: id, clock, log, metrics },
   });
-  const pool = createSessionPool({ name: id, clock, random, hop: 'routed', ring: ringVersion });
+  const pool = createSessionPool({ name: id, clock, random, hop: 'routed', ring: () => rings.current() });
   const channels = createUnaryChannels(clock);
   const validation = { limits: requestLimits, hash: xxh64 };
   const balancer = createBalancer({ pool: tracing === undefined ? pool : tracedPool(pool, tracing), clock, random });

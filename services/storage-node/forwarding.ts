@@ -24,7 +24,7 @@ export function createForwarding(
     clock,
     random,
     hop: 'forwarded',
-    ring: () => rings.current()?.version,
+    ring: () => rings.current(),
   });
   const pool = tracing === undefined ? sessions : tracedPool(sessions, tracing);
   return {

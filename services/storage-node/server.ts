@@ -164,7 +164,9 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
   const execute = tracing === undefined ? run : tracedExecute(run, tracing);
   const traced = tracing !== undefined;
   const ringVersion = () => rings.current()?.version;
-  const sessions = createSessionServer({ execute, clock, limits: requestLimits, log, metrics, traced, ringVersion });
+  const sessions = createSessionServer({
+    ...{ execute, clock, limits: requestLimits, log, metrics, traced, ringVersion, nodeId: id },
+  });
   const keyValueService = createKeyValueService({
     sessions,
     rings,

@@ -42,7 +42,7 @@ before(async () => {
 });
 after(() => server.forceShutdown());
 
-function begin(): SessionClient {
+function begin(isMeant?: (nodeId: string) => boolean): SessionClient {
   sent.length = 0;
   frames.length = 0;
   streams = [];
@@ -51,6 +51,7 @@ function begin(): SessionClient {
     name: 'test',
     now: () => clock.now() + stoppedMs,
     endOfTurn: (run) => setImmediate(run),
+    ...(isMeant && { isMeant }),
   });
 }
 
@@ -66,10 +67,10 @@ function put(session: SessionClient, bytes: number): { id: bigint; answer: Promi
   return { id: session.send(body, bytes + 65, resolve), answer: promise };
 }
 
-async function welcome(clockMs = 0): Promise<void> {
+async function welcome(clockMs = 0, nodeId = ''): Promise<void> {
   while (streams.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
   streams[0]?.write(
-    SessionResponse.fromPartial({ welcome: { maxInFlight: 100, maxMessageBytes: messageBytesMax }, clockMs }),
+    SessionResponse.fromPartial({ welcome: { maxInFlight: 100, maxMessageBytes: messageBytesMax, nodeId }, clockMs }),
   );
 }
 
@@ -142,4 +143,25 @@ test('what an operation has waited is taken from its deadline', async () => {
   const timeoutMs = frames.at(-1)?.operations[0]?.timeoutMs as number;
   assert.ok(timeoutMs > 0 && timeoutMs <= 400, `${timeoutMs} ms are left of 1,000`);
   session.close();
+});
+
+test('another node than was meant is sent nothing, and what waited for its welcome is known not to be applied', async () => {
+  const session = begin((nodeId) => nodeId === 'b');
+  const { answer } = put(session, 10);
+  await welcome(0, 'c');
+  const failure = await answer;
+  assert.ok(failure instanceof Failure);
+  assert.deepEqual([failure.reason, failure.outcome], ['NOT_ENOUGH_REPLICAS', 'NOT_APPLIED']);
+  assert.match(failure.message, /node c listens there, which is not the one that was meant$/);
+  assert.deepEqual([session.open, sent], [false, []]);
+});
+
+test('the node that was meant, and a router, which has no id, are sent what is to be sent', async () => {
+  for (const nodeId of ['b', '']) {
+    const session = begin((id) => id === 'b');
+    const { answer } = put(session, 10);
+    await welcome(0, nodeId);
+    assert.ok(!((await answer) instanceof Failure));
+    session.close();
+  }
 });

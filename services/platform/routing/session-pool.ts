@@ -8,6 +8,8 @@ import { type Cancellation, Cancelled, neverCancelled } from '../../core/cancell
 import { createDeadlines } from '../../core/deadlines.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock, Random } from '../../core/ports.ts';
+import { encodeVersion } from '../../core/ring/codec.ts';
+import type { Ring } from '../../core/ring/ring.ts';
 import { type Hop, type OperationBody, openSession, type SessionClient } from '../streams/session-client.ts';
 
 const retryDelayMsMin = 50;
@@ -40,7 +42,8 @@ export interface SessionPoolOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly hop?: Hop;
-  ring?(): RingVersion | undefined;
+  /** By which operations are placed: a storage node that it has at another address than it listens on is not spoken to. */
+  ring?(): Ring | undefined;
 }
 
 interface Slot {
@@ -72,7 +75,8 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
       address,
       name,
       hop,
-      ring: options.ring?.(),
+      ring: versionOf(options.ring?.()),
+      isMeant: (nodeId) => isMeant(options.ring?.(), address, nodeId),
       now: () => clock.now(),
       endOfTurn: (run) => clock.endOfTurn(run),
       onReady() {
@@ -151,6 +155,16 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
       deadlines.close();
     },
   };
+}
+
+/** Several nodes may have the address: one that is lost, and the one that takes its place. */
+function isMeant(ring: Ring | undefined, address: string, nodeId: string): boolean {
+  const there = ring?.nodes.filter((node) => node.address === address && node.status !== 'LEFT') ?? [];
+  return there.length === 0 || there.some(({ id }) => id === nodeId);
+}
+
+function versionOf(ring: Ring | undefined): RingVersion | undefined {
+  return ring && encodeVersion(ring.version);
 }
 
 /** Roughly: it decides when a frame is full, and what is in flight. */

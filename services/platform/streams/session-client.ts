@@ -10,6 +10,7 @@
  * I3 At most `bytesInFlightMax` bytes and the server's `max_in_flight` operations are unanswered or waiting.
  * I4 What an operation waits here, and is on its way, counts against its deadline (core/remote-clock.ts). So none is sent
  *    before the server's welcome, which tells its clock: one that lay in a link could be made after it was given up.
+ * I5 None is sent to another node than was meant: an address may lead to one of another cluster by now.
  */
 import {
   type ClientDuplexStream,
@@ -96,6 +97,8 @@ export interface SessionClientOptions {
   readonly ring?: RingVersion | undefined;
   /** Undefined: the operations are this process's own. */
   readonly hop?: Hop | undefined;
+  /** Whether it may be this storage node that listens there; undefined: whoever does will do. */
+  isMeant?(nodeId: string): boolean;
   /** Milliseconds, monotonic. */
   now(): number;
   endOfTurn(run: () => void): void;
@@ -193,6 +196,11 @@ export function openSession(options: SessionClientOptions): SessionClient {
     const { welcome, results, goAway, clockMs } = response;
     if (clockMs > 0) serverClock.heard(clockMs, now());
     if (welcome !== undefined) {
+      const { nodeId } = welcome;
+      if (nodeId !== '' && options.isMeant?.(nodeId) === false) {
+        lose(gone(address, `node ${nodeId} listens there, which is not the one that was meant`, 'NOT_APPLIED'));
+        return;
+      }
       operationsMax = Math.max(1, welcome.maxInFlight);
       messageBytesMax = welcome.maxMessageBytes;
       ready = true;

@@ -91,6 +91,8 @@ export interface SessionServerOptions {
    * over another connection, this has to be more than the age at which that is told to go.
    */
   readonly sessionAgeMs?: number | undefined;
+  /** Of a storage node: its id. */
+  readonly nodeId?: string | undefined;
   ringVersion(): RingVersion | undefined;
 }
 
@@ -506,7 +508,7 @@ function openSession(
       ? () => {}
       : clock.after(sessionAgeMs, () => void send({ goAway: { reason: 'the session is old; open another one' } }));
 
-  send({ welcome: { maxInFlight: operationsMax, maxMessageBytes: messageBytesMax } });
+  send({ welcome: { maxInFlight: operationsMax, maxMessageBytes: messageBytesMax, nodeId: options.nodeId ?? '' } });
 
   return {
     get inFlight() {

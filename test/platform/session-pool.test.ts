@@ -1,0 +1,104 @@
+/** Sessions to storage nodes whose names lead elsewhere. */
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { KeyValueServiceService, type Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { Failure } from '../../services/core/failure.ts';
+import { requestLimits } from '../../services/core/requests/limits.ts';
+import { createRing, type NodeStatusName, type Ring } from '../../services/core/ring/ring.ts';
+import { createClock } from '../../services/platform/clock.ts';
+import { bidi, startGrpcServer, unary } from '../../services/platform/grpc-server.ts';
+import { createMetrics } from '../../services/platform/metrics.ts';
+import { createRandom } from '../../services/platform/random.ts';
+import { createSessionPool } from '../../services/platform/routing/session-pool.ts';
+import { createSessionServer } from '../../services/platform/streams/session-server.ts';
+import { freePorts } from '../e2e/ports.ts';
+import { hangMs, until } from '../e2e/support.ts';
+import { get } from '../storage-node/requests.ts';
+import { startNameService } from './name-service.ts';
+import { silentLog } from './recording-log.ts';
+
+const clock = createClock();
+
+/** Answers each get with nothing, and counts them. */
+async function startNode(t: TestContext, listen: string, nodeId: string) {
+  const metrics = createMetrics({ service: 'test' });
+  const asked = { count: 0 };
+  const execute = async () => {
+    asked.count++;
+    return { get: { siblings: [], omitted: [], context: Buffer.alloc(0), certificate: undefined } };
+  };
+  const sessions = createSessionServer({
+    ...{ execute, clock, limits: requestLimits, log: silentLog, metrics, ringVersion: () => undefined, nodeId },
+  });
+  const notServed = unary<unknown, never>(silentLog, async () => {
+    throw new Failure('NOT_IMPLEMENTED', 'not in this test');
+  });
+  const server = await startGrpcServer({
+    ...{ listen, log: silentLog, metrics },
+    services: [
+      {
+        definition: KeyValueServiceService,
+        implementation: {
+          ...{ get: notServed, put: notServed, delete: notServed, explain: notServed },
+          ...{ listKeys: notServed, watchRing: notServed },
+          session: bidi(silentLog, (stream: Parameters<typeof sessions.serve>[0]) => sessions.serve(stream)),
+        },
+      },
+    ],
+  });
+  t.after(() => server.drain(0));
+  return asked;
+}
+
+function ringOf(nodes: readonly (readonly [id: string, address: string, status?: NodeStatusName])[]): Ring {
+  return createRing({
+    ...{ version: { term: 1n, sequence: 1n }, partitions: 1, replicas: 1, pending: new Map() },
+    nodes: nodes.map(([id, address, status = 'UP'], index) => {
+      return { index, id, address, host: id, zone: id, status };
+    }),
+    owners: Uint16Array.of(0),
+  });
+}
+
+function poolBy(t: TestContext, ring: () => Ring | undefined) {
+  const pool = createSessionPool({ name: 'test', clock, random: createRandom(), ring });
+  t.after(() => pool.close());
+  return (address: string): Promise<Result | Failure> => pool.send(address, { timeoutMs: 10_000, ...get('k') }, hangMs);
+}
+
+test('operations are for the node that the ring has at an address, and reach it once its name leads there', {
+  timeout: hangMs,
+}, async (t) => {
+  const names = startNameService(t);
+  const [port] = await freePorts(1);
+  const address = `b.test:${port}`;
+  names.set('b.test', '127.0.0.1');
+  const stranger = await startNode(t, `127.0.0.1:${port}`, 'of another cluster');
+  const right = await startNode(t, `127.0.0.2:${port}`, 'b');
+  const send = poolBy(t, () => ringOf([['b', address]]));
+  const refused = await send(address);
+  assert.ok(refused instanceof Failure && refused.outcome === 'NOT_APPLIED', String(refused));
+  names.set('b.test', '127.0.0.2');
+  await until('it is answered', async () => !((await send(address)) instanceof Failure));
+  assert.deepEqual([stranger.count, right.count], [0, 1]);
+});
+
+test('a node that takes the place of a lost one at its address is meant too, and whoever the ring does not have', {
+  timeout: hangMs,
+}, async (t) => {
+  const [port] = await freePorts(1);
+  const address = `127.0.0.1:${port}`;
+  await startNode(t, address, 'new');
+  for (const ring of [
+    ringOf([
+      ['old', address, 'DOWN'],
+      ['new', address, 'JOINING'],
+    ]),
+    ringOf([['old', address, 'LEFT']]),
+    ringOf([['other', 'c.test:1']]),
+    undefined,
+  ]) {
+    const answer = await poolBy(t, () => ring)(address);
+    assert.ok(!(answer instanceof Failure), String(answer));
+  }
+});
