@@ -62,6 +62,7 @@ export const marks = [
   'a node took the place of another',
   'a disk was lost, and its node replaced',
   'a node that was taken for lost came back',
+  'a node was taken for lost while it ran',
   'a node that was marked down was taken back',
   'a node that had left was taken away',
   'the claimant crashed during a change',

@@ -77,6 +77,8 @@ export interface SimulatedNode {
   loseDisk(): void;
   /** It crashes, and another one takes its place: but it only starts no more until `comeBack`. */
   goAway(survivors: number): void;
+  /** As `goAway`, but it goes on running where nobody hears of it: `rejoin` is called when it comes back. */
+  cutOff(rejoin: () => void): void;
   comeBack(): void;
   /** It has left the ring, and is taken away with its disk: nobody needs anything of it. */
   takeAway(): void;
@@ -153,6 +155,7 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
   let isLost = false;
   let isAway = false;
   let isGivenUp = false;
+  let rejoinNow = () => {};
   /** On its disk. */
   let keptRing = options.ring;
   const diskTimes = createDiskTimes(scheduler, random.fork('disk'), profile.disk);
@@ -530,10 +533,21 @@ export function createSimulatedNode(options: SimulatedNodeOptions): SimulatedNod
       oracle.diskLost(name);
     },
 
+    cutOff(rejoin) {
+      history.note('is cut off, and taken for lost', name);
+      marks.add('a node was taken for lost while it ran');
+      isAway = true;
+      isGivenUp = true;
+      rejoinNow = rejoin;
+      oracle.diskLost(name);
+    },
+
     comeBack() {
       history.note('comes back', name);
       marks.add('a node that was taken for lost came back');
       isAway = false;
+      rejoinNow();
+      rejoinNow = () => {};
       if (running === undefined) start();
     },
 
