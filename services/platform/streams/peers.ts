@@ -217,8 +217,6 @@ function connectPeer(
   }
 
   function connect(): void {
-    channel.close();
-    channel = openChannel(address);
     const { path, responseDeserialize } = ReplicaServiceService.replicate;
     const opened = channel.makeBidiStreamRequest(path, serializeRequest, responseDeserialize, new Metadata());
     stream = opened;
@@ -314,7 +312,9 @@ function connectPeer(
     const lost = waiting.takeAll();
     bytesInFlight = 0;
     for (const operation of lost) operation.reject(unreachable(nodeId, why));
+    channel.close();
     if (closed) return;
+    channel = openChannel(address);
     cancelRetry = clock.after(retryDelayMs / 2 + random.below(retryDelayMs), connect);
     retryDelayMs = Math.min(retryDelayMs * 2, retryDelayMsMax);
   }
