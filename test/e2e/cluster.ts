@@ -71,6 +71,8 @@ export interface ClusterOptions {
   readonly data?: string;
   /** More flags for one kind of process. */
   readonly flags?: { readonly router?: readonly string[]; readonly node?: readonly string[] };
+  /** HOST:PORT of the gRPC of a process, by its name, where it is another than a free port of 127.0.0.1. */
+  readonly address?: (name: string) => string;
   /** Of the router and of membership, by those names. */
   readonly environment?: (name: string) => Readonly<Record<string, string>>;
   /** What is different about one storage node; `listen` is where it will listen. Called once, before any start. */
@@ -115,7 +117,8 @@ export async function planCluster(options: ClusterOptions = {}): Promise<Cluster
   const data = options.data ?? mkdtempSync(join(tmpdir(), 'cartwheel-cluster-'));
   const ports = await freePorts(2 * (count + spareCount + 2));
   const take = () => `${host}:${ports.pop()}`;
-  const seed = take();
+  const addressOf = (name: string) => options.address?.(name) ?? take();
+  const seed = addressOf('membership');
 
   const membershipFlags = [
     ...['--data', join(data, 'membership', 'data'), '--expected-nodes', String(count)],
@@ -131,7 +134,7 @@ export async function planCluster(options: ClusterOptions = {}): Promise<Cluster
   const seeds = [seed];
   for (let i = 1; i <= count + spareCount; i++) {
     const name = `node-${i}`;
-    const listen = take();
+    const listen = addressOf(name);
     const own = join(data, name, 'data');
     const settings = (await options.node?.(name, listen, own)) ?? {};
     const { advertise = listen, environment } = settings;
@@ -148,7 +151,7 @@ export async function planCluster(options: ClusterOptions = {}): Promise<Cluster
     } else spares = [...spares, process];
   }
   const router = clusterProcess(
-    ...(['router', 'router', join(data, 'router'), take(), take()] as const),
+    ...(['router', 'router', join(data, 'router'), addressOf('router'), take()] as const),
     ['--seeds', seeds.join(','), ...(flags.router ?? [])],
     options.environment?.('router'),
   );

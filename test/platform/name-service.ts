@@ -9,23 +9,29 @@ import type { TestContext } from 'node:test';
 export interface NameService {
   /** From now on `name` leads to this address of the machine; undefined: to none. */
   set(name: string, address: string | undefined): void;
+  /** From now on names lead where this says at each question. */
+  follow(addressOf: (name: string) => string | undefined): void;
   /** So often somebody has asked for it. */
   asked(name: string): number;
 }
 
-export function startNameService(t: TestContext): NameService {
+export function startNameService(t: Pick<TestContext, 'mock'>): NameService {
   const addresses = new Map<string, string | undefined>();
+  let addressOf = (name: string) => addresses.get(name);
   const questions = new Map<string, number>();
   const lookup = dns.lookup as (name: string, options: object) => Promise<unknown>;
   t.mock.method(dns, 'lookup', async (name: string, options: object) => {
     if (!name.endsWith('.test')) return lookup(name, options);
     questions.set(name, (questions.get(name) ?? 0) + 1);
-    const address = addresses.get(name);
+    const address = addressOf(name);
     if (address === undefined) throw Object.assign(new Error(`getaddrinfo ENOTFOUND ${name}`), { code: 'ENOTFOUND' });
     return [{ address, family: 4 }];
   });
   return {
     set: (name, address) => addresses.set(name, address),
+    follow(other) {
+      addressOf = other;
+    },
     asked: (name) => questions.get(name) ?? 0,
   };
 }
