@@ -121,9 +121,15 @@ function noRoomLine({ address, bytesWanted, bytesFree }: PlannedNode): string {
 
 /** How far it is, in a line. */
 export function changeLine(change: ChangeStatus, { waitingFor }: Pick<ClaimantStatus, 'waitingFor'>): string {
+  const partitions = plural(change.partitionsLeft, 'partition');
   return [
-    `${plural(change.partitionsLeft, 'partition')} left, ${count(change.partitionsInFlight)} in flight`,
-    `about ${bytes(Number(change.bytesMoved))} of ${bytes(Number(change.bytes))} moved`,
+    change.partitionsAfter > 0
+      ? `${partitions} to become ${count(change.partitionsAfter)}`
+      : `${partitions} left, ${count(change.partitionsInFlight)} in flight`,
+    // A doubling moves nothing, nor does what only gives up another change.
+    ...(change.bytes === 0n
+      ? []
+      : [`about ${bytes(Number(change.bytesMoved))} of ${bytes(Number(change.bytes))} moved`]),
     ...(change.paused ? ['PAUSED'] : []),
     ...(change.etaMs === undefined ? [] : [`${duration(Number(change.etaMs) / 1_000)} to go`]),
     ...(waitingFor === '' ? [] : [`waiting for ${waitingFor}`]),
@@ -137,8 +143,14 @@ const replaced = 3;
 
 const lookEveryMs = 500;
 const tellEveryMs = 5_000;
+/** Of a change that comes no further: the steps of one take seconds. */
+const adviseAfterMs = 60_000;
 /** The claimant may be started again meanwhile; longer than that takes. */
 const claimantBackWithinMs = 60_000;
+
+const adviceText =
+  `no further for ${duration(adviseAfterMs / 1_000)}: \`cartwheel tasks\` shows what nodes do; a node that does not come back ` +
+  'is given up with `cartwheel ring plan --down NODE`, all that has not moved yet with `cartwheel ring rollback`';
 
 /** How a change that is not under way ended. Throws a Problem where that was not at its goal, or nobody knows. */
 function requireDone(ended: readonly EndedChange[], planId: string): void {
@@ -160,28 +172,34 @@ export function endText({ end, replacedBy }: EndedChange): string {
 }
 
 /**
- * Says on standard error how far it is, until it is done. Throws a Problem where it ended otherwise, or has not come any
- * further for so long.
+ * Says on standard error how far it is, until it is done, and what can be done where it comes no further. Throws a Problem
+ * where it ended otherwise, or has not come any further for so long.
  */
 export async function changeDone(
   client: CartwheelClient,
   planId: string,
   stalledAfterMs = Number.POSITIVE_INFINITY,
 ): Promise<void> {
+  const begunAt = performance.now();
   let told = Number.NEGATIVE_INFINITY;
-  let heard = performance.now();
+  let heard = begunAt;
   let moved = heard;
   let state = '';
   let isAway = false;
+  let isAdvised = false;
   for (;;) {
     try {
       const { claimant } = await client.changes.status();
       heard = performance.now();
       isAway = false;
       const change = claimant?.change;
-      if (change?.planId !== planId) return requireDone(claimant?.ended ?? [], planId);
-      const now = `${change.partitionsLeft} ${change.partitionsInFlight} ${claimant?.waitingFor}`;
-      if (now !== state) [state, moved] = [now, heard];
+      if (change?.planId !== planId) {
+        requireDone(claimant?.ended ?? [], planId);
+        note(`done after ${duration((heard - begunAt) / 1_000)}`);
+        return;
+      }
+      const now = `${change.partitionsLeft} ${change.partitionsInFlight} ${change.bytesMoved} ${claimant?.waitingFor}`;
+      if (now !== state) [state, moved, isAdvised] = [now, heard, false];
       if (heard - moved > stalledAfterMs) {
         throw new Problem(
           `no further for ${duration(stalledAfterMs / 1_000)}: ${changeLine(change, { waitingFor: claimant?.waitingFor ?? '' })}`,
@@ -190,6 +208,10 @@ export async function changeDone(
       if (heard - told >= tellEveryMs) {
         note(changeLine(change, { waitingFor: claimant?.waitingFor ?? '' }));
         told = heard;
+      }
+      if (heard - moved >= adviseAfterMs && !isAdvised) {
+        note(adviceText);
+        isAdvised = true;
       }
     } catch (error) {
       if (!isOperationFailed(error)) throw error;
@@ -269,6 +291,7 @@ export async function carriedOut(
 
 /** A node says itself that it is up, once it has heard of the ring in which it is. The claimant knows at once who has LEFT. */
 const saidWithinMs = 10_000;
+const tellAfterMs = 2_000;
 
 /**
  * Throws a Problem where the nodes are not what they were to become. Whoever removes the data of a node that has LEFT relies on
@@ -279,6 +302,7 @@ export async function requireReached(
   { nodes }: Pick<PlanChangeResponse, 'nodes'>,
 ): Promise<void> {
   const giveUpAt = performance.now() + saidWithinMs;
+  let isTold = false;
   for (;;) {
     const { members } = await statusSoon(client, giveUpAt);
     const statusNow = new Map(members.map(({ id, status }) => [id, status]));
@@ -290,6 +314,10 @@ export async function requireReached(
     if (stayed !== undefined || performance.now() > giveUpAt) {
       const [wanted, seen] = [other.status, statusNow.get(other.id) ?? 0].map(statusName);
       throw new Problem(`the change was given up: ${other.address} was to be ${wanted}, and is ${seen}`);
+    }
+    if (!isTold && performance.now() >= giveUpAt - saidWithinMs + tellAfterMs) {
+      note(`waiting up to ${duration(saidWithinMs / 1_000)} for ${other.address} to say that it is up`);
+      isTold = true;
     }
     await pause(lookEveryMs);
   }

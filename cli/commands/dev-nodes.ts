@@ -81,6 +81,7 @@ Examples:
         const request = { leave: [address], down: lost ? [address] : [] };
         await carriedOut(client, () => client.changes.plan(request), { ifGoingOn: again });
       });
+      note(`${name} has left: ending its process`);
       await running.ask({ command: 'remove', name }, again);
       await write(`removed ${name}\n`);
     });

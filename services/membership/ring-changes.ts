@@ -19,7 +19,7 @@ import { type ChangeRequest, type PlannedChange, planChange } from '../core/memb
 import { FLIGHT_LIMITS } from '../core/membership/claimant.ts';
 import { planDoubling } from '../core/membership/doubling.ts';
 import type { Member } from '../core/membership/member.ts';
-import { type Goal, partitionsLeft, type Report, rolledBack } from '../core/membership/rebalance.ts';
+import { doubles, type Goal, partitionsLeft, type Report, rolledBack } from '../core/membership/rebalance.ts';
 import { newNodeOf } from '../core/ring/change.ts';
 import { decodeVersion, encodeStatus, encodeVersion } from '../core/ring/codec.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
@@ -142,6 +142,7 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
         bytes: BigInt(Math.round(goal.bytes)),
         bytesMoved: BigInt(Math.round(goal.bytes * share)),
         etaMs: wholeField(etaMs),
+        partitionsAfter: doubles(ring, goal) ? goal.owners.length / ring.replicas : 0,
       };
     },
   };
