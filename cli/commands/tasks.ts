@@ -28,7 +28,8 @@ export function addTasks(program: Command): void {
       `
 Exchanges, hand-overs, handoff of hints, transfers, hand-backs, verification, repair, collection, answers to those of other
 nodes, and the flush of the write buffer go on as fast as the governor of their node lets them: less while the node's own clients wait longer than
---background-target or its disk stalls, never more than --background-mib, and never less than a tenth of that. DONE
+--background-target or its disk stalls, never more than --background-operations and --background-mib, and never less than a
+tenth of that. DONE
 is what a task has come through so far, TO GO by its pace in the last minute; - where it cannot know. A hand-back that owners do not take yet, because
 they cannot be reached or too many of them are DOWN, says which ones it waits for.
 

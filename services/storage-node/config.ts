@@ -78,6 +78,12 @@ const schema = {
       about: "background work backs off while the 99.9th percentile of clients' operations here is above this",
       default: '100ms',
     }),
+    'background-operations': integer({
+      about: 'records a second that background work may move at most, and a tenth of it at least, 10 to 1000000',
+      default: '5000',
+      min: 10,
+      max: 1_000_000,
+    }),
     'background-mib': integer({
       about: 'MiB a second that background work may move at most, 1 to 10240',
       default: '32',

@@ -130,6 +130,7 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
     background: {
       ...backgroundLimits,
       targetMs: config['background-target'],
+      operationsMax: config['background-operations'],
       bytesMax: config['background-mib'] * 1024 * 1024,
     },
     ring: () => rings.current(),

@@ -27,6 +27,8 @@ export interface RingOptions {
   readonly quiet: number;
   readonly warmup: number;
   readonly deadline: number;
+  /** As the flag of storage nodes. */
+  readonly backgroundOperations?: number;
   readonly only?: string;
   readonly docs: boolean;
 }
@@ -49,6 +51,7 @@ function readOptions(argv: readonly string[]): RingOptions {
     .option('--quiet <n>', 'seconds between two changes', integerBetween(1, 3_600), 6)
     .option('--warmup <n>', 'seconds of the same load before', integerBetween(0, 3_600), 10)
     .option('--deadline <n>', 'milliseconds that an operation may take', integerBetween(1, 60_000), 2_000)
+    .option('--background-operations <n>', 'as the flag of storage nodes', integerBetween(10, 1_000_000))
     .addOption(new Option('--only <study>', 'this one only').choices(Object.keys(studies)))
     .option('--docs', 'writes the section of docs/benchmarks.md too', false)
     .exitOverride()

@@ -107,7 +107,7 @@ export const ring: DashboardPlan = {
         perNode(
           {
             title: 'Bytes pulled',
-            what: 'From former owners. The governor keeps it below its ceiling (`--background-mib`).',
+            what: 'From former owners. The governor keeps it below its ceiling (`--background-mib`, `--background-operations`).',
             bad: 'nothing, with partitions to be pulled: the former owners are away, or clients are slow.',
             unit: BytesPerSecondIEC,
           },

@@ -34,7 +34,10 @@ export async function withLoad<T>(
   signal: AbortSignal,
   run: (loaded: LoadedCluster) => Promise<T>,
 ): Promise<T> {
-  const cluster = await planCluster({ partitions: 64, ...shape });
+  const { backgroundOperations } = options;
+  const own = backgroundOperations === undefined ? [] : ['--background-operations', `${backgroundOperations}`];
+  const node = [...(shape.flags?.node ?? []), ...own];
+  const cluster = await planCluster({ partitions: 64, ...shape, flags: { ...shape.flags, node } });
   const opened: CartwheelClient[] = [];
   try {
     await Promise.all(cluster.processes.map((each) => each.start()));
