@@ -466,16 +466,25 @@ function report(run: () => void): void {
 }
 
 function cancellationOf(signal: AbortSignal | undefined): Cancellation {
-  if (signal === undefined) return neverCancelled;
-  return {
-    get cancelled() {
-      return signal.aborted;
-    },
-    onCancel(run) {
-      signal.addEventListener('abort', run, { once: true });
-      return () => signal.removeEventListener('abort', run);
-    },
-  };
+  return signal === undefined ? neverCancelled : new CancellationOf(signal);
+}
+
+/** A class: an object with an accessor of its own is kept by V8 until a full collection (storage-node/quorum.ts). */
+class CancellationOf implements Cancellation {
+  readonly #signal: AbortSignal;
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+  }
+
+  get cancelled(): boolean {
+    return this.#signal.aborted;
+  }
+
+  onCancel(run: () => void): () => void {
+    this.#signal.addEventListener('abort', run, { once: true });
+    return () => this.#signal.removeEventListener('abort', run);
+  }
 }
 
 function isGone(error: unknown): boolean {

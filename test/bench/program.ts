@@ -1,10 +1,11 @@
 /** Programs that are run to their end. */
 import { spawn } from 'node:child_process';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { messageOf, Problem, systemCodeOf } from '../../cli/problem.ts';
 
-/** The clone. */
-export const root = fileURLToPath(new URL('../..', import.meta.url));
+/** The clone; no slash at its end. */
+export const root = resolve(fileURLToPath(new URL('../..', import.meta.url)));
 
 /** Returns what it wrote; its errors go to standard error. `tell` hears each line as it comes. */
 export function runProgram(

@@ -20,6 +20,7 @@ export const rooms = [
   { name: 'grpc-js', colour: '#80b1d3', matches: /grpc-js/ },
   { name: 'Node', colour: '#cccccc', matches: /^node:/ },
   { name: 'garbage collection', colour: '#e78ac3', matches: /^\(garbage collector\)$/ },
+  { name: 'below JavaScript', colour: '#a6a6a6', matches: /^[^/:]+$/ },
   { name: 'other', colour: '#eeeeee', matches: /(?:)/ },
 ] as const;
 
@@ -51,7 +52,7 @@ export function flameGraph(root: Call, title: string): string {
   draw(root, 0, 0);
   const height = TOP + (deepest + 1) * ROW + 6;
   const legend = rooms.map(({ name, colour }, i) => {
-    const x = 4 + i * 148;
+    const x = 4 + i * 132;
     return `<rect x="${x}" y="22" width="12" height="12" fill="${colour}"/><text x="${x + 16}" y="32">${name}</text>`;
   });
   return [

@@ -27,7 +27,7 @@ export function newCall(name: string, file: string): Call {
   return { name, file, total: 0, self: 0, calls: new Map() };
 }
 
-/** Adds a profile to the tree below `root`, without the time in which the thread had nothing to do. */
+/** Adds a profile to the tree below `root`, without the time in which the thread had nothing to do, or began and ended the profile. */
 export function addProfile(root: Call, { nodes, samples, timeDeltas }: CpuProfile, clone: string): void {
   const selfOf = new Map<number, number>();
   samples.forEach((id, i) => {
@@ -36,7 +36,7 @@ export function addProfile(root: Call, { nodes, samples, timeDeltas }: CpuProfil
   const byId = new Map(nodes.map((node) => [node.id, node]));
   const add = (parent: Call, id: number): number => {
     const node = byId.get(id);
-    if (node === undefined || node.callFrame.functionName === '(idle)') return 0;
+    if (node === undefined || isNoWork(node.callFrame)) return 0;
     const call = callOf(parent, node.callFrame, clone);
     const self = selfOf.get(id) ?? 0;
     const total = (node.children ?? []).reduce((sum, child) => sum + add(call, child), self);
@@ -45,6 +45,10 @@ export function addProfile(root: Call, { nodes, samples, timeDeltas }: CpuProfil
     return total;
   };
   for (const child of nodes[0]?.children ?? []) root.total += add(root, child);
+}
+
+function isNoWork({ functionName, url }: CpuProfile['nodes'][number]['callFrame']): boolean {
+  return functionName === '(idle)' || url.endsWith('/flame/profile-on-signal.ts');
 }
 
 function callOf(
