@@ -57,6 +57,7 @@ export function flameGraph(root: Call, title: string): string {
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="monospace" font-size="10">`,
+    `<title>${escaped(title)}</title>`,
     `<rect width="${WIDTH}" height="${height}" fill="white"/>`,
     `<text x="4" y="14" font-size="12">${escaped(title)}</text>`,
     ...legend,

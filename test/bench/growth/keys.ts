@@ -15,6 +15,7 @@ import { residentBytes } from '../../e2e/support.ts';
 import { startCartwheel } from '../clusters/cartwheel.ts';
 import type { GrowthOptions } from '../growth.ts';
 import { markdown } from '../tables.ts';
+import { inParallel } from './work.ts';
 
 const valueBytes = 1024;
 const workers = 256;
@@ -48,7 +49,7 @@ export async function studyKeys({ keys }: GrowthOptions, signal: AbortSignal): P
     const killed = await start(flags, signal);
     node = killed.child;
     rows.push(startedRow('ready after kill -9', killed));
-    await inParallel(Math.min(keys, readKeys), signal, (key) => client.get(keyName((key * 7919) % keys)));
+    await inParallel(Math.min(keys, readKeys), workers, signal, (key) => client.get(keyName((key * 7919) % keys)));
     rows.push([`${readKeys.toLocaleString('en')} reads later`, '', '', residentText(pidOf(node))]);
     return ['### A node with many keys', '', markdown(['', 'seconds', 'CPU-seconds', 'resident'], rows)].join('\n');
   } finally {
@@ -61,19 +62,7 @@ export async function studyKeys({ keys }: GrowthOptions, signal: AbortSignal): P
 
 async function load(client: CartwheelClient, keys: number, signal: AbortSignal): Promise<void> {
   const values = Array.from({ length: 64 }, () => randomBytes(valueBytes));
-  await inParallel(keys, signal, (key) => client.put(keyName(key), values[key % values.length] as Buffer));
-}
-
-async function inParallel(count: number, signal: AbortSignal, run: (i: number) => Promise<unknown>): Promise<void> {
-  let next = 0;
-  await Promise.all(
-    Array.from({ length: workers }, async () => {
-      while (next < count) {
-        signal.throwIfAborted();
-        await run(next++);
-      }
-    }),
-  );
+  await inParallel(keys, workers, signal, (key) => client.put(keyName(key), values[key % values.length] as Buffer));
 }
 
 /** As it was started: the script and what follows it. */

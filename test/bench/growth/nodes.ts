@@ -9,6 +9,7 @@ import { type Cluster, createCluster, type TestNode } from '../../storage-node/c
 import { get, gotten, put, stored } from '../../storage-node/requests.ts';
 import type { GrowthOptions } from '../growth.ts';
 import { markdown } from '../tables.ts';
+import { medianOf } from './work.ts';
 
 const sizes = [3, 5, 10, 20, 30, 300];
 const partitions = 1024;
@@ -97,8 +98,4 @@ function coordinator({ cluster }: Contestant, name: string): TestNode {
 
 function keyName(key: number): string {
   return `user${key}`;
-}
-
-function medianOf(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] as number;
 }
