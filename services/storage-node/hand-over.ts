@@ -13,8 +13,10 @@ import type { Ring } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
 import { type Admission, writeDeadline } from './background.ts';
 import { isServedBy, placeOf, type StorageNode } from './node.ts';
-import { pageRecords } from './record-lists.ts';
 import { type Held, nothingHeld, unchanged } from './record-store.ts';
+
+/** Given in one go, which takes a few milliseconds. */
+const pageRecords = 64;
 
 export interface HandedOver {
   readonly given: number;

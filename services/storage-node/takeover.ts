@@ -21,7 +21,7 @@ import type { StorageNode } from './node.ts';
 import { differingHere } from './record-lists.ts';
 
 /** Merged in one go, which takes a few milliseconds. */
-const keysAtOnce = 32;
+const recordsAtOnce = 32;
 /** Looked for in one go, and learned in one batch where their records are neighbours. */
 const requestsAtOnce = 256;
 
@@ -77,23 +77,23 @@ async function pullRecords(node: StorageNode, pull: Pull, { admit, reached }: Ad
     await node.barriers.follow(eraOf(era) ?? firstEra);
     checkRoom(node, pull, Number(partitionBytes));
     const lacking = await differingHere(node, kept);
-    for (let i = 0; i < lacking.length; i += keysAtOnce) {
-      const written = { era: node.barriers.era, sync: true, hintedFor: '' };
-      const asked = lacking.slice(i, i + keysAtOnce);
-      let came = 0;
-      for await (const records of fetchRecords(owner, asked)) {
-        came += records.length;
-        const bytes = records.reduce((sum, { record }) => sum + record.length, 0);
-        await admit(records.length, bytes);
+    const written = { era: node.barriers.era, sync: true, hintedFor: '' };
+    let came = 0;
+    for await (const records of fetchRecords(owner, lacking)) {
+      came += records.length;
+      for (let i = 0; i < records.length; i += recordsAtOnce) {
+        const some = records.slice(i, i + recordsAtOnce);
+        const bytes = some.reduce((sum, { record }) => sum + record.length, 0);
+        await admit(some.length, bytes);
         const deadline = writeDeadline(node);
-        await Promise.all(records.map((one) => node.replica.write({ ...written, ...one, deadline })));
-        pull.records += records.length;
+        await Promise.all(some.map((one) => node.replica.write({ ...written, ...one, deadline })));
+        pull.records += some.length;
         pull.bytes += bytes;
       }
-      // It may have turned out not to be whole since it was listed: the page is asked for once more, until it is repaired.
-      if (came < asked.length)
-        throw new Failure('STORAGE_FAILED', `node ${pull.owner} gave ${came} of ${asked.length} records that it lists`);
     }
+    // It may have turned out not to be whole since it was listed: the page is asked for once more, until it is repaired.
+    if (came < lacking.length)
+      throw new Failure('STORAGE_FAILED', `node ${pull.owner} gave ${came} of ${lacking.length} records that it lists`);
     if (next.length === 0) return true;
     if (pull.from !== undefined && Buffer.compare(next, pull.from) <= 0)
       throw new Failure('INTERNAL', `node ${pull.owner} lists the same records again`);

@@ -565,7 +565,7 @@ export const controls: readonly Control[] = [
     edits: [
       {
         file: 'services/storage-node/takeover.ts',
-        snippet: 'if (came < asked.length)',
+        snippet: 'if (came < lacking.length)',
         replacement: 'if (came < 0)',
       },
     ],

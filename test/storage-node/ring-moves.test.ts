@@ -4,14 +4,17 @@ import { test } from 'node:test';
 import type { PutRequest, PutResponse, Result } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import type { ExchangeRequest } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { builtInNamespace } from '../../services/core/namespaces/namespace.ts';
+import type { ScanPage } from '../../services/core/ports.ts';
 import { RingMoved } from '../../services/core/quorum/peers.ts';
 import { partitionOfStorageKey } from '../../services/core/ring/partition.ts';
 import { createRing, epochOf, type Ring } from '../../services/core/ring/ring.ts';
 import { printDot } from '../../services/core/versioning/causal-context.ts';
 import { listKeys } from '../../services/storage-node/list-keys.ts';
+import { pageRecordsMax } from '../../services/storage-node/record-store.ts';
 import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { failureOf } from './requests.ts';
 import { pass } from './time.ts';
+import { fill } from './whole-scans.ts';
 
 const key = 'cart';
 
@@ -28,8 +31,8 @@ interface Move {
   readonly settled: Ring;
 }
 
-function createMove(): Move {
-  const cluster = createCluster({ nodes: 5 });
+function createMove(partitions?: number): Move {
+  const cluster = createCluster({ nodes: 5, ...(partitions !== undefined && { partitions }) });
   const [leaving, ...staying] = cluster.homes(key) as [TestNode, TestNode, TestNode];
   const [entering, other] = cluster.nodes.filter((node) => !cluster.homes(key).includes(node)) as [TestNode, TestNode];
   const { ring } = cluster;
@@ -292,6 +295,45 @@ test('an old owner hands back what an owner lacks, and only then drops it', asyn
   await pass(cluster, 5_000);
   assert.equal(await cluster.held(leaving, key), undefined);
   for (const node of [entering, ...staying]) assert.deepEqual(await valuesAt(move, node), ['v']);
+});
+
+test('many records are pulled, and handed back, page by page, and all are where they belong afterwards', async () => {
+  const move = createMove(1);
+  const { leaving, staying, entering, cluster } = move;
+  const count = 2 * pageRecordsMax + 50;
+  await fill(leaving.node, count, 10);
+  const asked = { listRecords: 0, fetch: 0, checkRecords: 0 };
+  for (const { node } of [leaving, ...staying, entering]) {
+    const { exchange } = node.replica;
+    Object.assign(node.replica, {
+      exchange(request: ExchangeRequest) {
+        for (const kind of ['listRecords', 'fetch', 'checkRecords'] as const) if (request[kind]) asked[kind]++;
+        return exchange(request);
+      },
+    });
+  }
+  const countAt = async ({ node }: TestNode) => {
+    let records = 0;
+    await node.store.flush();
+    for (let from: Uint8Array | undefined = new Uint8Array(0); from !== undefined; ) {
+      const page: ScanPage = await node.store.scan(from, undefined);
+      records += page.entries.length;
+      from = page.next;
+    }
+    return records;
+  };
+  for (const { node } of cluster.nodes) node.transfers.start();
+  cluster.goOver(cluster.nodes, move.staged);
+  await pass(cluster, 5_000);
+  assert.equal(entering.node.transfers.pulled().length, 1);
+  assert.equal(await countAt(entering), count);
+  assert.deepEqual(asked, { listRecords: 3 + 2, fetch: 3, checkRecords: 0 }, 'one page of each owner that has nothing');
+  cluster.goOver(cluster.nodes, move.flipped);
+  cluster.goOver(cluster.nodes, move.settled);
+  await pass(cluster, 10_000);
+  assert.equal(await countAt(leaving), 0);
+  for (const node of [entering, ...staying]) assert.equal(await countAt(node), count);
+  assert.equal(asked.checkRecords, 3 * 3);
 });
 
 test('what is owed to a home that has left is handed back to those that own it now', async () => {
