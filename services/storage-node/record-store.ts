@@ -141,7 +141,7 @@ export interface RecordStore {
   restore(key: Uint8Array, restored: Restored): Promise<boolean>;
   /** What a scan has found; undefined where it is not whole. */
   open(key: Uint8Array, stored: Uint8Array): Opened | undefined;
-  /** Resolves when all that is changed so far is in the engine; `sync`: and on the disk. */
+  /** Resolves when all that is changed so far is in the engine; `sync`: and on the disk. Rejects with that, once it is closed. */
   flush(how?: { readonly sync: boolean }): Promise<void>;
   /** One page in storage order (usually `pageRecordsMax`), with what the buffer holds. Of other changes committed ones only. */
   scan(start: Uint8Array, end: Uint8Array | undefined, limit?: number): Promise<ScanPage>;
@@ -363,7 +363,10 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
 
   /** Resolves when all that is changed so far is in the engine; `sync`: and on the disk. */
   async function flush({ sync } = { sync: false }): Promise<void> {
-    if (sync && failure === undefined && !isSynced()) gather().sync = true;
+    if (sync && !isSynced()) {
+      if (refusal !== undefined) throw refusal; // a batch begun now would come after the engine is closed
+      gather().sync = true;
+    }
     if (gathering !== undefined) makeDue(gathering);
     await (gathering ?? writing)?.done.promise;
   }

@@ -765,6 +765,15 @@ test('a flush that asks for a sync has what was written without one on the disk,
   assert.equal(writes.length, written);
 });
 
+test('a flush that asks for a sync begins no batch once the store is closed', async () => {
+  const { add, store, writes } = setup();
+  await (await add(k, 'a', false)).committed;
+  await store.close();
+  await assert.rejects(store.flush({ sync: true }), { reason: 'DRAINING' });
+  await nextTurn();
+  assert.equal(writes.length, 1);
+});
+
 test('a flush that asks for a sync waits for one after the batch that is being written without', async () => {
   const { add, store, writes, releaseAll, release } = setup({ manual: true });
   const change = add(k, 'a', false);
