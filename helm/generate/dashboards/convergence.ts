@@ -186,7 +186,8 @@ export const convergence: DashboardPlan = {
           },
           [
             {
-              expr: `topk(10, max by (partition) (${series('cartwheel_partition_lag_seconds')}))`,
+              // No series where none lags: a line at 0 says that, an empty panel would not.
+              expr: `topk(10, max by (partition) (${series('cartwheel_partition_lag_seconds')})) or label_replace(vector(0), "partition", "none", "", "")`,
               legend: 'partition {{partition}}',
             },
           ],
