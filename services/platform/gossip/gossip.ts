@@ -13,7 +13,6 @@
  */
 import type { GossipRequest, GossipResponse } from '../../../proto/gen/cartwheel/membership/v1/membership.ts';
 import { ask, GossipRefused, respond, take } from '../../core/membership/exchange.ts';
-
 import { type Member, nextIncarnation } from '../../core/membership/member.ts';
 import {
   adoptClusterId,
