@@ -139,11 +139,7 @@ export function createBackground(
   const waiting = new Set<(error: Failure) => void>();
   let lookedAt = Number.NEGATIVE_INFINITY;
   let stopped = false;
-  const counted = backgroundMetrics(
-    metrics,
-    () => governor.share,
-    () => tasks(),
-  );
+  const counted = backgroundMetrics(metrics, () => governor.share, tasks);
 
   function wait(ms: number): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -197,7 +193,9 @@ export function createBackground(
     return waitsFor === undefined ? lacks : reasonText(waitsFor);
   }
 
-  const tasks = () => [...running].map(statusOf);
+  function tasks(): readonly TaskStatus[] {
+    return [...running].map(statusOf);
+  }
 
   function reasonText(reason: WaitReason): string {
     if (reason === 'clients') return `clients: their p99.9 is above ${limits.targetMs} ms`;

@@ -14,6 +14,7 @@
  *    served from one replica until then.
  */
 import type { CoveredDots, ExchangeRequest, ExchangeResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
+import { groupsOf } from '../core/groups.ts';
 import type { Metrics } from '../core/ports.ts';
 import { partitionOfStorageKey, rangeOfPartition } from '../core/ring/partition.ts';
 import { isHome, nodeById, partsOfEpoch, type Ring, type RingNode } from '../core/ring/ring.ts';
@@ -98,8 +99,9 @@ export function createCollection(node: StorageNode, metrics: Metrics, everyMs: n
       lookedAt = now;
       obstacles = [];
       let gone = 0;
-      for (let i = 0; i < old.length && !rounds.stopped; i += recordsAtOnce) {
-        gone += await collect(ring, old.slice(i, i + recordsAtOnce), task);
+      for (const some of groupsOf(old, recordsAtOnce)) {
+        if (rounds.stopped) break;
+        gone += await collect(ring, some, task);
       }
       return gone;
     } catch (error) {
@@ -348,7 +350,7 @@ function addresses(nodes: readonly RingNode[]): string {
 /** Lists of one partition each, of at most `keysMax`. */
 function* questions(ring: Ring, records: readonly Spare[]): Generator<readonly Spare[], void, void> {
   for (const ofPartition of Map.groupBy(records, ({ key }) => partitionOfStorageKey(key, ring.partitions)).values())
-    for (let i = 0; i < ofPartition.length; i += keysMax) yield ofPartition.slice(i, i + keysMax);
+    yield* groupsOf(ofPartition, keysMax);
 }
 
 function partitionOf(ring: Ring, [first]: readonly Spare[]): number {

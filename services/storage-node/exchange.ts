@@ -17,6 +17,7 @@
  */
 import type { ExchangeRequest, ExchangeResponse, KeyDigest } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { Failure } from '../core/failure.ts';
+import { groupsOf } from '../core/groups.ts';
 import { leafOf, rangeOfLeaf } from '../core/merkle/digest-tree.ts';
 import { createWalk, differing, isAscending, nodesMax } from '../core/merkle/walk.ts';
 import type { Replica } from '../core/quorum/peers.ts';
@@ -85,8 +86,7 @@ export async function exchange(
     if (answer.building) return { ...done, compared: false };
     if (answer.differences.length > 0) onDifference?.();
     const leaves = walk.take(answer.differences);
-    for (let i = 0; i < leaves.length; i += leavesAtOnce) {
-      const some = leaves.slice(i, i + leavesAtOnce);
+    for (const some of groupsOf(leaves, leavesAtOnce)) {
       await mendLeaves(some);
       // They come out in order (core/merkle/walk.ts).
       reached((((some.at(-1) as number) + 1) / 2 ** tree.depth) * partitions - partition);
@@ -116,7 +116,7 @@ export async function exchange(
       const ours = (await listLeaves(node, listed, Number.POSITIVE_INFINITY)).entries;
       done.keysListed += entries.length + ours.length;
       const unequal = compare(ours, entries);
-      for (let i = 0; i < unequal.length; i += keysAtOnce) await mend(unequal.slice(i, i + keysAtOnce));
+      for (const some of groupsOf(unequal, keysAtOnce)) await mend(some);
       left = left.slice(leavesListed);
     }
   }
@@ -272,9 +272,9 @@ export async function answerExchange(
 async function recordsOf(store: StorageNode['store'], keys: readonly Uint8Array[]): Promise<Buffer[]> {
   const records: Buffer[] = [];
   let bytes = 0;
-  for (let i = 0; i < keys.length; i += readAtOnce) {
+  for (const some of groupsOf(keys, readAtOnce)) {
     const read = (key: Uint8Array) => store.read(key).catch(noneIfCorrupt);
-    for (const record of await Promise.all(keys.slice(i, i + readAtOnce).map(read))) {
+    for (const record of await Promise.all(some.map(read))) {
       if (bytes > fetchedBytesMax) return records;
       bytes += record?.length ?? 0;
       records.push((record as Buffer) ?? Buffer.alloc(0));

@@ -12,6 +12,7 @@
  * I2 More than half of the owners of its partition have confirmed it, and all that are not DOWN.
  */
 import { Failure } from '../core/failure.ts';
+import { groupsOf } from '../core/groups.ts';
 import { majority } from '../core/quorum/tally.ts';
 import { positionIn, rangeOfPartition, type StorageRange } from '../core/ring/partition.ts';
 import { nameOfNode, type Ring, type RingNode } from '../core/ring/ring.ts';
@@ -72,8 +73,7 @@ export async function handBack(
         const records = kept.filter(({ owed }) => !owed.includes(owner));
         if (records.length > 0) await give(owner, records, era);
       }
-      for (let i = 0; i < kept.length; i += recordsAtOnce)
-        await Promise.all(kept.slice(i, i + recordsAtOnce).map(drop));
+      for (const some of groupsOf(kept, recordsAtOnce)) await Promise.all(some.map(drop));
     }
     from = page.next;
     if (from !== undefined) reached(positionIn(partition, ring.partitions, from));
@@ -95,8 +95,7 @@ export async function handBack(
     const lacking = records.filter(({ key, bytes }) => {
       return theirs.get(Buffer.from(key).toString('latin1')) !== bytesDigest(bytes, node.validation.hash);
     });
-    for (let i = 0; i < lacking.length; i += recordsAtOnce) {
-      const some = lacking.slice(i, i + recordsAtOnce);
+    for (const some of groupsOf(lacking, recordsAtOnce)) {
       await admit(
         some.length,
         some.reduce((sum, { bytes }) => sum + bytes.length, 0),

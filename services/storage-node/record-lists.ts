@@ -17,6 +17,7 @@ import type {
 import { Malformed } from '../core/codec/bytes.ts';
 import { DamagedData } from '../core/damaged-data.ts';
 import { Failure } from '../core/failure.ts';
+import { groupsOf } from '../core/groups.ts';
 import type { Hash64, ScanPage } from '../core/ports.ts';
 import { rangeOfPartition } from '../core/ring/partition.ts';
 import { epochOf, epochOfParts, nodeById, type Ring, serves } from '../core/ring/ring.ts';
@@ -120,8 +121,7 @@ export async function checkRecords(
 ): Promise<KeyDigest[]> {
   await store.flush();
   const found: (Uint8Array | undefined)[] = [];
-  for (let i = 0; i < keys.length; i += checkedAtOnce) {
-    const some = keys.slice(i, i + checkedAtOnce);
+  for (const some of groupsOf(keys, checkedAtOnce)) {
     const read = engine.getMany('records', some).catch((error: unknown): undefined[] => {
       if (error instanceof DamagedData) return new Array(some.length).fill(undefined);
       throw error;

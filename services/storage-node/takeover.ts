@@ -10,6 +10,7 @@
  */
 import type { ExchangeResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
 import { Failure } from '../core/failure.ts';
+import { groupsOf } from '../core/groups.ts';
 import { positionIn } from '../core/ring/partition.ts';
 import { partsOfEpoch } from '../core/ring/ring.ts';
 import { eraOf, firstEra } from '../core/stability/era.ts';
@@ -81,8 +82,7 @@ async function pullRecords(node: StorageNode, pull: Pull, { admit, reached }: Ad
     let came = 0;
     for await (const records of fetchRecords(owner, lacking)) {
       came += records.length;
-      for (let i = 0; i < records.length; i += recordsAtOnce) {
-        const some = records.slice(i, i + recordsAtOnce);
+      for (const some of groupsOf(records, recordsAtOnce)) {
         const bytes = some.reduce((sum, { record }) => sum + record.length, 0);
         await admit(some.length, bytes);
         const deadline = writeDeadline(node);
@@ -108,8 +108,7 @@ async function pullRequests(node: StorageNode, pull: Pull, { admit }: Admission)
     await admit(1, 0);
     const listing = { partition, partitions, from, ...partsOfEpoch(epoch) };
     const page = await node.peers.replica(owner).exchange(requestOf({ listRequests: listing }));
-    for (let i = 0; i < page.requests.length; i += requestsAtOnce) {
-      const some = page.requests.slice(i, i + requestsAtOnce);
+    for (const some of groupsOf(page.requests, requestsAtOnce)) {
       await admit(Math.ceil(some.length * toldCost), 0);
       await learnRequests(node, some, (news) => admit(Math.ceil(news * learnedCost), 0));
     }

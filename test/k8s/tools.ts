@@ -1,10 +1,10 @@
 /** kubectl and helm, as the tests of the chart use them. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { freePorts } from '../e2e/ports.ts';
 
 export const chart = fileURLToPath(new URL('../../helm/cartwheel', import.meta.url));
 
@@ -58,7 +58,7 @@ export interface Forward {
 
 /** A port of this machine that leads to the target for as long as there is one: begun again whenever it ends. */
 export async function forward(namespace: string, target: string, port: number): Promise<Forward> {
-  const local = await freePort();
+  const [local] = await freePorts(1);
   let stopped = false;
   let child: ReturnType<typeof spawn> | undefined;
   const begin = () => {
@@ -91,14 +91,4 @@ export async function rawApi(): Promise<{ get(path: string): Promise<string>; st
     },
     stop: () => void child.kill(),
   };
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
