@@ -13,7 +13,7 @@ import type {
 import { isOperationFailed, problemOf, withClient } from './connection.ts';
 import { claimantBeside } from './dev/layout.ts';
 import { Interrupted, unlessInterrupted } from './interruption.ts';
-import { joining, left, statusName, up } from './node-status.ts';
+import { joining, leaving, left, statusName, up } from './node-status.ts';
 import { bytes, count, duration, note, plural, table } from './output.ts';
 import { pause } from './pause.ts';
 import { messageOf, Problem } from './problem.ts';
@@ -152,23 +152,28 @@ const adviceText =
   `no further for ${duration(adviseAfterMs / 1_000)}: \`cartwheel tasks\` shows what nodes do; a node that does not come back ` +
   'is given up with `cartwheel ring plan --down NODE`, all that has not moved yet with `cartwheel ring rollback`';
 
-/** How a change that is not under way ended. Throws a Problem where that was not at its goal, or nobody knows. */
-function requireDone(ended: readonly EndedChange[], planId: string): void {
-  const { end, replacedBy } = ended.find((change) => change.planId === planId) ?? {};
-  if (end === done) return;
+/** Throws a Problem where a change that is not under way ended elsewhere than at its goal, or nobody knows how. */
+function requireDone(ended: EndedChange | undefined): void {
+  if (ended?.end === done) return;
   const what =
-    end === rolledBack
+    ended?.end === rolledBack
       ? 'the change was rolled back: what it had moved by then stays'
-      : end === replaced
-        ? `another change has taken the place of this one: ${replacedBy}`
+      : ended?.end === replaced
+        ? `another change has taken this one in: ${ended.replacedBy}`
         : 'the change is not under way, and the claimant does not remember how it ended';
   throw new Problem(what, '`cartwheel ring status` shows what is under way');
 }
 
 /** How it ended, for a person. */
 export function endText({ end, replacedBy }: EndedChange): string {
-  if (end === replaced) return `another change, ${replacedBy}, has taken its place`;
+  if (end === replaced) return `another change, ${replacedBy}, has taken it in`;
   return end === done ? 'done' : end === rolledBack ? 'rolled back' : 'ended';
+}
+
+export interface WaitOptions {
+  readonly stalledAfterMs?: number | undefined;
+  /** Where another change takes it in, that one is waited for: it goes to the goals of both. */
+  readonly isFollowed?: boolean;
 }
 
 /**
@@ -177,9 +182,10 @@ export function endText({ end, replacedBy }: EndedChange): string {
  */
 export async function changeDone(
   client: CartwheelClient,
-  planId: string,
-  stalledAfterMs = Number.POSITIVE_INFINITY,
+  committed: string,
+  { stalledAfterMs = Number.POSITIVE_INFINITY, isFollowed = false }: WaitOptions = {},
 ): Promise<void> {
+  let planId = committed;
   const begunAt = performance.now();
   let told = Number.NEGATIVE_INFINITY;
   let heard = begunAt;
@@ -194,7 +200,13 @@ export async function changeDone(
       isAway = false;
       const change = claimant?.change;
       if (change?.planId !== planId) {
-        requireDone(claimant?.ended ?? [], planId);
+        const ended = claimant?.ended.find((each) => each.planId === planId);
+        if (isFollowed && ended?.end === replaced) {
+          planId = ended.replacedBy;
+          note(`another change, ${planId}, has taken this one in, and goes on with it`);
+          continue;
+        }
+        requireDone(ended);
         note(`done after ${duration((heard - begunAt) / 1_000)}`);
         return;
       }
@@ -271,10 +283,7 @@ export async function carriedOut(
       isBegun = !isOperationFailed(error) || error.outcome === 'UNKNOWN';
       throw error;
     }
-    if (wait) {
-      await changeDone(client, planId);
-      await requireReached(client, planned);
-    }
+    if (wait) await goalReached(client, planned);
     return planId;
   };
   const notBegun = () =>
@@ -287,6 +296,16 @@ export async function carriedOut(
     if (todo === undefined || problem instanceof Interrupted || !(problem instanceof Problem)) throw error;
     throw new Problem(problem.message, problem.hint === undefined ? todo : `${problem.hint}; ${todo}`);
   }
+}
+
+/** Whichever change gets there: throws a Problem where the nodes of the plan are not what they were to become. */
+export async function goalReached(
+  client: CartwheelClient,
+  planned: PlanChangeResponse,
+  stalledAfterMs?: number,
+): Promise<void> {
+  await changeDone(client, planned.planId, { stalledAfterMs, isFollowed: true });
+  await requireReached(client, planned);
 }
 
 /** A node says itself that it is up, once it has heard of the ring in which it is. The claimant knows at once who has LEFT. */
@@ -308,10 +327,11 @@ export async function requireReached(
     const statusNow = new Map(members.map(({ id, status }) => [id, status]));
     const isOther = ({ id, status }: PlannedNode) => (statusNow.get(id) ?? status) !== status;
     const stayed = nodes.find((node) => node.status === left && isOther(node));
+    const gone = nodes.find((node) => isJoinOf(node) && isGone(statusNow.get(node.id)));
     const waits = nodes.find((node) => node.status === up && statusNow.get(node.id) === joining);
-    const other = stayed ?? waits;
+    const other = stayed ?? gone ?? waits;
     if (other === undefined) return;
-    if (stayed !== undefined || performance.now() > giveUpAt) {
+    if (other !== waits || performance.now() > giveUpAt) {
       const [wanted, seen] = [other.status, statusNow.get(other.id) ?? 0].map(statusName);
       throw new Problem(`the change was given up: ${other.address} was to be ${wanted}, and is ${seen}`);
     }
@@ -321,6 +341,14 @@ export async function requireReached(
     }
     await pause(lookEveryMs);
   }
+}
+
+function isJoinOf({ status, partitionsBefore, partitionsAfter }: PlannedNode): boolean {
+  return status === up && partitionsBefore === 0 && partitionsAfter > 0;
+}
+
+function isGone(status: number | undefined): boolean {
+  return status === leaving || status === left;
 }
 
 /** The claimant may just be starting again. */

@@ -222,11 +222,20 @@ async function runningDev(command: Command): Promise<RunningDev> {
   };
 }
 
-/** The claimant may not have heard yet of a node that has only just started, and would then expect it for ever. */
+/**
+ * The claimant may not have heard yet of a node that has only just started, and would then expect it for ever. Throws a Problem
+ * where it knows no ring: whoever has lost its directory knows of nobody, and not who has left.
+ */
 async function isMemberSoon(client: CartwheelClient, address: string): Promise<boolean> {
   for (const giveUpAt = performance.now() + heardOfWithinMs; ; await pause(lookEveryMs)) {
-    if (isMember(await client.changes.status(), address)) return true;
-    if (performance.now() > giveUpAt) return false;
+    const status = await client.changes.status();
+    if (isMember(status, address)) return true;
+    if (performance.now() <= giveUpAt) continue;
+    if (status.ring !== undefined) return false;
+    throw new Problem(
+      `membership-1 knows no ring, and so not whether ${address} has left`,
+      'it learns it from the storage nodes: start one of them',
+    );
   }
 }
 

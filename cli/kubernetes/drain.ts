@@ -18,7 +18,7 @@ import { joining, leaving, left, up } from '../node-status.ts';
 import { note, plural } from '../output.ts';
 import { pause } from '../pause.ts';
 import { messageOf, Problem } from '../problem.ts';
-import { changeDone, planSummary, requireReached } from '../ring-change.ts';
+import { goalReached, planSummary } from '../ring-change.ts';
 
 export interface DrainOptions {
   /** As many pods stay. */
@@ -71,8 +71,7 @@ async function leave(
   const wanted = await setWanted(kubernetes, scaleAccount, String(to));
   try {
     await client.changes.commit(plan.planId);
-    await changeDone(client, plan.planId, stalledAfterMs);
-    await requireReached(client, plan);
+    await goalReached(client, plan, stalledAfterMs);
   } catch (error) {
     await giveUp(client, plan.planId);
     if (wanted !== undefined) await setWanted(kubernetes, scaleAccount, wanted);

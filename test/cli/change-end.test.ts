@@ -57,7 +57,7 @@ for (const command of commands) {
 
   for (const [planId, said] of [
     ['ba', /^cartwheel: the change was rolled back: what it had moved by then stays/],
-    ['0e', /^cartwheel: another change has taken the place of this one: d0/],
+    ['0e', /^cartwheel: another change has taken this one in: d0/],
     ['ff', /^cartwheel: the change is not under way, and the claimant does not remember how it ended/],
   ] as const) {
     test(`\`${name}\` ends with 1, and never says that it is done, where it finds ${said}`, async () => {
@@ -70,5 +70,5 @@ for (const command of commands) {
 
 test('`ring status` says how the last change ended', async () => {
   const { stdout } = await cartwheel(['ring', 'status', '--endpoint', endpoint]);
-  assert.match(stdout, /^last {5}0e: another change, d0, has taken its place$/m);
+  assert.match(stdout, /^last {5}0e: another change, d0, has taken it in$/m);
 });

@@ -1,12 +1,13 @@
 /** What a command says on standard error while it waits for a change of the ring; a claimant of straw, and time of straw. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { changeDone, requireReached } from '../../cli/ring-change.ts';
+import { changeDone, goalReached, requireReached } from '../../cli/ring-change.ts';
 import type { CartwheelClient } from '../../client/index.ts';
 import { ChangeEnd, ChangeStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 
 const up = 2;
 const joining = 1;
+const left = 4;
 
 type ChangeNow = { waitingFor?: string } & Parameters<typeof ChangeStatus.fromPartial>[0];
 
@@ -54,7 +55,7 @@ function changeWatched(
       const now = isOver ? undefined : ChangeStatus.fromPartial({ planId: 'p', ...change });
       return { claimant: { waitingFor, change: now, ended } };
     };
-    await changeDone({ changes: { status } } as unknown as CartwheelClient, 'p', stalledAfterMs);
+    await changeDone({ changes: { status } } as unknown as CartwheelClient, 'p', { stalledAfterMs });
   });
 }
 
@@ -112,4 +113,49 @@ test('a node that has not said yet that it is up is named while it is waited for
   });
   assert.equal(error, undefined);
   assert.deepEqual(lines, ['waiting up to 10 s for n:7411 to say that it is up']);
+});
+
+/** Of two changes, p and q, of which q takes p in after a second: q and its nodes after so many seconds more. */
+function takenIn(
+  t: TestContext,
+  end: ChangeEnd,
+  statusAtEnd: number,
+  node: { status: number; partitionsBefore: number; partitionsAfter: number },
+): Promise<Watched> {
+  return watched(t, async (seconds) => {
+    const status = async () => {
+      const replaced = { planId: 'p', end: ChangeEnd.REPLACED, replacedBy: 'q' };
+      const isOver = seconds() > 3;
+      const planId = seconds() < 1 ? 'p' : 'q';
+      const ended = [...(planId === 'q' ? [replaced] : []), ...(isOver ? [{ planId: 'q', end, replacedBy: '' }] : [])];
+      const change = isOver ? undefined : ChangeStatus.fromPartial({ ...moving, planId });
+      const members = [{ id: 'n', status: isOver ? statusAtEnd : up }];
+      return { claimant: { waitingFor: '', change, ended }, members };
+    };
+    const nodes = [{ id: 'n', address: 'n:7411', ...node }];
+    await goalReached({ changes: { status } } as unknown as CartwheelClient, { planId: 'p', nodes } as never);
+  });
+}
+
+const leave = { status: left, partitionsBefore: 8, partitionsAfter: 0 };
+const join = { status: up, partitionsBefore: 0, partitionsAfter: 8 };
+
+test('a change that another one takes in is followed to the end of that', async (t) => {
+  for (const node of [leave, join]) {
+    const { lines, error } = await takenIn(t, ChangeEnd.DONE, node.status, node);
+    assert.equal(error, undefined);
+    assert.match(lines[1] ?? '', /^another change, q, has taken this one in/);
+    assert.match(lines.at(-1) ?? '', /^done after 3/);
+  }
+});
+
+test('a change whose goal the one that took it in turned round, or that was rolled back with it, is not said to be done', async (t) => {
+  for (const [end, statusAtEnd, node, said] of [
+    [ChangeEnd.DONE, up, leave, /n:7411 was to be left, and is up/],
+    [ChangeEnd.DONE, left, join, /n:7411 was to be up, and is left/],
+    [ChangeEnd.ROLLED_BACK, up, leave, /the change was rolled back/],
+  ] as const) {
+    const { error } = await takenIn(t, end, statusAtEnd, node);
+    assert.match(String(error), said);
+  }
 });
