@@ -44,8 +44,8 @@ const directory = fileURLToPath(new URL(`results/ring-${process.pid}`, import.me
 
 function readOptions(argv: readonly string[]): RingOptions {
   return new Command('npm run bench:ring --')
-    .description('What joins, leaves, transfers and exchanges cost the foreground. About six minutes.')
-    .option('--rounds <n>', 'of 5 → 7 → 5 nodes', integerBetween(1, 1_000), 5)
+    .description('What joins, leaves, transfers and exchanges cost the foreground. About ten minutes.')
+    .option('--rounds <n>', 'of each', integerBetween(1, 1_000), 5)
     .option('--rate <n>', 'operations a second, half of them writes', integerBetween(1, 100_000), 300)
     .option('--keys <n>', 'of 1 KiB', integerBetween(100, 10_000_000), 20_000)
     .option('--quiet <n>', 'seconds between two changes', integerBetween(1, 3_600), 6)

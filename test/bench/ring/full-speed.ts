@@ -17,81 +17,107 @@ const nodes = 3;
 const lookEveryMs = 500;
 /** A node that is back finds its peers, and compares all that it has with them, in this time if it is idle. */
 const settleSeconds = 5;
+/** In which a node that stood still has gone through what came meanwhile. */
+const returnMs = 1_000;
 
-/** The node is killed, its disk wiped; it comes back as another one, which takes its place. */
+/** Again and again: the node is killed, its disk wiped; it comes back as another one, which takes its place. */
 export async function studyTransfer(options: RingOptions, data: string, signal: AbortSignal): Promise<string> {
   return withLoad(options, { nodes, data }, signal, async (loaded) => {
     const { cluster } = loaded;
     const node = cluster.nodes[1] as ClusterProcess;
-    const before = await loaded.quiet(2 * options.quiet);
-    const lost = await idAt(node.address);
-    const away = await loaded.during(async () => {
-      await node.kill('SIGKILL');
-      rmSync(join(node.data, 'data'), { recursive: true, force: true });
-      await node.start();
-    });
-    const moved = await bytesOf(node, 'transfer');
-    const during = await loaded.during(async () => {
-      await carryOut(cluster.membership.address, {
-        joins: [await idAt(node.address)],
-        leaves: [lost],
-        down: [lost],
-        isLost: (id) => id === lost,
-      });
-    });
-    const bytes = (await bytesOf(node, 'transfer')) - moved;
+    const study = newStudy();
+    for (let round = 0; round < options.rounds && !signal.aborted; round++) {
+      study.quiet.push(await loaded.quiet(options.quiet));
+      const lost = await idAt(node.address);
+      const start = async () => {
+        await node.kill('SIGKILL');
+        rmSync(join(node.data, 'data'), { recursive: true, force: true });
+        await node.start();
+      };
+      study.before.push(await loaded.during(start));
+      const moved = await bytesOf(node, 'transfer');
+      const joins = [await idAt(node.address)];
+      const change = { joins, leaves: [lost], down: [lost], isLost: (id: string) => id === lost };
+      study.during.push(await loaded.during(() => carryOut(cluster.membership.address, change)));
+      study.bytes += (await bytesOf(node, 'transfer')) - moved;
+    }
     const done = 'A disk wiped and its node of three replaced';
-    const besides = new Map([['its node away, until it has started', away]]);
-    return concluded(loaded, options, { name: 'a transfer', done, before, during, bytes, besides });
+    return concluded(loaded, options, study, {
+      name: 'a transfer',
+      done,
+      before: 'its node away, until it has started',
+    });
   });
 }
 
-/** Every key changes while the node is away; then it is back. */
+/** Again and again: every key changes while the node is away; then it is back. */
 export async function studyExchange(options: RingOptions, data: string, signal: AbortSignal): Promise<string> {
   const shape = { nodes, data, flags: { node: ['--hints-max', '0'] } };
   return withLoad(options, shape, signal, async (loaded) => {
     const node = loaded.cluster.nodes[1] as ClusterProcess;
-    const before = await loaded.quiet(2 * options.quiet);
-    // Stopped, and not ended: to start a process is none of the exchange's work.
-    await node.kill('SIGSTOP');
-    await loaded.writeAll();
-    const mended = await exchangedBytes(loaded, node);
-    const during = await loaded.during(async () => {
-      await node.kill('SIGCONT');
-      await untilEqual(loaded, signal);
-    });
-    const bytes = (await exchangedBytes(loaded)) - mended;
+    const study = newStudy();
+    for (let round = 0; round < options.rounds && !signal.aborted; round++) {
+      study.quiet.push(await loaded.quiet(options.quiet));
+      // Stopped, and not ended: to start a process is none of the exchange's work.
+      await node.kill('SIGSTOP');
+      await loaded.writeAll();
+      const mended = await exchangedBytes(loaded, node);
+      // Nor is what has piled up at its door.
+      const wake = async () => {
+        await node.kill('SIGCONT');
+        await sleep(returnMs, undefined, { signal });
+      };
+      study.before.push(await loaded.during(wake));
+      study.during.push(await loaded.during(() => untilEqual(loaded, signal)));
+      study.bytes += (await exchangedBytes(loaded)) - mended;
+    }
     const done = 'One node of three stood still (SIGSTOP) while every key changed, without hints';
-    return concluded(loaded, options, { name: 'an exchange', done, before, during, bytes });
+    return concluded(loaded, options, study, {
+      name: 'an exchange',
+      done,
+      before: 'the first second after its return',
+    });
   });
 }
 
+/** The load alone, with what comes before the background work, and with that work. */
 interface Study {
-  readonly name: 'a transfer' | 'an exchange';
-  /** What was done, for people. */
-  readonly done: string;
-  /** The load alone, and with the background work beside it. */
-  readonly before: BenchResult;
-  readonly during: BenchResult;
+  readonly quiet: BenchResult[];
+  readonly before: BenchResult[];
+  readonly during: BenchResult[];
   /** Of records that the background moved. */
-  readonly bytes: number;
-  /** Measured too. */
-  readonly besides?: ReadonlyMap<string, BenchResult>;
+  bytes: number;
+}
+
+const newStudy = (): Study => ({ quiet: [], before: [], during: [], bytes: 0 });
+
+/** For people. */
+interface Names {
+  readonly name: 'a transfer' | 'an exchange';
+  readonly done: string;
+  readonly before: string;
 }
 
 /** The load alone once more, every key read, and the text on all of it. */
 async function concluded(
   loaded: LoadedCluster,
   options: RingOptions,
-  { name, done, before, during, bytes, besides = new Map() }: Study,
+  { quiet, before, during, bytes }: Study,
+  names: Names,
 ): Promise<string> {
-  const after = await loaded.quiet(2 * options.quiet);
+  quiet.push(await loaded.quiet(options.quiet));
   const audit = await loaded.audit();
-  const [calm, busy] = [together([before, after]), together([during])];
-  const others = [...besides].map(([what, result]) => [what, together([result])] as const);
-  const table = phasesTable(new Map([['quiet', calm], [name.replace(/^an? /, 'the '), busy], ...others]));
-  const title = `${done}, ${options.rate} operations a second: ${pace(bytes, busy.seconds)}.`;
-  return [title, table, verdict(name, busy, calm), auditText(audit)].join('\n\n');
+  const [calm, busy] = [together(quiet), together(during)];
+  const work = names.name.replace(/^an? /, 'the ');
+  const table = phasesTable(
+    new Map([
+      ['quiet', calm],
+      [work, busy],
+      [names.before, together(before)],
+    ]),
+  );
+  const title = `${names.done}, ${busy.times} times, ${options.rate} operations a second: ${pace(bytes, busy.seconds)}.`;
+  return [title, table, verdict(names.name, busy, calm), auditText(audit)].join('\n\n');
 }
 
 /** No node knows of a difference any more, and all have compared since the return. */
