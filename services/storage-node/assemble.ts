@@ -62,6 +62,8 @@ export interface StorageNodePorts {
   /** Levels of the digest tree; the usual ones where it is not given. */
   readonly digestDepth?: number;
   readonly background?: GovernorLimits;
+  /** See OwnStrain; absent: never late. */
+  lateMs?(): number;
   /** Each replica of a partition is compared with each other about so often. */
   readonly exchangeEveryMs: number;
   /** The digests are compared with all records about so often; 0: never. */
@@ -133,12 +135,10 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     besideChange: (key, before, after) => losers.note(key, before, after),
     onOwed: (nodeId, by) => hints.changed(nodeId, by),
   });
-  const background: Background = createBackground(
-    clock,
-    metrics,
-    ports.background ?? backgroundLimits,
-    () => store.writingMs,
-  );
+  const background: Background = createBackground(clock, metrics, ports.background ?? backgroundLimits, {
+    writingMs: () => store.writingMs,
+    lateMs: () => ports.lateMs?.() ?? 0,
+  });
   const fences = createFences();
   const leftovers = createLeftovers();
   const barriers = createBarriers({

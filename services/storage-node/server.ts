@@ -25,6 +25,7 @@ import { startGrpcServer } from '../platform/grpc-server.ts';
 import { checksum32, xxh64 } from '../platform/hash.ts';
 import { createKeyValueService } from '../platform/kv-service.ts';
 import { createLog } from '../platform/logging.ts';
+import { watchLateness } from '../platform/loop-lateness.ts';
 import { createMetrics } from '../platform/metrics.ts';
 import { createNamespaceAdmin } from '../platform/namespaces/namespace-admin.ts';
 import type { Restart, Stop } from '../platform/process.ts';
@@ -133,6 +134,7 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
       operationsMax: config['background-operations'],
       bytesMax: config['background-mib'] * 1024 * 1024,
     },
+    lateMs: watchLateness(),
     ring: () => rings.current(),
     async learnRing(nodeId) {
       const ring = rings.current();

@@ -4,12 +4,21 @@ import { test } from 'node:test';
 import { createGovernor } from '../../services/core/background/governor.ts';
 import { createRecentLatencies } from '../../services/core/background/recent-latencies.ts';
 
-const limits = { targetMs: 100, stallMs: 500, operationsMax: 1_000, bytesMax: 10_000, floor: 0.1 };
-const clients = (p999Ms: number | undefined) => ({ p999Ms, writingMs: 0 });
+const limits = { targetMs: 100, stallMs: 500, lateMs: 2, operationsMax: 1_000, bytesMax: 10_000, floor: 0.1 };
+const calm = { p999Ms: undefined, writingMs: 0, lateMs: 0 };
+const clients = (p999Ms: number | undefined) => ({ ...calm, p999Ms });
+
+/** At a half of its ceiling, and felt there. */
+function atHalf() {
+  const governor = createGovernor(limits);
+  for (let i = 0; i < 4; i++) governor.feel(calm);
+  governor.feel(clients(101));
+  assert.equal(governor.share, 0.5);
+  return governor;
+}
 
 test('what is taken has to be waited for, by operations or by bytes, whichever is more', () => {
-  const governor = createGovernor(limits);
-  assert.equal(governor.share, 0.5);
+  const governor = atHalf();
   assert.equal(governor.take(12, 0, 0), 0, '25 ms ahead');
   assert.equal(governor.take(50, 0, 0), 99);
   assert.equal(governor.take(0, 1_000, 0), 299);
@@ -19,7 +28,7 @@ test('what is taken has to be waited for, by operations or by bytes, whichever i
 });
 
 test('in any time no more is let on than the shares of that time allow', () => {
-  const governor = createGovernor(limits);
+  const governor = atHalf();
   let now = 0;
   let done = 0;
   while (now < 10_000) {
@@ -30,8 +39,18 @@ test('in any time no more is let on than the shares of that time allow', () => {
   assert.ok(done >= 4_900);
 });
 
-test('the share is halved while the foreground is slow, down to a floor, and rises slowly while it is not', () => {
+test('it begins at its floor, and doubles until it is felt', () => {
   const governor = createGovernor(limits);
+  const shares = [governor.share];
+  for (let i = 0; i < 5; i++) {
+    governor.feel(calm);
+    shares.push(governor.share);
+  }
+  assert.deepEqual(shares, [0.1, 0.2, 0.4, 0.8, 1, 1]);
+});
+
+test('the share is halved while the foreground is slow, down to a floor, and rises slowly while it is not', () => {
+  const governor = atHalf();
   const shares = Array.from({ length: 4 }, () => {
     governor.feel(clients(101));
     return governor.share;
@@ -39,18 +58,20 @@ test('the share is halved while the foreground is slow, down to a floor, and ris
   assert.deepEqual(shares, [0.25, 0.125, 0.1, 0.1]);
   assert.equal(governor.reason, 'clients');
   governor.feel(clients(100));
-  assert.deepEqual([governor.share.toFixed(2), governor.reason], ['0.15', 'budget']);
-  for (let i = 0; i < 30; i++) governor.feel(clients(undefined));
+  assert.deepEqual([governor.share.toFixed(3), governor.reason], ['0.115', 'budget']);
+  for (let i = 0; i < 30; i++) governor.feel(calm);
   assert.equal(governor.share, 1);
 });
 
-test('a disk that stalls halves it too, and clients that are slow are named first', () => {
-  const governor = createGovernor(limits);
-  governor.feel({ p999Ms: undefined, writingMs: 501 });
-  assert.deepEqual([governor.share, governor.reason], [0.25, 'disk']);
-  governor.feel({ p999Ms: 101, writingMs: 501 });
-  assert.deepEqual([governor.share, governor.reason], [0.125, 'clients']);
-  governor.feel({ p999Ms: 100, writingMs: 500 });
+test('a disk that stalls and a late event loop halve it too, and clients that are slow are named first', () => {
+  const governor = atHalf();
+  governor.feel({ ...calm, lateMs: 2.1 });
+  assert.deepEqual([governor.share, governor.reason], [0.25, 'processor']);
+  governor.feel({ ...calm, writingMs: 501, lateMs: 2.1 });
+  assert.deepEqual([governor.share, governor.reason], [0.125, 'disk']);
+  governor.feel({ p999Ms: 101, writingMs: 501, lateMs: 2.1 });
+  assert.deepEqual([governor.share, governor.reason], [0.1, 'clients']);
+  governor.feel({ p999Ms: 100, writingMs: 500, lateMs: 2 });
   assert.equal(governor.reason, 'budget');
 });
 

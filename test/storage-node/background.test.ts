@@ -2,19 +2,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nameOfNode } from '../../services/core/ring/ring.ts';
-import { createBackground, writeDeadline } from '../../services/storage-node/background.ts';
+import { createBackground, type OwnStrain, writeDeadline } from '../../services/storage-node/background.ts';
 import { createManualClock } from '../core/manual-clock.ts';
 import { createCluster, type TestNode } from './cluster.ts';
 import { createReadableMetrics } from './metrics.ts';
 import { put, stored } from './requests.ts';
 import { turns } from './time.ts';
 
-const limits = { targetMs: 100, stallMs: 500, operationsMax: 1_000, bytesMax: 1_000_000, floor: 0.05 };
+const limits = { targetMs: 100, stallMs: 500, lateMs: 2, operationsMax: 1_000, bytesMax: 1_000_000, floor: 0.275 };
 
-function setup(writingMs = () => 0) {
+const well: OwnStrain = { writingMs: () => 0, lateMs: () => 0 };
+
+function setup(own: Partial<OwnStrain> = {}) {
   const clock = createManualClock();
   const metrics = createReadableMetrics();
-  return { clock, metrics, background: createBackground(clock, metrics, limits, writingMs) };
+  return { clock, metrics, background: createBackground(clock, metrics, limits, { ...well, ...own }) };
 }
 
 test('a task says how far it is, at what pace, and what it waits for', async () => {
@@ -63,12 +65,17 @@ test('the time to go of a task is by its last minute, and not known where nothin
   assert.equal(background.tasks()[0]?.etaMs, undefined);
 });
 
-test('a disk that stalls is what a task waits for', async () => {
-  const { background } = setup(() => 600);
-  const task = background.begin('exchange', 'partition 1 with n2');
-  task.admit(1_000, 0).catch(() => {});
-  assert.match(background.tasks()[0]?.waitsFor ?? '', /^the disk: a write has been under way for more than 500 ms$/);
-  background.stop();
+test('a disk that stalls, or a processor that others have, is what a task waits for', async () => {
+  for (const { own, waitsFor } of [
+    { own: { writingMs: () => 600 }, waitsFor: 'the disk: a write has been under way for more than 500 ms' },
+    { own: { lateMs: () => 9 }, waitsFor: 'the processor: the event loop is more than 2 ms late' },
+  ]) {
+    const { background } = setup(own);
+    const task = background.begin('exchange', 'partition 1 with n2');
+    task.admit(1_000, 0).catch(() => {});
+    assert.equal(background.tasks()[0]?.waitsFor, waitsFor);
+    background.stop();
+  }
 });
 
 test('what may be put off no further is let on, however much the others have taken, and taken from them', async () => {
@@ -137,7 +144,7 @@ test('handoff waits for the governor, and counts what it delivers', async () => 
   // The background is busy for three seconds.
   owing.node.background
     .begin('exchange', 'nothing')
-    .admit(7_500, 0)
+    .admit(1_500, 0)
     .catch(() => {});
   cluster.setReachable(third, true);
   await turns(10);

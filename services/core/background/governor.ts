@@ -1,8 +1,12 @@
 /**
- * How much background work may be done now: so much that the foreground does not feel it. A share of a ceiling, halved
- * while the node's own foreground is slower than its target, or its disk stalls; raised slowly while neither is so, never
- * below a floor, so that convergence stays bounded (additive increase, multiplicative decrease: Chiu and Jain 1989;
- * DeCandia et al. 2007, 6.5).
+ * How much background work may be done now: so much that the foreground does not feel it. A share of a ceiling, that
+ * begins at a floor and doubles until it is first felt; halved while the node's own foreground is slower than its target, its
+ * disk stalls, or its event loop is late with what is due; raised slowly while none of that is so, never below the floor, so
+ * that convergence stays bounded (slow start, slow increase, multiplicative decrease: Jacobson 1988, Chiu and Jain 1989;
+ * the delay of a queue as the sign that others want it: LEDBAT, RFC 6817; DeCandia et al. 2007, 6.5).
+ *
+ * The percentile of clients is of a minute: it says whether the target is kept. Lateness is of a second, before a client
+ * has waited for long, and counts what other processes of the machine take too.
  *
  * A pure machine: the time, and how slow the foreground is, come in as arguments.
  *
@@ -14,10 +18,12 @@ export interface GovernorLimits {
   readonly targetMs: number;
   /** A write to the disk that has been under way for longer is a stall. */
   readonly stallMs: number;
+  /** An event loop that is later than that with what is due waits for its processor. */
+  readonly lateMs: number;
   /** A second, where the share is 1. */
   readonly operationsMax: number;
   readonly bytesMax: number;
-  /** The least share. */
+  /** The least share, and the first. */
   readonly floor: number;
 }
 
@@ -27,10 +33,12 @@ export interface Strain {
   readonly p999Ms: number | undefined;
   /** How long the write to the disk has been under way; 0: there is none. */
   readonly writingMs: number;
+  /** How late the event loop is with what is due: the 95th percentile of the last second. */
+  readonly lateMs: number;
 }
 
-/** Why something waits: for clients or a disk that are slow, or only for its turn in what the share allows. */
-export type WaitReason = 'clients' | 'disk' | 'budget';
+/** Why something waits: for clients, a disk or a processor that are slow, or only for its turn in what the share allows. */
+export type WaitReason = 'clients' | 'disk' | 'processor' | 'budget';
 
 export interface Governor {
   /** Takes so much now; how long to wait before it may be done, milliseconds. */
@@ -44,13 +52,17 @@ export interface Governor {
 }
 
 const decrease = 0.5;
+/** Of the share and a fifth of the ceiling, so that it is whole again half a minute after the worst. */
 const increase = 0.05;
+const leastGrown = 0.2;
 /** What can be done at once after a rest: no more than a client may have to wait for in one go. */
 const aheadMs = 25;
 
 export function createGovernor(limits: GovernorLimits): Governor {
   const { targetMs, stallMs, operationsMax, bytesMax, floor } = limits;
-  let share = 0.5;
+  let share = floor;
+  /** Below it the share doubles: where it was left when the background was last felt. */
+  let knownWell = 1;
   let reason: WaitReason = 'budget';
   /** When all that was taken will have been paid for. */
   let paidAt = Number.NEGATIVE_INFINITY;
@@ -60,9 +72,15 @@ export function createGovernor(limits: GovernorLimits): Governor {
       paidAt = Math.max(paidAt, now - aheadMs) + seconds * 1_000;
       return Math.max(0, paidAt - now);
     },
-    feel({ p999Ms = 0, writingMs }) {
-      reason = p999Ms > targetMs ? 'clients' : writingMs > stallMs ? 'disk' : 'budget';
-      share = reason === 'budget' ? Math.min(1, share + increase) : Math.max(floor, share * decrease);
+    feel({ p999Ms = 0, writingMs, lateMs }) {
+      const isLate = lateMs > limits.lateMs;
+      reason = p999Ms > targetMs ? 'clients' : writingMs > stallMs ? 'disk' : isLate ? 'processor' : 'budget';
+      if (reason === 'budget') {
+        share = Math.min(1, share < knownWell ? share * 2 : share + increase * (share + leastGrown));
+      } else {
+        share = Math.max(floor, share * decrease);
+        knownWell = share;
+      }
     },
     get share() {
       return share;
