@@ -5,7 +5,7 @@
  *
  * I1 There is no timer while no task waits.
  * I2 What has a bound of its own (the age of what is in the write buffer) is put off no further than that: it is taken
- *    from the budget all the same, so the rest waits for it.
+ *    from the budget all the same, so the rest waits for it, down to its floor.
  */
 import { createGovernor, type GovernorLimits, type WaitReason } from '../core/background/governor.ts';
 import { createRecentLatencies } from '../core/background/recent-latencies.ts';
@@ -170,8 +170,8 @@ export function createBackground(clock: Clock, metrics: Metrics, limits: Governo
     return task;
   }
 
-  /** How long to wait. */
-  function take(task: RunningTask, operations: number, bytes: number, withinMs: number): number {
+  /** How long to wait. `withinMs` undefined: for as long as it takes. */
+  function take(task: RunningTask, operations: number, bytes: number, withinMs?: number): number {
     const now = clock.now();
     if (now - lookedAt >= lookEveryMs) {
       lookedAt = now;
@@ -180,7 +180,10 @@ export function createBackground(clock: Clock, metrics: Metrics, limits: Governo
     }
     task.operations += operations;
     task.bytes += bytes;
-    const ms = Math.min(governor.take(operations, bytes, now), withinMs);
+    const ms =
+      withinMs === undefined
+        ? governor.take(operations, bytes, now)
+        : Math.min(governor.charge(operations, bytes, now), withinMs);
     task.waitsFor = ms < 1 ? undefined : governor.reason;
     counted.taken(task.kind, operations, bytes);
     if (task.waitsFor !== undefined) counted.waited(task.kind, task.waitsFor, ms);
@@ -215,7 +218,7 @@ export function createBackground(clock: Clock, metrics: Metrics, limits: Governo
       return {
         async admit(operations, bytes) {
           if (stopped) throw draining();
-          const ms = take(task, operations, bytes, Number.POSITIVE_INFINITY);
+          const ms = take(task, operations, bytes);
           if (ms === 0) return;
           await wait(ms).finally(() => {
             task.waitsFor = undefined;

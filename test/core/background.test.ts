@@ -39,6 +39,32 @@ test('in any time no more is let on than the shares of that time allow', () => {
   assert.ok(done >= 4_900);
 });
 
+test('what cannot be put off takes from the rest, down to its floor, and what it took is paid for a minute later', () => {
+  const governor = atHalf();
+  let done = 0;
+  let waitedUntil = 0;
+  const second = (now: number) => {
+    for (let ms = now; ms < now + 1_000; ms += 10) {
+      if (ms < waitedUntil) continue;
+      waitedUntil = ms + governor.take(5, 0, ms);
+      done += 5;
+    }
+  };
+  for (let now = 0; now < 600_000; now += 1_000) {
+    governor.charge(5_000, 0, now);
+    second(now);
+  }
+  assert.ok(
+    done >= 0.9 * 600 * 100 && done <= 1.1 * 600 * 100,
+    `${done} operations in ten minutes, 100 a second are its floor`,
+  );
+  assert.ok(governor.charge(0, 0, 600_000) < 65_000);
+  for (let now = 600_000; now < 700_000; now += 1_000) second(now);
+  done = 0;
+  for (let now = 700_000; now < 710_000; now += 1_000) second(now);
+  assert.ok(done >= 4_900, `${done} operations in ten seconds at a half of 1,000`);
+});
+
 test('it begins at its floor, and doubles until it is felt', () => {
   const governor = createGovernor(limits);
   const shares = [governor.share];

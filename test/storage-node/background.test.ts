@@ -105,6 +105,26 @@ test('what may be put off no further is let on, however much the others have tak
   assert.equal(admitted, true);
 });
 
+test('however much is flushed, or asked by other nodes, hints are delivered still', async () => {
+  const { clock, background } = setup();
+  const handoff = background.begin('handoff', 'hints to n1');
+  let delivered = 0;
+  const deliver = async () => {
+    for (;;) {
+      await handoff.admit(160, 0);
+      delivered += 160;
+    }
+  };
+  deliver().catch(() => {});
+  for (let ms = 0; ms < 300_000; ms += 50) {
+    background.takeWithin(50, 'flush', 'the write buffer', 500, 0);
+    clock.advance(50);
+    await turns(1);
+  }
+  assert.ok(delivered >= 300 * 275 * 0.9, `${delivered} in five minutes, and 275 a second are its floor`);
+  background.stop();
+});
+
 test('a write for the background has ten seconds', () => {
   const { clock } = setup();
   clock.advance(5);

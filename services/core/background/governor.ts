@@ -10,7 +10,11 @@
  *
  * A pure machine: the time, and how slow the foreground is, come in as arguments.
  *
- * I1 What was admitted in any time is at most what the shares of that time allow, and 25 ms of it ahead.
+ * I1 What was admitted in any time is at most what the shares of that time allow, and 25 ms of it ahead; but for what cannot
+ *    be put off (`charge`), which is paid for by what can.
+ * I2 What can be put off has its floor all the same, whatever is charged. And it pays for no more than the last
+ *    `debtMaxMs`: clients that write to the buffer for an hour, faster than the background may, would else have it wait for
+ *    hours after they have gone.
  */
 
 export interface GovernorLimits {
@@ -43,6 +47,8 @@ export type WaitReason = 'clients' | 'disk' | 'processor' | 'budget';
 export interface Governor {
   /** Takes so much now; how long to wait before it may be done, milliseconds. */
   take(operations: number, bytes: number, now: number): number;
+  /** The same of what waits only as long as it likes. */
+  charge(operations: number, bytes: number, now: number): number;
   /** To be told about once a second. */
   feel(strain: Strain): void;
   /** 0 to 1. */
@@ -57,6 +63,8 @@ const increase = 0.05;
 const leastGrown = 0.2;
 /** What can be done at once after a rest: no more than a client may have to wait for in one go. */
 const aheadMs = 25;
+/** As far back as the latencies go that the share is made of (recent-latencies.ts). */
+const debtMaxMs = 60_000;
 
 export function createGovernor(limits: GovernorLimits): Governor {
   const { targetMs, stallMs, operationsMax, bytesMax, floor } = limits;
@@ -66,11 +74,25 @@ export function createGovernor(limits: GovernorLimits): Governor {
   let reason: WaitReason = 'budget';
   /** When all that was taken will have been paid for. */
   let paidAt = Number.NEGATIVE_INFINITY;
+  /** When what can be put off would have been, at the floor and alone. */
+  let paidAtFloor = Number.NEGATIVE_INFINITY;
+
+  /** Of all that can be done in a second where the share is 1. */
+  const partOf = (operations: number, bytes: number) => Math.max(operations / operationsMax, bytes / bytesMax);
+  const after = (at: number, part: number, of: number, now: number) =>
+    Math.max(at, now - aheadMs) + (part / of) * 1_000;
+
   return {
     take(operations, bytes, now) {
-      const seconds = Math.max(operations / operationsMax, bytes / bytesMax) / share;
-      paidAt = Math.max(paidAt, now - aheadMs) + seconds * 1_000;
-      return Math.max(0, paidAt - now);
+      const part = partOf(operations, bytes);
+      paidAt = after(paidAt, part, share, now);
+      paidAtFloor = after(paidAtFloor, part, floor, now);
+      return Math.max(0, Math.min(paidAt, paidAtFloor) - now);
+    },
+    charge(operations, bytes, now) {
+      const due = after(paidAt, partOf(operations, bytes), share, now);
+      paidAt = Math.min(due, Math.max(paidAt, now + debtMaxMs));
+      return Math.max(0, due - now);
     },
     feel({ p999Ms = 0, writingMs, lateMs }) {
       const isLate = lateMs > limits.lateMs;
