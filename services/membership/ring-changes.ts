@@ -4,6 +4,8 @@
  *
  * I1 A commit carries out what its plan said: it is planned again on the ring as it is, and must come to the same id.
  * I2 Nothing is committed that a disk, as its node says just then, has not the room for.
+ * I3 A plan is carried out once: a commit that comes once more, late, does not begin again what was rolled back meanwhile.
+ *    Planned again, on a ring that is as it was, a change has the same id, and can be committed again.
  */
 import {
   ChangeControl,
@@ -97,9 +99,10 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
 
     async commit({ planId }) {
       const { goal, ended } = claimLoop.state();
-      // Asked again because the answer was lost, perhaps with the process that had planned it.
-      if (goal?.id === planId || ended.some(({ id, end }) => id === planId && end === 'DONE')) return {};
       const kept = plans.get(planId);
+      const isDone = ended.some(({ id, end }) => id === planId && end === 'DONE');
+      // Asked again because the answer was lost, perhaps with the process that had planned it.
+      if (goal?.id === planId || (isDone && kept === undefined)) return {};
       if (kept === undefined)
         throw conflict(`there is no plan ${planId || '(empty)'} here, or it is an old one; plan again`);
       const statuses = await options.statuses([...candidates(ringNow()).values()]);
@@ -112,6 +115,7 @@ export function createRingChanges(options: RingChangesOptions): RingChanges & { 
         if ('plan' in change) checkRoom(change, statuses);
         return goal;
       });
+      plans.delete(planId); // I3
       return {};
     },
 
