@@ -2,7 +2,7 @@
  * What a node does by itself when the ring changes (docs/ring-changes.md): it pulls the partitions that it is pending for,
  * and hands back what is left of those that are no more its own.
  *
- * One partition after the other, under the governor; what fails is tried again.
+ * One partition after the other, those to be pulled first, under the governor; what fails is tried again.
  *
  * I1 A partition counts as pulled only from all owners that are not DOWN, since the fence of it was last moved.
  * I2 `leftovers` names every partition of others that records may be left of: all of them after a start, and those that a
@@ -158,10 +158,13 @@ export function createTransfers(node: StorageNode, background: Background, metri
   async function work(): Promise<void> {
     failed = false;
     noRoom = '';
-    for (const partition of toPull()) if (!rounds.stopped) await takeOver(partition);
+    const tried = new Set(toPull());
+    for (const partition of tried) if (!rounds.stopped) await takeOver(partition);
     await takeLosses();
     const reasons = new Map<string, number>();
     for (const partition of [...leftovers]) {
+      // The claimant waits for what is to be taken over, and nobody for the rest of these, which may take an hour.
+      if (toPull().some((one) => !tried.has(one))) return;
       const reason = rounds.stopped ? undefined : await giveBack(partition);
       if (reason !== undefined) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
     }

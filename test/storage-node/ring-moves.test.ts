@@ -336,6 +336,28 @@ test('many records are pulled, and handed back, page by page, and all are where 
   assert.equal(asked.checkRecords, 3 * 3);
 });
 
+test('what comes to be taken over while much is handed back is pulled before the rest of that', async () => {
+  const { cluster, entering, staged } = createMove();
+  await fill(entering.node, 200, 10);
+  const asked: string[] = [];
+  for (const { node } of cluster.nodes.filter((node) => node !== entering)) {
+    const { exchange } = node.replica;
+    Object.assign(node.replica, {
+      exchange(request: ExchangeRequest) {
+        if (request.checkRecords !== undefined) asked.push('hand-back');
+        if (request.listRecords !== undefined) asked.push('transfer');
+        if (asked.length === 1) cluster.goOver(cluster.nodes, staged);
+        return exchange(request);
+      },
+    });
+  }
+  entering.node.transfers.start();
+  await pass(cluster, 20_000);
+  assert.equal(entering.node.transfers.pulled().length, 1);
+  assert.equal(asked.indexOf('transfer'), 3, 'the owners of one partition are asked to take what is left of it');
+  assert.ok(asked.lastIndexOf('hand-back') > asked.lastIndexOf('transfer'));
+});
+
 test('what is owed to a home that has left is handed back to those that own it now', async () => {
   const move = createMove();
   const { leaving, staying, entering, other, cluster } = move;
