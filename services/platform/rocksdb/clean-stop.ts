@@ -86,9 +86,14 @@ export async function beginRun(directory: string, last: LastRun, random: Random)
   const lineage = untouched && last.lineage !== undefined ? last.lineage : random.u64();
   const run = hex(random.u64()) + hex(random.u64());
   await writeDurably(directory, RUN, run);
+  await voidCleanStop(directory);
+  return { run, lineage };
+}
+
+/** Takes the mark away: whatever comes next begins a new lineage. */
+export async function voidCleanStop(directory: string): Promise<void> {
   await rm(join(directory, MARK), { force: true });
   await syncDirectory(directory);
-  return { run, lineage };
 }
 
 /** Leaves the mark. Call it once RocksDB has synced and closed everything. */

@@ -9,7 +9,7 @@ import { makeDirectory } from '../make-directory.ts';
  *     RUN              names the run of a process that has, or last had, the database open   (clean-stop.ts)
  *     CLEAN_STOP.json  only while the database is closed cleanly                             (clean-stop.ts)
  *     DAMAGED          bytes on the disk were not those that were written: rebuilt at the next start   (scrub.ts)
- *     INCOMPLETE       it was rebuilt, and what is absent may have been written                        (scrub.ts)
+ *     INCOMPLETE       what is absent may have been written: it was rebuilt, or a log of it is damaged   (scrub.ts)
  *     rocksdb/         RocksDB's own
  *
  * Other files of the node may lie beside these.

@@ -11,7 +11,7 @@ import {
   type StorageEngine,
 } from '../../core/ports.ts';
 import { engineClosed } from '../engine-closed.ts';
-import { beginRun, inspectLastRun, markCleanStop } from './clean-stop.ts';
+import { beginRun, inspectLastRun, markCleanStop, voidCleanStop } from './clean-stop.ts';
 import { COLUMN_OF_SPACE, COLUMNS } from './columns.ts';
 import { startCommitter } from './committer.ts';
 import {
@@ -23,9 +23,10 @@ import {
 } from './data-directory.ts';
 import { openDiskSpace } from './disk-space.ts';
 import { exposeEngine } from './engine-metrics.ts';
+import { findDamagedLog } from './log-damage.ts';
 import { createReadPlacement } from './read-placement.ts';
 import { createReaders } from './readers.ts';
-import { isDamage, isIncomplete, markComplete, markDamaged, scrubIfDamaged } from './scrub.ts';
+import { isDamage, isIncomplete, markComplete, markDamaged, markIncomplete, scrubIfDamaged } from './scrub.ts';
 
 /**
  * The StorageEngine on RocksDB (the port's I1 to I4).
@@ -64,7 +65,8 @@ export interface RocksEngineOptions {
 /** Throws DataDirectoryError, with a message for the operator, when the directory cannot be used. */
 export async function openRocksEngine({ directory, random, log, metrics }: RocksEngineOptions): Promise<StorageEngine> {
   await prepareDataDirectory(directory);
-  // Before the look at the last run: what was rebuilt begins a new lineage.
+  // Both before the look at the last run: what has lost something begins a new lineage.
+  await noteDamagedLog(directory, log);
   await scrubIfDamaged(directory, (database) => openDatabase(directory, database), log);
   const last = await inspectLastRun(directory);
   const database = await openDatabase(directory, databaseDirectory(directory));
@@ -275,6 +277,15 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
     exposeEngine(metrics, { property, diskBytes: () => engine.stats().diskBytes, space });
     return engine;
   }
+}
+
+/** What of its logs cannot be read RocksDB leaves out when it opens, and all that was written after it. */
+async function noteDamagedLog(directory: string, log: Log): Promise<void> {
+  const damage = await findDamagedLog(directory);
+  if (damage === undefined) return;
+  await voidCleanStop(directory);
+  await markIncomplete(directory, `a write-ahead log is damaged: ${damage}`);
+  log.warn({ directory, damage }, 'a write-ahead log is damaged; what is missing comes from the other replicas');
 }
 
 /** Not the same as absent: to take it for that would be to overwrite a record unread. */

@@ -36,6 +36,10 @@ export function isIncomplete(directory: string): Promise<boolean> {
   return isThere(join(directory, INCOMPLETE));
 }
 
+export function markIncomplete(directory: string, why: string): Promise<void> {
+  return writeDurably(directory, INCOMPLETE, `${why}\n`);
+}
+
 export async function markComplete(directory: string): Promise<void> {
   await rm(join(directory, INCOMPLETE), { force: true });
   await syncDirectory(directory);
@@ -56,7 +60,7 @@ export async function scrubIfDamaged(
     log.warn({ directory, damage: damage.trim() }, 'the database has damaged files; what can be read of it is copied');
     const { kept, gaps } = await copyReadable(present, scrubbed, open);
     log.warn({ directory, kept, gaps }, 'the database was rebuilt; what is missing comes from the other replicas');
-    await writeDurably(directory, INCOMPLETE, damage);
+    await markIncomplete(directory, damage.trim());
     await syncDirectory(scrubbed);
     await rename(present, old);
   }
