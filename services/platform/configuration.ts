@@ -172,14 +172,17 @@ const UNITS_MS: ReadonlyMap<string, number> = new Map([
   ['h', 3_600_000],
 ]);
 
-/** In milliseconds; written with its unit: 250ms, 1.5s, 10m, 2h. */
+/** Of what is drawn at random below it: far below 2^48, where Node refuses to draw. */
+const DURATION_HOURS_MAX = 87_840;
+
+/** In whole milliseconds, at least one where it is not 0; written with its unit: 250ms, 1.5s, 10m, 2h. */
 export function duration<const O extends FieldOptions>(options: O): Field<Value<number, O>> {
   return field(options, 'DURATION', '1500ms', (seen) => {
     const [, count, unit] = /^(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)$/.exec(seen) ?? [];
-    const unitMs = UNITS_MS.get(unit ?? '');
-    return unitMs === undefined
-      ? { wanted: 'a duration with its unit (ms, s, m, h)' }
-      : { value: Number(count) * unitMs };
+    const ms = Number(count) * (UNITS_MS.get(unit ?? '') ?? Number.NaN);
+    return ms <= DURATION_HOURS_MAX * 3_600_000
+      ? { value: ms > 0 ? Math.max(1, Math.round(ms)) : 0 }
+      : { wanted: `a duration with its unit (ms, s, m, h), at most ten years (${DURATION_HOURS_MAX}h)` };
   });
 }
 

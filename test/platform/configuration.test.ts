@@ -87,9 +87,28 @@ test('all problems are reported at once, each with key, value seen and example',
     '--data: missing (or set CARTWHEEL_DATA); for example --data /var/lib/cartwheel',
     '--expected-nodes: wanted a whole number from 1 to 20, saw "21"; for example --expected-nodes 3',
     '--log-level: wanted one of debug, info, saw "loud"; for example --log-level info',
-    'CARTWHEEL_PAUSE: wanted a duration with its unit (ms, s, m, h), saw "5"; for example CARTWHEEL_PAUSE=1s',
+    'CARTWHEEL_PAUSE: wanted a duration with its unit (ms, s, m, h), at most ten years (87840h), saw "5"; for example CARTWHEEL_PAUSE=1s',
     '--verbose: wanted true or false, saw "yes"; for example --verbose=true',
   ]);
+});
+
+test('a duration is of whole milliseconds, 0 only where it says so, and of ten years at most', () => {
+  const pauseMs = (pause: string) => loadConfiguration(schema, ['--data', 'd', '--pause', pause], {}).pause;
+  for (const [text, ms] of [
+    ['0s', 0],
+    ['0.0001ms', 1],
+    ['1.0006s', 1_001],
+    ['720h', 720 * 3_600_000],
+    ['87840h', 87_840 * 3_600_000],
+  ] as const) {
+    assert.equal(pauseMs(text), ms, text);
+  }
+  for (const text of ['87841h', '999999999h']) {
+    assert.throws(
+      () => pauseMs(text),
+      /--pause: wanted a duration with its unit .*, at most ten years \(87840h\), saw/,
+    );
+  }
 });
 
 test('a share is a number from 0 to 1, and a URL is one of the web', () => {
