@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { CartwheelClient } from '../../client/index.ts';
 import type { Child } from '../dev/child.ts';
-import { askRunning, type ControlAnswer, type ControlRequest, listenForControl } from '../dev/control.ts';
+import { askRunning, type ControlAnswer, type ControlRequest, inTurn, listenForControl } from '../dev/control.ts';
 import { asideOf, defaultData, prepareDirectory, storedLayout, storeLayout, storePids } from '../dev/directory.ts';
 import { FigureReader, type Figures } from '../dev/figures.ts';
 import {
@@ -153,18 +153,19 @@ async function runCluster(
     },
   });
   const change = (storage: readonly number[]) => {
-    layout = { ...layout, storage };
-    storeLayout(directory, layout);
+    const changed = { ...layout, storage };
+    storeLayout(directory, changed);
+    layout = changed;
     keepPids(directory, supervisor.children);
   };
-  answerWith(async (request) => {
+  const carriedOut = async (request: ControlRequest): Promise<ControlAnswer> => {
     const answer = { pid: process.pid, started: [] };
     try {
       if (request.command === 'restart') return { ...answer, started: supervisor.restartDead() };
       if (request.command === 'add') {
         const { storage, plans: added } = await planAdd(layout, directory, request.count);
+        change(storage); // first: where that cannot be written nothing is started
         supervisor.add(added);
-        change(storage);
         return { ...answer, started: added.map(({ name }) => name) };
       }
       if (request.command === 'remove') {
@@ -185,7 +186,8 @@ async function runCluster(
     } catch (error) {
       return { ...answer, problem: messageOf(error) };
     }
-  });
+  };
+  answerWith(inTurn(carriedOut));
   storeLayout(directory, chosen);
   view.begin(supervisor);
   supervisor.start();

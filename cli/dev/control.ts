@@ -69,16 +69,29 @@ export function askRunning(dataDirectory: string, request: ControlRequest): Prom
 }
 
 /** Listens; `answer` carries a request out. Undefined where somebody else does. A socket that is left of an earlier run is removed. */
-export async function listenForControl(
-  dataDirectory: string,
-  answer: (request: ControlRequest) => Promise<ControlAnswer>,
-): Promise<Server | undefined> {
+export async function listenForControl(dataDirectory: string, answer: Answering): Promise<Server | undefined> {
   const path = controlPath(dataDirectory);
   const server = createServer((socket) => serve(socket, answer));
   if (await listening(server, path)) return server;
   if ((await askRunning(dataDirectory, { command: 'who' })) !== undefined) return undefined;
   rmSync(path, { force: true });
   return (await listening(server, path)) ? server : undefined;
+}
+
+type Answering = (request: ControlRequest) => Promise<ControlAnswer>;
+
+/**
+ * Lets what changes the layout be done one after the other, in the order in which it was asked for: two that begin from the same
+ * layout would give a number twice, or take up again what was removed. `answer` never rejects.
+ */
+export function inTurn(answer: Answering): Answering {
+  let last: Promise<unknown> = Promise.resolve();
+  return (request) => {
+    if (request.command === 'who' || request.command === 'restart') return answer(request);
+    const next = last.then(() => answer(request));
+    last = next;
+    return next;
+  };
 }
 
 /** False where the path is taken. */
@@ -93,7 +106,7 @@ function listening(server: Server, path: string): Promise<boolean> {
   });
 }
 
-function serve(socket: Socket, answer: (request: ControlRequest) => Promise<ControlAnswer>): void {
+function serve(socket: Socket, answer: Answering): void {
   let seen = '';
   socket.setEncoding('utf8');
   socket.setTimeout(answerTimeoutMs, () => socket.destroy());

@@ -124,6 +124,7 @@ export class Supervisor {
 
   private changed(child: Child): void {
     if (!this.own.includes(child)) return;
+    if (child.isDead && this.held.has(child)) return; // ended to be started again: nobody has to do anything about it
     if (!this.stopping && this.options.restart && child.isDead) {
       this.later(child.nextRestartDelayMs(), () => {
         if (!this.held.has(child)) child.start();

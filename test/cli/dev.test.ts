@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Child } from '../../cli/dev/child.ts';
-import { askRunning, controlPath, listenForControl } from '../../cli/dev/control.ts';
+import { askRunning, controlPath, inTurn, listenForControl } from '../../cli/dev/control.ts';
 import { storedLayout, storeLayout } from '../../cli/dev/directory.ts';
 import {
   basePortMax,
@@ -228,4 +228,24 @@ test('a terminal that does not know its size is shown the table all the same', (
   const input = { children: [child], figures: new Map(), restartCommand: 'again', now: 0 };
   new LiveBlock(out).draw(liveTable(input, out.columns));
   assert.match(shown.join(''), /^PROCESS +PID .*\nrouter +- +127\.0\.0\.1:\d+ .*\n\nq quits\n$/);
+});
+
+test('what changes the layout is carried out one after the other, and who only asks does not wait', async () => {
+  const begun: string[] = [];
+  const ends: (() => void)[] = [];
+  const answer = inTurn(async (request) => {
+    begun.push(request.command);
+    if (request.command !== 'who') await new Promise<void>((end) => ends.push(end));
+    return { pid: 1, started: [] };
+  });
+  const added = answer({ command: 'add', count: 1 });
+  const removed = answer({ command: 'remove', name: 'storage-4' });
+  await answer({ command: 'who' });
+  assert.deepEqual(begun, ['who', 'add']);
+  ends[0]?.();
+  await added;
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(begun, ['who', 'add', 'remove']);
+  ends[1]?.();
+  await removed;
 });
