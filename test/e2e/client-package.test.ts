@@ -1,40 +1,73 @@
 /** What is published of the client, as a program outside of this repository gets it. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { startFakeStore } from '../cli/fake-store.ts';
+import { startCluster } from './cluster.ts';
+import { hangMs, withClient } from './support.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const bin = (name: string) => join(root, 'node_modules', '.bin', name);
 let directory: string;
+/** The package, in it. */
+let installed: string;
 let packed: string[];
 
-/** Installed as npm does it, but for the packages it depends on, which are those of this repository. */
+/** Into an empty directory, by npm, with what it depends on from the registry, or from npm's cache where that has it. */
 before(async () => {
   directory = await mkdtemp(join(tmpdir(), 'cartwheel-client-'));
+  installed = join(directory, 'node_modules', 'cartwheel-client');
   const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', directory], {
     cwd: join(root, 'client'),
   });
   const [{ filename, files }] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
   packed = files.map(({ path }) => path);
-  const installed = join(directory, 'node_modules', 'cartwheel-client');
-  await mkdir(installed, { recursive: true });
-  await run('tar', ['-xzf', join(directory, filename), '--strip-components=1', '-C', installed]);
-  const { dependencies } = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8'));
-  for (const name of Object.keys(dependencies)) {
-    const link = join(directory, 'node_modules', name);
-    await mkdir(dirname(link), { recursive: true });
-    await symlink(join(root, 'node_modules', name), link);
-  }
-  await writeFile(join(directory, 'package.json'), '{ "type": "module" }');
+  // npm has told those below it where its own project is.
+  const flags = ['--prefix', directory, '--prefer-offline', '--no-audit', '--no-fund'];
+  await run('npm', ['install', ...flags, join(directory, filename)], { cwd: directory });
 });
 after(() => rm(directory, { recursive: true, force: true }));
+
+/** Strict, and with the types of what it depends on looked at too. */
+async function compile(file: string): Promise<void> {
+  const strict = ['--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', 'false', '--types', 'node'];
+  const target = ['--module', 'nodenext', '--target', 'es2022', '--lib', 'es2024'];
+  await run(bin('tsc'), [...strict, ...target, file], { cwd: directory }).catch((error) => {
+    assert.fail(`${error.stdout}`);
+  });
+}
+
+test('the first example of its README runs on a cluster, as JavaScript and as TypeScript', {
+  timeout: 2 * hangMs,
+}, async (t) => {
+  const cluster = await startCluster();
+  t.after(() => cluster.stop());
+  const readme = await readFile(join(installed, 'README.md'), 'utf8');
+  const [, example = ''] = /```js\n(.*?)```/s.exec(readme) ?? [];
+  const here = example.replace('127.0.0.1:7400', cluster.router.address);
+  assert.notEqual(here, example);
+  await writeFile(join(directory, 'as-it-is.mjs'), here);
+  await writeFile(join(directory, 'compiled.mts'), here);
+  await compile('compiled.mts');
+  await withClient({ endpoints: [cluster.router.address] }, async (client) => {
+    for (const program of ['as-it-is.mjs', 'compiled.mjs']) {
+      await client.put('cart-1', '["milk"]', { context: (await client.get('cart-1')).context });
+      await run(process.execPath, [program], { cwd: directory });
+      const { siblings } = await client.get('cart-1');
+      assert.deepEqual(
+        siblings.map(({ value }) => value.toString()),
+        ['["apple"]'],
+        program,
+      );
+    }
+  });
+});
 
 const program = `import { connect, OperationFailed, type GetAnswer, type OperationEvent } from 'cartwheel-client';
 
@@ -48,24 +81,20 @@ await client.close();
 `;
 
 test('a TypeScript program outside of the repository compiles against its types, strictly, and runs', async (t) => {
-  await writeFile(join(directory, 'program.ts'), program);
-  const strict = ['--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', 'false', '--types', 'node'];
-  const target = ['--module', 'nodenext', '--target', 'es2022', '--lib', 'es2024'];
-  await run(bin('tsc'), [...strict, ...target, 'program.ts'], { cwd: directory }).catch((error) => {
-    assert.fail(`${error.stdout}`);
-  });
+  await writeFile(join(directory, 'program.mts'), program);
+  await compile('program.mts');
   const store = await startFakeStore();
   t.after(() => store.close());
-  const { stdout } = await run(process.execPath, ['program.js', store.address], { cwd: directory });
+  const { stdout } = await run(process.execPath, ['program.mjs', store.address], { cwd: directory });
   assert.equal(stdout, 'pear true 3\n');
 });
 
 test('the types do not take what the client would refuse', async () => {
   await writeFile(
-    join(directory, 'wrong.ts'),
+    join(directory, 'wrong.mts'),
     "import { connect } from 'cartwheel-client';\nconnect({ endpoint: 'a' });\n",
   );
-  const args = ['--noEmit', '--strict', '--module', 'nodenext', '--types', 'node', 'wrong.ts'];
+  const args = ['--noEmit', '--strict', '--module', 'nodenext', '--types', 'node', 'wrong.mts'];
   const said = await run(bin('tsc'), args, { cwd: directory }).then(
     () => '',
     ({ stdout }) => stdout,
@@ -76,7 +105,7 @@ test('the types do not take what the client would refuse', async () => {
 test('its examples run', async (t) => {
   const store = await startFakeStore();
   t.after(() => store.close());
-  const examples = join(directory, 'node_modules', 'cartwheel-client', 'examples');
+  const examples = join(installed, 'examples');
   for (const example of await readdir(examples)) {
     const { stdout } = await run(process.execPath, [join(examples, example), store.address], { cwd: directory });
     assert.match(stdout, /bread, cheese|covered by the session: true/);
