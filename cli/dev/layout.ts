@@ -30,8 +30,9 @@ export interface DevLayout {
 export const storageNodesMax = 20;
 export const membershipMax = 10;
 const claimantOffset = 41;
-/** The last port is base + 150. */
-export const basePortMax = 65_535 - 150;
+/** From the base port on. */
+export const devPorts = 151;
+export const basePortMax = 65_536 - devPorts;
 
 export interface ProcessPlan {
   readonly name: string;

@@ -41,7 +41,7 @@ async function main({ workers, seconds, warmup, of, out }: Options, signal: Abor
   Object.assign(process.env, { NODE_OPTIONS: `--import=${pathToFileURL(preloaded)}`, CARTWHEEL_PROFILES: profiles });
   await buildGenerator(signal);
   const tree = of === undefined ? undefined : await earlierTree(of, join(directory, 'tree'), signal);
-  const cluster = await startCartwheel(join(directory, 'data'), signal, { root: tree?.root ?? root, basePort: 12_000 });
+  const cluster = await startCartwheel(join(directory, 'data'), signal, { root: tree?.root ?? root });
   try {
     const nodes = Object.entries(cluster.pids).flatMap(([name, pid]) => (name.startsWith('storage') ? [pid] : []));
     const tell = () => {

@@ -47,7 +47,6 @@ const concurrency = 128;
 const warmupSeconds = 8;
 /** To stop the servers. */
 const endSeconds = 5;
-const basePorts = { now: 12_200, before: 12_450 } as const;
 /** Not below test/, where `npm test` would find the tests of the earlier tree. */
 const directory = join(root, '.cartwheel', `guard-${process.pid}`);
 
@@ -99,15 +98,12 @@ async function main(options: Options, interrupted: AbortSignal): Promise<void> {
 }
 
 async function begin(
-  name: keyof typeof basePorts,
+  name: 'before' | 'now',
   tree: string,
   { rate, workers, direct, distribution }: Options,
   signal: AbortSignal,
 ): Promise<Contestant> {
-  const cluster = await startCartwheel(join(directory, `data-${name}`), signal, {
-    root: tree,
-    basePort: basePorts[name],
-  });
+  const cluster = await startCartwheel(join(directory, `data-${name}`), signal, { root: tree });
   const client = connect({ endpoints: [...(direct ? cluster.endpoints : cluster.routers)], direct });
   const workload = { keys, reads: 0.5, distribution } as const;
   const load = workers === undefined ? { concurrency, rate } : { concurrency: workers, rate: undefined };

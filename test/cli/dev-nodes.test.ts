@@ -9,8 +9,8 @@ import { createClock } from '../../services/platform/clock.ts';
 import { startGrpcServer } from '../../services/platform/grpc-server.ts';
 import { createMetrics } from '../../services/platform/metrics.ts';
 import { type RingChanges, statusService } from '../../services/platform/status-service.ts';
+import { freeBasePort } from '../e2e/ports.ts';
 import { removeDirectory, temporaryDirectory } from '../e2e/support.ts';
-import { freeBasePort } from '../e2e/support-dev.ts';
 import { silentLog } from '../platform/recording-log.ts';
 import { cartwheel } from './run-cartwheel.ts';
 

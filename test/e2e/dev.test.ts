@@ -1,6 +1,7 @@
 /** `cartwheel dev` without a terminal: how it begins, what it survives, and that it leaves nothing behind. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { freeBasePort } from './ports.ts';
 import {
   cartwheel,
   cleanEnvironment,
@@ -12,7 +13,7 @@ import {
   temporaryDirectory,
   until,
 } from './support.ts';
-import { asNpmStart, type Dev, endDev, freeBasePort, repository, startDev, straight } from './support-dev.ts';
+import { asNpmStart, type Dev, endDev, repository, startDev, straight } from './support-dev.ts';
 
 const names = ['membership-1', 'router', 'storage-1', 'storage-2', 'storage-3'];
 

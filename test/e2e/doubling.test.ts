@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type CartwheelClient, connect } from '../../client/index.ts';
 import { figureOf } from './figures.ts';
+import { freeBasePort } from './ports.ts';
 import { cartwheel, hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
-import { type Dev, endDev, freeBasePort, startDev } from './support-dev.ts';
+import { type Dev, endDev, startDev } from './support-dev.ts';
 
 const carts = 40;
 const settledKeys = 200;

@@ -5,12 +5,14 @@
  * I1 A process takes ports from its own blocks only; a block is its own while it listens on the block's first port.
  */
 import { createServer, type Server } from 'node:net';
+import { devPorts } from '../../cli/dev/layout.ts';
 
 const host = '127.0.0.1';
 /** Linux gives outgoing connections ports from 32,768, macOS from 49,152. */
 const firstPort = 16_000;
 const lastPort = 32_000;
-const blockPorts = 100;
+/** Room for all that one `cartwheel dev` takes, and the first. */
+const blockPorts = 200;
 
 /** What is left of this process's last block. */
 let left: number[] = [];
@@ -21,6 +23,14 @@ export function freePorts(count: number): Promise<number[]> {
   const ports = turn.then(() => take(count));
   turn = ports;
   return ports;
+}
+
+/** A base port for `cartwheel dev`: all that it may take from there on is free. */
+export async function freeBasePort(): Promise<number> {
+  for (;;) {
+    const ports = (await ownBlock()).slice(0, devPorts);
+    if ((await Promise.all(ports.map(isFree))).every(Boolean)) return ports[0] as number;
+  }
 }
 
 async function take(count: number): Promise<number[]> {

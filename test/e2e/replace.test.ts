@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type CartwheelClient, connect } from '../../client/index.ts';
 import { type Load, startLoad } from './load.ts';
+import { freeBasePort } from './ports.ts';
 import {
   actorsOn,
   cartwheel,
@@ -14,7 +15,7 @@ import {
   temporaryDirectory,
   until,
 } from './support.ts';
-import { type Dev, endDev, freeBasePort, startDev } from './support-dev.ts';
+import { type Dev, endDev, startDev } from './support-dev.ts';
 
 const settledKeys = 500;
 

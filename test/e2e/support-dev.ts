@@ -1,7 +1,6 @@
 /** `cartwheel dev` as a test sees it: a process without a terminal, its lines, and the children it names. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cleanEnvironment, hangMs, until } from './support.ts';
@@ -77,21 +76,4 @@ export async function endDev(dev: Dev): Promise<void> {
   const late = setTimeout(() => dev.signal('SIGKILL'), hangMs);
   await dev.ended;
   clearTimeout(late);
-}
-
-/** A base port whose whole range is free, and below the ports of cluster.ts. */
-export async function freeBasePort(): Promise<number> {
-  for (;;) {
-    const base = 10_000 + 200 * Math.floor(Math.random() * 29);
-    const used = [0, 11, 12, 13, 14, 15, 41].flatMap((offset) => [base + offset, base + offset + 100]);
-    if ((await Promise.all(used.map(isFree))).every(Boolean)) return base;
-  }
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen({ port, host: '127.0.0.1' }, () => server.close(() => resolve(true)));
-  });
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { storedPids } from '../../../cli/dev/directory.ts';
 import { Problem } from '../../../cli/problem.ts';
+import { freeBasePort } from '../../e2e/ports.ts';
 import { type Cluster, loopback, nodes } from './cluster.ts';
 import { startServer, until, whole } from './servers.ts';
 
@@ -15,6 +16,7 @@ export interface CartwheelOptions {
   readonly storageNodes?: number;
   /** Of the clone whose Cartwheel is started; this one, if absent. */
   readonly root?: string;
+  /** Of its own, if absent. */
   readonly basePort?: number;
 }
 
@@ -22,8 +24,9 @@ export interface CartwheelOptions {
 export async function startCartwheel(
   directory: string,
   signal: AbortSignal,
-  { storageNodes = nodes, root = thisClone, basePort = 9900 }: CartwheelOptions = {},
+  { storageNodes = nodes, root = thisClone, basePort: wanted }: CartwheelOptions = {},
 ): Promise<CartwheelCluster> {
+  const basePort = wanted ?? (await freeBasePort());
   const main = join(root, 'cli', 'main.ts');
   const data = join(directory, 'cartwheel');
   const flags = [
