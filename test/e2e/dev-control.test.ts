@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { askRunning } from '../../cli/dev/control.ts';
 import { storedLayout } from '../../cli/dev/directory.ts';
+import { freeBasePort } from './ports.ts';
 import { hangMs, removeDirectory, temporaryDirectory, until } from './support.ts';
-import { type Dev, endDev, freeBasePort, startDev } from './support-dev.ts';
+import { type Dev, endDev, startDev } from './support-dev.ts';
 
 let directory = '';
 let dev: Dev;
