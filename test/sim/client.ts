@@ -108,7 +108,7 @@ export interface ClientOptions {
 }
 
 /** By node: what may take its copy of a key from it, counted. */
-type Mishaps = ReadonlyMap<string, { readonly crashes: number; readonly losses: number }>;
+type Mishaps = ReadonlyMap<string, { readonly crashes: number; readonly losses: number; readonly recordsLost: number }>;
 
 export const emptyToken: Token = { bytes: Buffer.alloc(0), seen: new Set() };
 const retryMs = { min: 1, max: 400 };
@@ -356,8 +356,11 @@ export function createClient(options: ClientOptions): Client {
     if (missed > 0) marks.add('a pending owner missed a write');
     const homes = acks.filter(({ hintedFor, pending }) => hintedFor === '' && !pending).length - missed;
     const copies = copiesOf(attempt.key, acks, missed, mishapsBefore);
-    acks.forEach(({ hintedFor: home }, i) => {
-      if (home !== '') oracle.owed.push({ write: attempt, dot, home, isLost: () => copies?.[i]?.isLost() ?? false });
+    acks.forEach(({ nodeId, hintedFor: home }, i) => {
+      if (home === '') return;
+      const isHintLost = () => oracle.recordsLostOf(nodeId, attempt.key) !== mishapsBefore.get(nodeId)?.recordsLost;
+      const isLost = () => isHintLost() || (copies?.[i]?.isLost() ?? false);
+      oracle.owed.push({ write: attempt, dot, home, isLost });
     });
     if (homes + missed === 0) marks.add('a write was acknowledged by fallbacks alone');
     ledger.end(attempt, 'acknowledged', scheduler.now(), homes, copies);
@@ -372,7 +375,11 @@ export function createClient(options: ClientOptions): Client {
   }
 
   function mishapsOf(key: string): Mishaps {
-    const ofNode = (node: string) => ({ crashes: crashesOf(node), losses: oracle.lossesOf(node, key) });
+    const ofNode = (node: string) => ({
+      crashes: crashesOf(node),
+      losses: oracle.lossesOf(node, key),
+      recordsLost: oracle.recordsLostOf(node, key),
+    });
     return new Map(nodes.map((node) => [node, ofNode(node)]));
   }
 

@@ -24,7 +24,7 @@ export interface Owed {
   readonly write: WriteAttempt;
   readonly dot: string;
   readonly home: string;
-  /** The fallback had it in a memory only, which is gone. */
+  /** The fallback had it in a memory only, which is gone; or has lost it, and the hint with it, with a part of its disk. */
   isLost(): boolean;
 }
 
@@ -44,6 +44,10 @@ export interface Oracle {
   lost(node: string, storageKey: Uint8Array): void;
   /** How often what only the node's copy of the key had may have been lost so. */
   lossesOf(node: string, key: string): number;
+  /** A copy is gone from a disk, and with it whom it was owed to. */
+  recordLost(node: string, key: string): void;
+  /** How often. */
+  recordsLostOf(node: string, key: string): number;
   /** A record on its way to the disk of a node. */
   stored(life: NodeLife, storageKey: Uint8Array, bytes: Uint8Array): void;
   /** A record that a node gives up: it does not belong there. */
@@ -87,6 +91,8 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
   const cuts = createCutWatch(now, marks);
   /** By node and key. */
   const losses = new Map<string, number>();
+  /** The same of records that are gone, whoever else has what was in them. */
+  const recordsLost = new Map<string, number>();
   /** Nodes whose disk is lost. */
   const lostDisks = new Set<string>();
   const tombstones = new Map<string, CausalContext>();
@@ -135,6 +141,10 @@ export function createOracle({ records, replicas, marks, crashesOf, now }: Oracl
       oracle.fail(new Violation('P12', `${node} has lost ${key}, of which another home has all`, 'lost'));
     },
     lossesOf,
+    recordLost(node, key) {
+      recordsLost.set(`${node} ${key}`, oracle.recordsLostOf(node, key) + 1);
+    },
+    recordsLostOf: (node, key) => recordsLost.get(`${node} ${key}`) ?? 0,
     reads: createReadCheck({
       ...{ ledger, dots, replicas, cut: cuts.forgotten },
       latest: (key) => (lastWriterWins(key) ? lastWriter : undefined),

@@ -175,6 +175,7 @@ export async function simulate(seed: number, { trace, wallClocksRight = false }:
     clients: [...clients.map(({ name }) => name), ...routerNames],
     homes: () => new Map(keys.map((key) => [key, homesOf(key)])),
     damaged: ({ name }, key, elsewhere) => oracle.damaged(name, key, elsewhere),
+    recordLost: ({ name }, key) => oracle.recordLost(name, key),
     random: (name) => root.fork(`faults/${name}`),
     healing: () => healing,
   };

@@ -21,7 +21,10 @@ export const lostBlocks: Fault = (world) => {
     );
     const lost = copies.filter(() => random.chance(0.6));
     history.note('records lost', node.name, lost.map(({ key }) => key).join(' '));
-    for (const { key, elsewhere } of lost) world.damaged(node, key, elsewhere);
+    for (const { key, elsewhere } of lost) {
+      world.damaged(node, key, elsewhere);
+      world.recordLost(node, key);
+    }
     node.loseRecords(
       lost.map(({ key }) => key),
       indexes.chance(0.3),

@@ -22,6 +22,8 @@ export interface World {
   readonly history: History;
   /** The node's copy of the key is not whole any more; another home has all that was in it, or nobody may have. */
   damaged(node: SimulatedNode, key: string, elsewhere: boolean): void;
+  /** It is gone from the disk of the node. */
+  recordLost(node: SimulatedNode, key: string): void;
   random(name: string): SeededRandom;
   /** Faults are over: nothing may break any more. */
   healing(): boolean;
