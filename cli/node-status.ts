@@ -12,8 +12,3 @@ export const down = 5;
 export function statusName(status: number): string {
   return names[status] ?? '?';
 }
-
-/** What commands call a node: its address; its id where the ring does not have it. */
-export function addressOfNode(nodes: readonly { readonly id: string; readonly address: string }[], id: string): string {
-  return nodes.find((node) => node.id === id)?.address ?? id;
-}

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import type { ExplainResponse, Ring } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
+import { nameOfNode } from '../../services/core/ring/ring.ts';
 import { withClient } from '../connection.ts';
 import { addKey, keyOf } from '../key.ts';
-import { addressOfNode } from '../node-status.ts';
 import { bytesField, json, preview, table, write } from '../output.ts';
 import { operationOptions, settingsOf } from '../settings.ts';
 
@@ -61,7 +61,7 @@ function block(key: Uint8Array, explained: ExplainResponse, ring: Ring): string 
     replica.reachable ? 'yes' : 'NO',
     replica.reachable ? replica.dots.join(' ') || (replica.tombstone ? 'tombstone' : 'none') : '?',
     replica.reachable ? replica.clock || '-' : '?',
-    replica.hintedFor.map((id) => addressOfNode(ring.nodes, id)).join(' ') || '-',
+    replica.hintedFor.map((id) => nameOfNode(ring, id)).join(' ') || '-',
   ]);
   return [
     `key        ${preview(key, 200)}`,

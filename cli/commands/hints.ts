@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import type { HintStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { nameOfNode } from '../../services/core/ring/ring.ts';
 import { withClient } from '../connection.ts';
 import { everyNode } from '../every-node.ts';
-import { addressOfNode } from '../node-status.ts';
 import { bytes, count, duration, json, table, write } from '../output.ts';
 import { Problem } from '../problem.ts';
 import { settingsOf } from '../settings.ts';
@@ -44,9 +44,9 @@ Examples:
       const settings = settingsOf(command);
       await withClient(settings, async (client) => {
         const { answers, unreachable } = await everyNode(client, (address) => client.status(address));
-        const { nodes } = await client.ring();
+        const ring = await client.ring();
         const rows = answers.flatMap(({ address, answer }) =>
-          answer.hints.map((hint) => ({ address, home: addressOfNode(nodes, hint.nodeId), hint })),
+          answer.hints.map((hint) => ({ address, home: nameOfNode(ring, hint.nodeId), hint })),
         );
         if (settings.output === 'json') await write(json({ hints: rows.map(asJson), unreachable }));
         else await write(rows.length === 0 ? 'nothing is owed to any node\n' : table(columns, rows.map(cells)));

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import type { RepairStatus } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
+import { nameOfNode } from '../../services/core/ring/ring.ts';
 import { withClient } from '../connection.ts';
 import { everyNode } from '../every-node.ts';
-import { addressOfNode } from '../node-status.ts';
 import { count, duration, json, plural, table, write } from '../output.ts';
 import { Problem } from '../problem.ts';
 import { settingsOf } from '../settings.ts';
@@ -73,11 +73,11 @@ Examples:
       const settings = settingsOf(command);
       await withClient(settings, async (client) => {
         const { answers, unreachable } = await everyNode(client, (address) => client.status(address));
-        const { nodes } = await client.ring();
+        const ring = await client.ring();
         const rows = answers.flatMap(({ address, answer: { repair } }): Row[] =>
           repair === undefined
             ? []
-            : [{ address, repair, others: repair.lagging.map(({ nodeId }) => addressOfNode(nodes, nodeId)) }],
+            : [{ address, repair, others: repair.lagging.map(({ nodeId }) => nameOfNode(ring, nodeId)) }],
         );
         if (settings.output === 'json') await write(json({ nodes: rows.map(asJson), unreachable }));
         else await write(table(columns, rows.map(cells)) + lagText(rows));

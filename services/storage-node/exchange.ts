@@ -27,7 +27,7 @@ import type { Armed } from '../core/stability/barrier.ts';
 import { eraOf } from '../core/stability/era.ts';
 import { type Admission, turnToAnswer, writeDeadline } from './background.ts';
 import { listLosses as listLossesOf, listRequests as listRequestsOf } from './beside-records.ts';
-import { learnedCost, learnRequests, toldCost } from './learn-requests.ts';
+import { costOfLearning, costOfTelling, learnRequests } from './learn-requests.ts';
 import { agreeOn, letGo } from './let-go.ts';
 import type { StorageNode } from './node.ts';
 import { checkRecords, listRecords } from './record-lists.ts';
@@ -49,6 +49,8 @@ const failuresMax = 16;
 const loserKeyBytesMax = STORAGE_KEY_BYTES.max + 16;
 /** To list a record, or to compare it with what was listed, is so much of what it takes to move one. */
 export const listedCost = 1 / 4;
+/** Whole operations, as the governor counts them (background.ts). */
+export const costOfListing = (records: number): number => Math.ceil(records * listedCost);
 const absent = 0n;
 
 export interface Exchanged {
@@ -192,13 +194,13 @@ export async function answerExchange(
   if (listing !== undefined) {
     if (!isPartition(listing) || listing.from.length > max) throw invalid('list_records');
     const page = await listRecords(node, listing);
-    await turnToAnswer(node, Math.ceil(page.kept.length * listedCost), 0);
+    await turnToAnswer(node, costOfListing(page.kept.length), 0);
     return { ...nothing, ...page };
   }
   if (listRequests !== undefined) {
     if (!isPartition(listRequests) || listRequests.from.length > max) throw invalid('list_requests');
     const page = await listRequestsOf(node, listRequests);
-    await turnToAnswer(node, Math.ceil(page.requests.length * toldCost), 0);
+    await turnToAnswer(node, costOfTelling(page.requests.length), 0);
     return { ...nothing, ...page };
   }
   if (listLosses !== undefined) {
@@ -210,13 +212,13 @@ export async function answerExchange(
   if (told !== undefined) {
     const areRequests = told.requests.every(({ id }) => id.length <= node.validation.limits.requestIdBytesMax);
     if (told.requests.length > pageRequests || !areRequests) throw invalid('learn_requests');
-    await turnToAnswer(node, Math.ceil(told.requests.length * toldCost), 0);
-    const admit = (news: number) => turnToAnswer(node, Math.ceil(news * learnedCost), 0);
+    await turnToAnswer(node, costOfTelling(told.requests.length), 0);
+    const admit = (news: number) => turnToAnswer(node, costOfLearning(news), 0);
     return { ...nothing, agreed: await learnRequests(node, told.requests, admit) };
   }
   if (check !== undefined) {
     if (!areKeys(check.keys)) throw invalid('check_records');
-    await turnToAnswer(node, Math.ceil(check.keys.length * listedCost), 0);
+    await turnToAnswer(node, costOfListing(check.keys.length), 0);
     return { ...nothing, kept: await checkRecords(node, check) };
   }
   if (agree !== undefined) {
@@ -262,7 +264,7 @@ export async function answerExchange(
     const unknown = leaves.some((leaf) => leaf >= 2 ** node.digests.tree.depth);
     if (unknown || leaves.length > keysMax || !isAscending(leaves)) throw invalid('list');
     const { entries, listed } = await listLeaves(node, leaves, listedKeysMax);
-    await turnToAnswer(node, Math.ceil(entries.length * listedCost), 0);
+    await turnToAnswer(node, costOfListing(entries.length), 0);
     return { ...nothing, leavesListed: listed, entries };
   }
   throw invalid('nothing');

@@ -19,8 +19,8 @@ import { nameOfNode, type Ring, type RingNode } from '../core/ring/ring.ts';
 import { sameBytes } from '../core/versioning/record.ts';
 import { type Admission, writeDeadline } from './background.ts';
 import { encodeRequest } from './beside-records.ts';
-import { listedCost, requestOf } from './exchange.ts';
-import { toldCost } from './learn-requests.ts';
+import { costOfListing, requestOf } from './exchange.ts';
+import { costOfTelling } from './learn-requests.ts';
 import { homesOf, type StorageNode } from './node.ts';
 import { bytesDigest } from './record-lists.ts';
 import { type Held, nothingHeld, unchanged } from './record-store.ts';
@@ -88,7 +88,7 @@ export async function handBack(
   async function give(owner: string, records: readonly Kept[], era: number): Promise<void> {
     if (!node.peers.reachable(owner))
       throw new Failure('NOT_ENOUGH_REPLICAS', `${nameOfNode(node.ring(), owner)} cannot be reached`);
-    await admit(Math.ceil(records.length * listedCost), 0);
+    await admit(costOfListing(records.length), 0);
     const keys = records.map(({ key }) => Buffer.from(key));
     const answer = await node.peers.replica(owner).exchange(requestOf({ checkRecords: { keys } }));
     const theirs = new Map(answer.kept.map(({ key, digest }) => [key.toString('latin1'), digest]));
@@ -166,7 +166,7 @@ async function giveRequests(
       for (const owner of owners) {
         if (!node.peers.reachable(owner))
           throw new Failure('NOT_ENOUGH_REPLICAS', `${nameOfNode(node.ring(), owner)} cannot be reached`);
-        await admit(Math.ceil(requests.length * toldCost), 0);
+        await admit(costOfTelling(requests.length), 0);
         const { agreed } = await node.peers.replica(owner).exchange(requestOf({ learnRequests: { requests } }));
         taken = new Set(agreed.filter((i) => taken.has(i)));
       }

@@ -15,13 +15,13 @@ import { pageRecordsMax, type RecordStore } from './record-store.ts';
 import { type ListedRequest, prefixOfHash } from './request-table.ts';
 
 /**
- * To tell of a request, or to look whether it is known here, takes so much of what it does to move a record of 1 KB, which is
- * about 0.1 ms of the event loop at either end (background.ts): 3 µs to list and encode it, 2.5 µs to decode and look for it,
- * on RocksDB and 2 cores.
+ * To tell of requests, or to look whether they are known here, takes what it takes to move so many records of 1 KB, which
+ * is about 0.1 ms of the event loop at either end for each (background.ts): a request is 3 µs to list and encode, 2.5 µs to
+ * decode and look for, on RocksDB and 2 cores.
  */
-export const toldCost = 1 / 32;
-/** The same of one that is not known: its record is looked for, and it is remembered. 19 µs; 50 µs where one record in ten has one. */
-export const learnedCost = 1 / 4;
+export const costOfTelling = (requests: number): number => Math.ceil(requests / 32);
+/** The same where none is known: the record of each is looked for, and it is remembered. 19 µs; 50 µs where one record in ten has one. */
+export const costOfLearning = (requests: number): number => Math.ceil(requests / 4);
 /** To begin a look at the engine costs about what it does to pass over so many records. */
 const recordsOfBeginning = 16;
 /** Changed in one go, and one synced batch: so many records are in memory. */

@@ -17,7 +17,7 @@ import { eraOf, firstEra } from '../core/stability/era.ts';
 import { type Admission, writeDeadline } from './background.ts';
 import { ownLosses } from './beside-records.ts';
 import { fetchRecords, requestOf } from './exchange.ts';
-import { learnedCost, learnRequests, toldCost } from './learn-requests.ts';
+import { costOfLearning, costOfTelling, learnRequests } from './learn-requests.ts';
 import type { StorageNode } from './node.ts';
 import { differingHere } from './record-lists.ts';
 
@@ -109,8 +109,8 @@ async function pullRequests(node: StorageNode, pull: Pull, { admit }: Admission)
     const listing = { partition, partitions, from, ...partsOfEpoch(epoch) };
     const page = await node.peers.replica(owner).exchange(requestOf({ listRequests: listing }));
     for (const some of groupsOf(page.requests, requestsAtOnce)) {
-      await admit(Math.ceil(some.length * toldCost), 0);
-      await learnRequests(node, some, (news) => admit(Math.ceil(news * learnedCost), 0));
+      await admit(costOfTelling(some.length), 0);
+      await learnRequests(node, some, (news) => admit(costOfLearning(news), 0));
     }
     return page;
   });

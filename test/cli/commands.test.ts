@@ -294,13 +294,13 @@ test('hints names nodes as all commands do, by their addresses; by its id one th
   store.owed.set('fake', 3n).set('gone', 1n);
   const { stdout } = await run(['hints']);
   assert.match(stdout, new RegExp(`^${store.address} +${store.nodeAddress} +3 `, 'm'));
-  assert.match(stdout, new RegExp(`^${store.address} +gone +1 `, 'm'));
+  assert.match(stdout, new RegExp(`^${store.address} +node gone +1 `, 'm'));
   const { hints } = JSON.parse((await run(['hints', '-o', 'json'])).stdout);
   assert.deepEqual(
     hints.map(({ keptBy, owedTo, owedToId }: Record<string, string>) => [keptBy, owedTo, owedToId]),
     [
       [store.address, store.nodeAddress, 'fake'],
-      [store.address, 'gone', 'gone'],
+      [store.address, 'node gone', 'gone'],
     ],
   );
 });

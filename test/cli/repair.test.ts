@@ -37,6 +37,12 @@ test('partitions that lag are shown with since when, towards whom, and why', asy
   assert.deepEqual(nodes[0].lagging[0], { ...lagging[0], lagMs: 3_660_000, differsFrom: store.address });
 });
 
+test('a node that the ring does not have is named by its id, as in what nodes say', async () => {
+  const lagging = [{ ...lag(7, 3_660, 'node 77aa, which cannot be reached'), nodeId: '77aa' }];
+  store.repair = RepairStatus.fromPartial({ digestsBuilt: 1, pairs: 2, differing: 1, lagMs: 3_660_000n, lagging });
+  assert.match((await status()).stdout, / node 77aa +node 77aa, which cannot be reached$/m);
+});
+
 test('of many the oldest are shown, and how many more there are', async () => {
   const lagging = Array.from({ length: 64 }, (_, i) => lag(i, 1_000 - i, 'its turn'));
   store.repair = RepairStatus.fromPartial({ digestsBuilt: 1, pairs: 500, differing: 300, lagging });

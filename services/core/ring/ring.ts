@@ -165,8 +165,11 @@ export function nodeById(ring: Ring, id: string): RingNode | undefined {
 }
 
 /** As people know it: by its address, or, where the ring does not have it, by its id. */
-export function nameOfNode(ring: Ring | undefined, id: string): string {
-  return (ring && nodeById(ring, id)?.address) ?? `node ${id}`;
+export function nameOfNode(
+  ring: { readonly nodes: readonly Pick<RingNode, 'id' | 'address'>[] } | undefined,
+  id: string,
+): string {
+  return ring?.nodes.find((node) => node.id === id)?.address ?? `node ${id}`;
 }
 
 /** Of rings in use: an operation asks for its own node, and does not look through all of them. */
