@@ -54,6 +54,14 @@ async function only(key: string): Promise<string> {
 const endpoint = () => `127.0.0.1:${dev.basePort}`;
 const devCommand = (...args: string[]) => cartwheel(['dev', ...args, '--data', directory]);
 
+/** So many storage nodes, whichever test ran before: one that takes some away needs more than the three homes of a key. */
+async function grownTo(nodes: number): Promise<void> {
+  const running = Object.keys(dev.children()).filter((name) => name.startsWith('storage-')).length;
+  if (running >= nodes) return;
+  const { code, stderr } = await devCommand('add', String(nodes - running));
+  assert.equal(code, 0, stderr);
+}
+
 test('two nodes are added while a client writes, and take over their share', { timeout: 2 * hangMs }, async () => {
   const { code, stdout, stderr } = await devCommand('add', '2');
   assert.equal(code, 0, stderr);
@@ -73,6 +81,7 @@ test('two nodes are added while a client writes, and take over their share', { t
 });
 
 test('a node is removed although the claimant is killed meanwhile', { timeout: 3 * hangMs }, async () => {
+  await grownTo(5);
   const removed = dev.children()['storage-2'] as number;
   const removing = devCommand('remove', 'storage-2');
   const claimant = `127.0.0.1:${dev.basePort + 41}`;
@@ -100,12 +109,13 @@ test('a node is removed although the claimant is killed meanwhile', { timeout: 3
 test('a node whose process was killed is removed as lost, and its number is taken again', {
   timeout: 3 * hangMs,
 }, async () => {
+  await grownTo(5);
   process.kill(dev.children()['storage-5'] as number, 'SIGKILL');
   await until('it is dead', () => /storage-5 DEAD/.test(dev.output()));
   const { code, stderr } = await devCommand('remove', 'storage-5', '--lost');
   assert.equal(code, 0, stderr);
-  const added = await devCommand('add', '2');
-  assert.equal(added.stdout, 'added storage-2, storage-5\n', added.stderr);
+  const added = await devCommand('add', '1');
+  assert.equal(added.stdout, 'added storage-5\n', added.stderr);
   await load.stop();
   // While the dead node was still asked, writes and reads may have taken longer; none may be lost.
   for (const key of load.written) assert.equal(await only(key), key);
@@ -120,6 +130,7 @@ test('a node whose process was killed is removed as lost, and its number is take
 test('an add that is interrupted before anything moves says which node waits, and it can be removed, dead or alive', {
   timeout: 3 * hangMs,
 }, async () => {
+  await grownTo(5);
   for (const lost of [[], ['--lost']]) {
     const { code, stdout, stderr } = await interruptedCartwheel(['dev', 'add', '1', '--data', directory], /^started /);
     assert.match(stderr, /interrupted before anything moved \(waiting outside the ring: storage-6;/);
@@ -144,10 +155,12 @@ test('an add that is interrupted before anything moves says which node waits, an
 });
 
 test('a node whose removal is rolled back stays, with its data', { timeout: 3 * hangMs }, async () => {
+  await grownTo(5);
   const address = `127.0.0.1:${dev.basePort + 13}`;
   let rollBack: Promise<Ended> | undefined;
   const { code, stdout, stderr } = await cartwheelHeard(['dev', 'remove', 'storage-3', '--data', directory], (said) => {
-    if (/left/.test(said)) rollBack ??= cartwheel(['ring', 'rollback', '--endpoint', `127.0.0.1:${dev.basePort + 41}`]);
+    if (/partitions left/.test(said))
+      rollBack ??= cartwheel(['ring', 'rollback', '--endpoint', `127.0.0.1:${dev.basePort + 41}`]);
   });
   const rolledBack = await rollBack;
   assert.equal(rolledBack?.code, 0, rolledBack?.stderr);
