@@ -78,8 +78,8 @@ function objectiveOf(operation: 'get' | 'put'): Panel {
   );
 }
 
-/** In the order of docs/slo.md. */
-const alerts: readonly Panel[] = [
+/** These two in the order of docs/slo.md, but for the routers. */
+const alertsOfDataAndRouters: readonly Panel[] = [
   ofWorstNode(degraded),
   ofWorstNode(alone),
   stat(
@@ -110,6 +110,21 @@ const alerts: readonly Panel[] = [
     },
     `ceil(sum(increase(${series('cartwheel_corrupt_records_total')}[1h])) + sum(increase(${series('cartwheel_digests_corrupt_total')}[1h])))`,
   ),
+  stat(
+    {
+      title: 'Routers',
+      what: 'That Prometheus reaches.',
+      bad: 'none: who asks through the Service gets nothing, and no objective counts that.',
+      unit: Short,
+      limits: below(1),
+      runbook: 'CartwheelRoutersMissing',
+      see: 'routers',
+    },
+    `count(${seriesOfAll('cartwheel_process_info', 'service="router"')}) or vector(0)`,
+  ),
+];
+
+const alertsOfTheRing: readonly Panel[] = [
   ringsBehind(),
   stat(
     {
@@ -123,19 +138,19 @@ const alerts: readonly Panel[] = [
     },
     `ceil(sum(increase(${series('cartwheel_gossip_ring_conflicts_total')}[15m])))`,
   ),
-  claimants(),
   stat(
     {
-      title: 'Routers',
-      what: 'That Prometheus reaches.',
-      bad: 'none: who asks through the Service gets nothing, and no objective counts that.',
+      title: 'Handshakes refused, in 5 minutes',
+      what: 'Between processes of two clusters, with a node that was not meant, or of builds that do not do the same.',
+      bad: 'again and again: some process is shut out. Its log, and that of whoever refuses it, say why.',
       unit: Short,
-      limits: below(1),
-      runbook: 'CartwheelRoutersMissing',
-      see: 'routers',
+      limits: above(1),
+      runbook: 'CartwheelHandshakesRefused',
+      see: 'ring',
     },
-    `count(${seriesOfAll('cartwheel_process_info', 'service="router"')}) or vector(0)`,
+    `ceil(sum(increase(${series('cartwheel_handshakes_refused_total')}[5m])))`,
   ),
+  claimants(),
 ];
 
 export const overview: DashboardPlan = {
@@ -183,7 +198,11 @@ export const overview: DashboardPlan = {
         ),
       ],
     },
-    { title: 'What alerts watch: the runbook is behind the arrow', panels: alerts },
+    {
+      title: 'What alerts watch, of data and routers: the runbook is behind the arrow',
+      panels: alertsOfDataAndRouters,
+    },
+    { title: 'What alerts watch, of the ring', panels: alertsOfTheRing },
     {
       title: 'What clients get',
       panels: [

@@ -84,6 +84,16 @@ export const ring: DashboardPlan = {
             { expr: `sum(${rate('cartwheel_gossip_ring_conflicts_total')})`, legend: 'conflict' },
           ],
         ),
+        perProcess(
+          {
+            title: 'Handshakes refused',
+            what: 'By each process, or by the others it asked: of another cluster, with a node that was not meant, with other settings.',
+            bad: 'one line far above the others is the process that is shut out. A few when a node changes its address are nothing.',
+            unit: OpsPerSecond,
+            runbook: 'CartwheelHandshakesRefused',
+          },
+          rateOfEach('cartwheel_handshakes_refused_total'),
+        ),
       ],
     },
     {
