@@ -148,8 +148,8 @@ interface RunningAt {
 async function runningAt(client: CartwheelClient, address: string): Promise<RunningAt> {
   const { members, claimant } = await client.changes.status();
   const answering = await client.status(address).catch(() => undefined);
-  // Of one that has only just started nobody may have heard.
-  const known = members.find(({ id }) => id === answering?.id)?.status ?? joining;
+  // Of one that has only just started nobody may have heard, and one that has left only it remembers.
+  const known = [...members, ...(answering?.members ?? [])].find(({ id }) => id === answering?.id)?.status ?? joining;
   const others = members.filter((member) => member.address === address && member.id !== answering?.id);
   return {
     status: answering && known,

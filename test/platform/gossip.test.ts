@@ -260,19 +260,25 @@ test('a node back after a day, when nobody is where it knew them, is told all by
   assert.equal(seed.state().counts.ringConflicts, 0);
 });
 
-test('a node back after a day in which it was removed is LEFT, for itself and for everybody', async () => {
+test('a node back after a day in which it was removed is LEFT, and forgotten, and trusts nothing of its disk', async () => {
   const { advance, clock, startNode, seed, nodes, memory } = await setUpReturn();
   clock.jump(dayMs);
   const removed = ringOf(2n, ['a', 'b', 'c']);
   const without = removed.nodes.map((node) => (node.id === 'c' ? { ...node, status: 'LEFT' as const } : node));
   await seed.issue(createRing({ ...removed, nodes: without, owners: removed.owners.map((owner) => owner % 2) }), 'c1');
   await advance(10_000);
-  const back = await startNode('c', { remembered: memory });
+  let isConfirmed = false;
+  const onConfirmed = () => {
+    isConfirmed = true;
+  };
+  const back = await startNode('c', { remembered: memory, onConfirmed });
   await advance(60_000);
   for (const each of [back, seed, ...[...nodes.values()].slice(0, 2)]) {
-    assert.equal(each.state().members.get('c')?.status, 'LEFT');
+    assert.equal(each.state().members.get('c')?.status, each === back ? 'LEFT' : undefined);
     assert.equal(each.state().ring?.version.sequence, 2n);
   }
+  // Nobody can say any more whether its disk is an old image.
+  assert.equal(isConfirmed, false);
 });
 
 test('a node of another cluster, or of other settings, is refused by everybody, who say so once, and is told why', async () => {

@@ -912,6 +912,43 @@ export const controls: readonly Control[] = [
     ],
   },
   {
+    name: 'learns-again-who-left',
+    test: 'test/core/membership-forgetting.test.ts',
+    fault: 'whoever has not heard that a node has left brings it back to those who have',
+    edits: [
+      {
+        file: 'services/core/membership/membership.ts',
+        snippet: 'if (entry.id === state.self?.id || hasLeft(state, entry.id)) continue;',
+        replacement: 'if (entry.id === state.self?.id) continue;',
+      },
+    ],
+  },
+  {
+    name: 'forgets-before-the-ring',
+    test: 'test/core/membership-forgetting.test.ts',
+    fault: 'a member that says itself that it has left is forgotten, by those whose ring does not say it too',
+    edits: [
+      {
+        file: 'services/core/membership/membership.ts',
+        snippet: 'members.set(entry.id, merged);',
+        replacement: "if (entry.status === 'LEFT') members.delete(entry.id); else members.set(entry.id, merged);",
+      },
+    ],
+  },
+  {
+    name: 'trusts-its-disk-after-leaving',
+    test: 'test/platform/gossip.test.ts',
+    fault:
+      'a node that has left trusts the births on its disk, though nobody remembers any more whether that is an old image',
+    edits: [
+      {
+        file: 'services/platform/gossip/gossip.ts',
+        snippet: "if (state.self?.isRestored !== true && ownEntry(state)?.status !== 'LEFT')",
+        replacement: 'if (state.self?.isRestored !== true)',
+      },
+    ],
+  },
+  {
     name: 'absence-from-a-damaged-disk',
     test: 'test/storage-node/refill.test.ts',
     fault: 'a node whose files were damaged says that there is nothing where it has lost what there was',

@@ -30,6 +30,7 @@ import {
 import {
   adoptClusterId,
   adoptRing,
+  hasLeft,
   hear,
   learnMembers,
   learnNamespaces,
@@ -98,7 +99,9 @@ export function respond(state: Membership, request: GossipRequest, now: number):
     if (own === undefined) return namespaces.size < namespacesMax;
     return compareNamespaceClaims(digest, claimOf(own)) > 0;
   });
-  const wanted = digests.filter((digest) => isNews(digest, next.members.get(digest.id))).map((digest) => digest.id);
+  const wanted = digests
+    .filter((digest) => !hasLeft(next, digest.id) && isNews(digest, next.members.get(digest.id)))
+    .map((digest) => digest.id);
   return [
     next,
     {

@@ -9,6 +9,8 @@
  * I2 The cluster id is taken over once and never changes.
  * I3 Of itself a node knows best: an entry of it that it did not make never enters the table.
  * I4 There are at most MEMBERS_MAX members, and at most namespacesMax namespaces.
+ * I5 Whom the ring has as LEFT is no member any more, but to itself: the ring, which only grows in nodes, says for ever that
+ *    it has left, so no entry of it is taken in again, whoever still has one. Whose ring does not say it yet keeps the entry.
  */
 import { mergeNamespaces, type Namespace, type Namespaces, namespacesMax } from '../namespaces/namespace.ts';
 import { compareVersions, nodeById, type Ring, ringsEqual } from '../ring/ring.ts';
@@ -42,7 +44,7 @@ export interface Membership {
   readonly self: Self | undefined;
   /** Of this process: it speaks with none that differs in one of them. */
   readonly settings: Settings;
-  /** By id; this node's own entry is among them. */
+  /** By id; this node's own entry is among them, and nobody else who has left (I5). */
   readonly members: ReadonlyMap<string, Member>;
   readonly ring: Ring | undefined;
   readonly namespaces: Namespaces;
@@ -129,7 +131,7 @@ export function learnMembers(state: Membership, entries: readonly Member[]): Mem
   let members: Map<string, Member> | undefined;
   let refused = 0;
   for (const entry of entries) {
-    if (entry.id === state.self?.id) continue;
+    if (entry.id === state.self?.id || hasLeft(state, entry.id)) continue;
     const known = (members ?? state.members).get(entry.id);
     if (known === undefined && (members ?? state.members).size >= MEMBERS_MAX) {
       refused += 1;
@@ -175,6 +177,11 @@ export function learnOwnIncarnation(state: Membership, incarnation: bigint): Mem
   return isUnknown ? { ...state, self: { ...self, isRestored: true } } : state;
 }
 
+/** Whether the ring known here has it as LEFT (I5). */
+export function hasLeft({ ring }: Membership, id: string): boolean {
+  return ring !== undefined && nodeById(ring, id)?.status === 'LEFT';
+}
+
 /** Notes that `id` was spoken to directly; of those who are no members nothing is kept. */
 export function hear(state: Membership, id: string, knowsRing: boolean, now: number): Membership {
   if (!state.members.has(id)) return state;
@@ -199,19 +206,26 @@ function inNewIncarnation(state: Membership, own: Member, incarnation: bigint): 
   };
 }
 
-/** Of others that the ring has LEFT or DOWN this is taken over: they may never say it themselves. */
+/** Others that the ring has LEFT are forgotten (I5). That they are DOWN is taken over: they may never say it themselves. */
 function followRing(state: Membership): Membership {
   const next = followOwnStatus(state);
-  let members: Map<string, Member> | undefined;
+  const members = new Map(next.members);
+  const heard = new Map(next.heard);
+  let isChanged = false;
   for (const { id, status } of next.ring?.nodes ?? []) {
-    const known = next.members.get(id);
-    if ((status !== 'LEFT' && status !== 'DOWN') || known === undefined || id === next.self?.id) continue;
-    const merged = mergeMembers(known, { ...known, status });
-    if (merged === known) continue;
-    members ??= new Map(next.members);
-    members.set(id, merged);
+    const known = members.get(id);
+    if (known === undefined || id === next.self?.id) continue;
+    if (status === 'LEFT') {
+      members.delete(id);
+      heard.delete(id);
+      isChanged = true;
+    } else if (status === 'DOWN') {
+      const merged = mergeMembers(known, { ...known, status });
+      isChanged ||= merged !== known;
+      members.set(id, merged);
+    }
   }
-  return members === undefined ? next : { ...next, members };
+  return isChanged ? { ...next, members, heard } : next;
 }
 
 /**

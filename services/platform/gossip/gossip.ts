@@ -63,7 +63,10 @@ export interface GossipOptions {
    * image, or a copy of it is in use elsewhere. It must trust no birth from before this start. Called once.
    */
   readonly onRestored?: (() => void) | undefined;
-  /** Called once: another process has answered, and knows of no start of this node that its disk does not. */
+  /**
+   * Called once: another process has answered, and knows of no start of this node that its disk does not. Never of a node that
+   * has left by then: others have forgotten its starts.
+   */
   readonly onConfirmed?: (() => void) | undefined;
 }
 
@@ -230,7 +233,7 @@ export async function createGossip(options: GossipOptions): Promise<Gossip> {
   function confirm(): void {
     if (isConfirmed || isStopped) return;
     isConfirmed = true;
-    if (state.self?.isRestored !== true) options.onConfirmed?.();
+    if (state.self?.isRestored !== true && ownEntry(state)?.status !== 'LEFT') options.onConfirmed?.();
   }
 
   async function round(): Promise<void> {
@@ -367,7 +370,11 @@ function createCounters(metrics: Metrics, state: () => Membership) {
   };
   const kinds = Object.keys(by) as (keyof MembershipCounts)[];
   const counters = kinds.map((kind) => [kind, metrics.counter(names[kind], by[kind])] as const);
-  metrics.gauge('cartwheel_gossip_members', 'Storage nodes known, whatever their status.', () => state().members.size);
+  metrics.gauge(
+    'cartwheel_gossip_members',
+    'Storage nodes known, but for those that have left.',
+    () => state().members.size,
+  );
   metrics.gauge('cartwheel_namespaces', 'Namespaces known, besides the built-in one.', () => state().namespaces.size);
   metrics.gauge('cartwheel_ring_term', 'Term of the ring; 0: none.', () => Number(state().ring?.version.term ?? 0n));
   metrics.gauge('cartwheel_ring_sequence', 'Sequence of the ring; 0: none.', () =>
