@@ -5,7 +5,7 @@
  *    a connection of CONNECTION_AGE_MS, so that the next one asks the name service again: seeds are names whose addresses
  *    change, and who listened at one may go on listening there.
  */
-import { credentials, Metadata, type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js';
+import { Metadata, type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js';
 import {
   type GossipRequest,
   type GossipResponse,
@@ -14,7 +14,7 @@ import {
 } from '../../../proto/gen/cartwheel/membership/v1/membership.ts';
 import { GossipRefused } from '../../core/membership/exchange.ts';
 import type { Clock, Log } from '../../core/ports.ts';
-import { channelOptions } from '../channel-options.ts';
+import { openChannel } from '../channel.ts';
 import { createClock } from '../clock.ts';
 import { asFailure, toServiceError } from '../errors.ts';
 import type { GrpcService } from '../grpc-server.ts';
@@ -44,8 +44,7 @@ export function createGrpcGossipTransport(clock: Pick<Clock, 'now'> = createCloc
   }
 
   function open(address: string): Connection {
-    const client = new MembershipServiceClient(address, credentials.createInsecure(), channelOptions);
-    return { client, openedAt: clock.now() };
+    return { client: openChannel(MembershipServiceClient, address), openedAt: clock.now() };
   }
 
   function connectionTo(address: string): Connection {

@@ -1,8 +1,8 @@
 /** Calls of AdminService, each on a channel of its own, because they are rare and one that hangs must hold up nothing else; or on channels that are kept. */
-import { credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { Metadata, type ServiceError } from '@grpc/grpc-js';
 import { AdminServiceClient } from '../../../proto/gen/cartwheel/admin/v1/admin.ts';
 import { Failure } from '../../core/failure.ts';
-import { channelOptions } from '../channel-options.ts';
+import { openChannel } from '../channel.ts';
 import { fromServiceError } from '../errors.ts';
 import { connectTimeoutMs, whenReady } from '../when-ready.ts';
 
@@ -19,7 +19,7 @@ export type AdminCall<T> = (
 
 /** Rejects with a Failure: NOT_ENOUGH_REPLICAS, not applied, where nobody is there. */
 export function callAdmin<T>(address: string, timeoutMs: number, call: AdminCall<T>): Promise<T> {
-  const client = openAdmin(address);
+  const client = openChannel(AdminServiceClient, address);
   return callOn(client, address, timeoutMs, call).finally(() => client.close());
 }
 
@@ -44,7 +44,7 @@ export function keepAdminChannels(): AdminChannels {
 
   return {
     async call(address, timeoutMs, call) {
-      const client = kept.get(address) ?? openAdmin(address);
+      const client = kept.get(address) ?? openChannel(AdminServiceClient, address);
       kept.set(address, client);
       try {
         return await callOn(client, address, timeoutMs, call);
@@ -61,10 +61,6 @@ export function keepAdminChannels(): AdminChannels {
       for (const [address, client] of kept) drop(address, client);
     },
   };
-}
-
-function openAdmin(address: string): AdminServiceClient {
-  return new AdminServiceClient(address, credentials.createInsecure(), channelOptions);
 }
 
 function callOn<T>(client: AdminServiceClient, address: string, timeoutMs: number, call: AdminCall<T>): Promise<T> {

@@ -2,7 +2,7 @@
  * Channels for the calls that are no operations of a session (ListKeys, Explain, WatchRing), one an address. One that does
  * not connect is closed, which fails the calls that wait on it; the next call dials anew.
  */
-import { type ClientOptions, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { type ClientOptions, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import {
   type ExplainRequest,
   type ExplainResponse,
@@ -12,7 +12,7 @@ import {
 } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Clock } from '../../core/ports.ts';
-import { channelOptions } from '../channel-options.ts';
+import { channelOptions, openChannel } from '../channel.ts';
 import { ERROR_TRAILER, fromServiceError, servesNoKeys } from '../errors.ts';
 import { connectTimeoutMs, whenReady } from '../when-ready.ts';
 
@@ -43,7 +43,7 @@ export function createUnaryChannels(clock: Pick<Clock, 'wallNow'>): UnaryChannel
     if (closed) throw new Failure('DRAINING', 'the client is closed');
     let known = channels.get(address);
     if (known === undefined) {
-      known = new KeyValueServiceClient(address, credentials.createInsecure(), options);
+      known = openChannel(KeyValueServiceClient, address, options);
       channels.set(address, known);
     }
     watchConnecting(address, known);

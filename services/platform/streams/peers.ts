@@ -10,7 +10,7 @@
  * I4 Nothing that another node says is taken for the peer's: streams begin with a handshake, and each call beside them
  *    names whom it is for.
  */
-import { type ClientDuplexStream, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { type ClientDuplexStream, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import {
   type ExchangeResponse,
   type Handshake,
@@ -42,6 +42,7 @@ import { partsOfEpoch, type Ring } from '../../core/ring/ring.ts';
 import { ShortLivedMap } from '../../core/short-lived-map.ts';
 import { eraOf, firstEra } from '../../core/stability/era.ts';
 import { parseDot } from '../../core/versioning/causal-context.ts';
+import { openChannel } from '../channel.ts';
 import { fromServiceError } from '../errors.ts';
 import { xxh64 } from '../hash.ts';
 import { createRefusals, type Refusals } from '../refusals.ts';
@@ -62,6 +63,7 @@ const welcomeTimeoutMs = 10_000;
 const scanTimeoutMs = 10_000;
 const exchangeTimeoutMs = 20_000;
 const noBytes = Buffer.alloc(0);
+const channelOptions = { ...streamChannelOptions, 'grpc-node.flow_control_window': 8 * 1024 * 1024 };
 const serializeRequest = serializer(ReplicateRequest);
 
 export interface PeersOptions {
@@ -189,7 +191,7 @@ function connectPeer(
    * Another one for each stream. One that is kept asks the name service again only when its connection breaks: not while
    * it dials a machine that is gone, which takes minutes, and not where another node listens at the address by now.
    */
-  let channel = openChannel(address);
+  let channel = openChannel(ReplicaServiceClient, address, channelOptions);
   const waiting = new ShortLivedMap<number, Waiting>();
   const health = createPeerHealth();
   let cancelLook: (() => void) | undefined;
@@ -314,7 +316,7 @@ function connectPeer(
     for (const operation of lost) operation.reject(unreachable(nodeId, why));
     channel.close();
     if (closed) return;
-    channel = openChannel(address);
+    channel = openChannel(ReplicaServiceClient, address, channelOptions);
     cancelRetry = clock.after(retryDelayMs / 2 + random.below(retryDelayMs), connect);
     retryDelayMs = Math.min(retryDelayMs * 2, retryDelayMsMax);
   }
@@ -518,13 +520,6 @@ function isWrite(item: Item): item is ReplicaWrite {
 
 function leftOf(deadline: number, clock: Clock): number {
   return Math.max(1, Math.ceil(deadline - clock.now()));
-}
-
-function openChannel(address: string): ReplicaServiceClient {
-  return new ReplicaServiceClient(address, credentials.createInsecure(), {
-    ...streamChannelOptions,
-    'grpc-node.flow_control_window': 8 * 1024 * 1024,
-  });
 }
 
 function unreachable(nodeId: string, why: string): Failure {

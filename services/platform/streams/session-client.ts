@@ -12,14 +12,7 @@
  *    before the server's welcome, which tells its clock: one that lay in a link could be made after it was given up.
  * I5 None is sent to another node than was meant: an address may lead to one of another cluster by now.
  */
-import {
-  type ClientDuplexStream,
-  type ClientOptions,
-  credentials,
-  Metadata,
-  type ServiceError,
-  status,
-} from '@grpc/grpc-js';
+import { type ClientDuplexStream, type ClientOptions, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import {
   KeyValueServiceClient,
   KeyValueServiceService,
@@ -33,7 +26,7 @@ import { Failure } from '../../core/failure.ts';
 import { createRemoteClock } from '../../core/remote-clock.ts';
 import { requestLimits } from '../../core/requests/limits.ts';
 import { ShortLivedMap } from '../../core/short-lived-map.ts';
-import { channelOptions } from '../channel-options.ts';
+import { channelOptions, openChannel } from '../channel.ts';
 import { servesNoKeys } from '../errors.ts';
 import { connectTimeoutMs, whenReady } from '../when-ready.ts';
 import { createFrameGate, type FrameGate } from './frame-gate.ts';
@@ -120,7 +113,7 @@ interface InFlight {
 
 export function openSession(options: SessionClientOptions): SessionClient {
   const { address, now, onClose } = options;
-  const channel = new KeyValueServiceClient(address, credentials.createInsecure(), streamChannelOptions);
+  const channel = openChannel(KeyValueServiceClient, address, streamChannelOptions);
   const metadata = new Metadata();
   if (options.hop !== undefined) metadata.set(hopMetadata[options.hop], '1');
   const inFlight = new ShortLivedMap<bigint, InFlight>();

@@ -1,0 +1,90 @@
+/**
+ * Channels to other processes. Closing one ends the connections that it is still making, too, which gRPC leaves to the system:
+ * where an address swallows packets, each of them would keep its process alive for two minutes, and have a socket of it.
+ *
+ * gRPC gives what a resolver says of an address to net.connect as it is, so a signal that ends the connection can go with it.
+ * The resolver of names is wrapped for that.
+ */
+import { setMaxListeners } from 'node:events';
+import {
+  type ChannelCredentials,
+  type Client,
+  type ClientOptions,
+  connectivityState,
+  credentials,
+  experimental,
+} from '@grpc/grpc-js';
+
+/** What all channels have in common. */
+export const channelOptions = {
+  // A pool of its own: the shared one would keep the backoff of a connection that is given up.
+  'grpc.use_local_subchannel_pool': 1,
+  // A pod that is made anew has its old name and a new address; gRPC would ask for that every 30 s only.
+  'grpc.dns_min_time_between_resolutions_ms': 1_000,
+  // Else each name that is asked for is asked for once more, as a TXT record that nobody has.
+  'grpc.service_config_disable_resolution': 1,
+} satisfies ClientOptions;
+
+const scheme = 'cartwheel';
+const signalOption = 'cartwheel.closed';
+
+type ClientOf<C extends Client> = new (address: string, credentials: ChannelCredentials, options: ClientOptions) => C;
+
+/** A client of the service at HOST:PORT. */
+export function openChannel<C extends Client>(
+  Service: ClientOf<C>,
+  address: string,
+  options: ClientOptions = channelOptions,
+): C {
+  const closed = new AbortController();
+  // A name may have many addresses, and a connection to each be under way.
+  setMaxListeners(0, closed.signal);
+  const client = new Service(`${scheme}:${address}`, credentials.createInsecure(), {
+    ...options,
+    [signalOption]: closed.signal,
+  });
+  const close = client.close.bind(client);
+  let isClosed = false;
+  client.close = () => {
+    if (isClosed) return;
+    isClosed = true;
+    const isConnected = client.getChannel().getConnectivityState(false) === connectivityState.READY;
+    close();
+    // What a connection has still to say, gRPC says before it ends it.
+    if (!isConnected) closed.abort();
+  };
+  return client;
+}
+
+class Names implements experimental.Resolver {
+  readonly #names: experimental.Resolver;
+
+  constructor({ path }: experimental.GrpcUri, listener: experimental.ResolverListener, options: ClientOptions) {
+    const signal: AbortSignal = options[signalOption];
+    this.#names = experimental.createResolver(
+      { scheme: 'dns', path },
+      (found, ...rest) => listener(found.ok ? { ...found, value: found.value.map(closedBy(signal)) } : found, ...rest),
+      options,
+    );
+  }
+
+  static getDefaultAuthority({ path }: experimental.GrpcUri): string {
+    return path;
+  }
+
+  updateResolution(): void {
+    this.#names.updateResolution();
+  }
+
+  destroy(): void {
+    this.#names.destroy();
+  }
+}
+
+function closedBy(signal: AbortSignal) {
+  return ({ addresses }: experimental.Endpoint): experimental.Endpoint => ({
+    addresses: addresses.map((address) => ({ ...address, signal })),
+  });
+}
+
+experimental.registerResolver(scheme, Names);
