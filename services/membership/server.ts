@@ -10,6 +10,7 @@ import { createClock } from '../platform/clock.ts';
 import { addressForPeople } from '../platform/configuration.ts';
 import { createGossip } from '../platform/gossip/gossip.ts';
 import { createGrpcGossipTransport, membershipService } from '../platform/gossip/transport-grpc.ts';
+import { refuseForeign } from '../platform/gossip/whose-memory.ts';
 import { startGrpcServer } from '../platform/grpc-server.ts';
 import { createLog } from '../platform/logging.ts';
 import { createMetrics } from '../platform/metrics.ts';
@@ -31,15 +32,18 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
   const clock = createClock();
   const random = createRandom();
   const directory = await openDirectory(config.data);
+  const seeds = config.seeds.filter((seed) => seed !== config.listen);
+  const remembered = directory.state.kept;
+  await refuseForeign({ directory: config.data, remembered, seeds });
   const transport = createGrpcGossipTransport();
   const gossip = await createGossip({
-    seeds: config.seeds.filter((seed) => seed !== config.listen),
+    seeds,
     clock,
     random,
     transport,
     log,
     metrics,
-    remembered: directory.state.kept,
+    remembered,
     persist: directory.state.keep,
   });
   const claiming = await startClaiming(config, directory, { gossip, clock, random, log });

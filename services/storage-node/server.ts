@@ -21,6 +21,7 @@ import { type Probes, startAdminServer } from '../platform/admin-http.ts';
 import { createClock } from '../platform/clock.ts';
 import { createGossip, type Gossip } from '../platform/gossip/gossip.ts';
 import { createGrpcGossipTransport, membershipService } from '../platform/gossip/transport-grpc.ts';
+import { refuseForeign } from '../platform/gossip/whose-memory.ts';
 import { startGrpcServer } from '../platform/grpc-server.ts';
 import { checksum32, xxh64 } from '../platform/hash.ts';
 import { createKeyValueService } from '../platform/kv-service.ts';
@@ -89,6 +90,10 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
   const clock = createClock();
   const rings = createRingSource();
   const id = await readIdentity(engine, random, config.data);
+  const { advertise: address, data } = config;
+  const seeds = config.seeds.filter((seed) => seed !== address);
+  const [remembered] = await engine.getMany('meta', [gossipMemory]);
+  await refuseForeign({ directory: data, remembered, self: { id, address }, seeds });
   let clusterId = '';
   let storageFailed = false;
   let draining = false;
@@ -183,10 +188,9 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
   const replicaService = createReplicaService({ replica: node.served, terms, clock, log, metrics });
 
   const transport = createGrpcGossipTransport();
-  const [remembered] = await engine.getMany('meta', [gossipMemory]);
   const gossip: Gossip = await createGossip({
-    self: { id, address: config.advertise, host: config.host, zone: config.zone, weight: config.weight },
-    seeds: config.seeds,
+    self: { id, address, host: config.host, zone: config.zone, weight: config.weight },
+    seeds,
     clock,
     random,
     transport,
