@@ -1,4 +1,9 @@
-/** The newest ring, followed with WatchRing from one endpoint after the other. */
+/**
+ * The newest ring, followed with WatchRing from one endpoint after the other.
+ *
+ * I1 All rings are of the cluster of the first one. An endpoint that leads to another cluster by now is passed over, with a
+ *    warning of the process, and what is known goes on.
+ */
 import { type ServiceError, status } from '@grpc/grpc-js';
 import type { WatchRingResponse } from '../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../services/core/failure.ts';
@@ -25,12 +30,17 @@ export function followRing(
   onRing: (ring: Ring) => void,
 ): RingWatch {
   let ring: Ring | undefined;
+  /** Whose `ring` is; empty: not said. */
+  let clusterId = '';
+  /** Endpoints that lead to another cluster, since they last did not. */
+  const strangers = new Set<string>();
   let waiting: ((ring: Ring) => void)[] = [];
   let lastProblem = 'no answer';
   let closed = false;
   let end = () => {};
 
-  function learn(next: Ring): void {
+  function learn(next: Ring, of: string): void {
+    if (clusterId === '') clusterId = of;
     if (ring !== undefined && compareVersions(next.version, ring.version) <= 0) return;
     ring = next;
     onRing(next);
@@ -38,18 +48,31 @@ export function followRing(
     waiting = [];
   }
 
+  /** I1. */
+  function checkCluster(endpoint: string, theirs: string): void {
+    if (clusterId === '' || theirs === '' || theirs === clusterId) {
+      strangers.delete(endpoint);
+      return;
+    }
+    const problem = `it is of cluster ${theirs}, and this client goes by the ring of cluster ${clusterId}`;
+    if (!strangers.has(endpoint)) process.emitWarning(`${endpoint}: ${problem}`, 'CartwheelClusterWarning');
+    strangers.add(endpoint);
+    throw new Error(problem);
+  }
+
   function watch(attempt: number): void {
     if (closed) return;
     const endpoint = endpoints[attempt % endpoints.length] as string;
-    const call = channels.channel(endpoint).watchRing({ known: ring?.version, deltas: true });
+    const call = channels.channel(endpoint).watchRing({ known: ring?.version, deltas: true, clusterId });
     end = () => call.cancel();
     /** What this stream has sent: what it sends next is on top of that. */
     let sent: Ring | undefined;
-    call.on('data', ({ ring: whole, delta }: WatchRingResponse) => {
+    call.on('data', ({ ring: whole, delta, clusterId: theirs }: WatchRingResponse) => {
       try {
+        checkCluster(endpoint, theirs);
         if (whole !== undefined) sent = decodeRing(whole);
         else if (delta !== undefined) sent = applyDelta(sent, delta);
-        if (sent !== undefined) learn(sent);
+        if (sent !== undefined) learn(sent, theirs);
       } catch (error) {
         again(error instanceof Error ? error.message : String(error));
         call.cancel();

@@ -33,6 +33,8 @@ export const watchersMax = 4_096;
 export interface KeyValueServiceOptions {
   readonly sessions: SessionServer;
   readonly rings: RingSource;
+  /** Of the ring. */
+  clusterId(): string;
   readonly clock: Clock;
   readonly limits: RequestLimits;
   readonly log: Log;
@@ -44,7 +46,7 @@ export interface KeyValueServiceOptions {
 }
 
 export function createKeyValueService(options: KeyValueServiceOptions): KeyValueServiceServer {
-  const { sessions, rings, clock, limits, log } = options;
+  const { sessions, clock, limits, log } = options;
   let watchers = 0;
 
   async function one(call: ServerUnaryCall<unknown, unknown>, body: Partial<Operation>): Promise<Omit<Result, 'id'>> {
@@ -79,7 +81,7 @@ export function createKeyValueService(options: KeyValueServiceOptions): KeyValue
       }
       watchers++;
       try {
-        await watchRing(request, call, rings);
+        await watchRing(request, call, options);
       } finally {
         watchers--;
       }
@@ -92,24 +94,24 @@ export function createKeyValueService(options: KeyValueServiceOptions): KeyValue
  * while it was not reading only the last.
  */
 async function watchRing(
-  { known, deltas }: WatchRingRequest,
+  { known, deltas, clusterId: knownOf }: WatchRingRequest,
   call: ServerWritableStream<WatchRingRequest, WatchRingResponse>,
-  rings: RingSource,
+  { rings, ...options }: Pick<KeyValueServiceOptions, 'rings' | 'clusterId'>,
 ): Promise<void> {
   const ended = new AbortController();
   call.on('cancelled', () => ended.abort());
-  let told = known;
   let sent: Ring | undefined;
   let wake = () => {};
   const unsubscribe = rings.subscribe(() => wake());
   try {
     while (!ended.signal.aborted) {
       const ring = rings.current();
+      const clusterId = options.clusterId();
+      const told = sent?.version ?? (knownOf === '' || knownOf === clusterId ? known : undefined);
       if (ring !== undefined && (told === undefined || compareVersions(ring.version, told) > 0)) {
-        told = ring.version;
         const delta = deltas && sent !== undefined ? deltaOf(sent, ring) : undefined;
         sent = ring;
-        await send(call, delta === undefined ? { ring: encodeRing(ring) } : { delta });
+        await send(call, { ...(delta === undefined ? { ring: encodeRing(ring) } : { delta }), clusterId });
       } else {
         await new Promise<void>((resolve) => {
           wake = resolve;

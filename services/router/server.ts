@@ -76,6 +76,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
   const keyValueService = createKeyValueService({
     sessions,
     rings,
+    clusterId: () => gossip.state().clusterId,
     clock,
     limits: requestLimits,
     log,

@@ -178,6 +178,7 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
   const keyValueService = createKeyValueService({
     sessions,
     rings,
+    clusterId: () => clusterId,
     clock,
     limits: requestLimits,
     log,

@@ -20,35 +20,65 @@ import { createMetrics } from '../../services/platform/metrics.ts';
 import { createRingSource } from '../../services/platform/ring-source.ts';
 import { createUnaryChannels } from '../../services/platform/routing/unary-channels.ts';
 import type { SessionServer } from '../../services/platform/streams/session-server.ts';
+import { until } from '../e2e/support.ts';
 import { recordingLog } from './recording-log.ts';
 
 const clock = createClock();
 const log = recordingLog();
-const rings = createRingSource();
-const server = await startGrpcServer({
-  listen: '127.0.0.1:0',
-  services: [
-    {
-      definition: KeyValueServiceService,
-      implementation: createKeyValueService({
-        sessions: {} as SessionServer, // WatchRing has none
-        rings,
-        clock,
-        limits: requestLimits,
-        log,
-        explain: () => Promise.reject(new Error('not in this test')),
-        async *listKeys() {},
-      }),
-    },
-  ],
-  log,
-  metrics: createMetrics({ service: 'test' }),
-});
-const client = new KeyValueServiceClient(server.address, credentials.createInsecure());
-after(async () => {
-  client.close();
-  await server.drain(0);
-});
+
+/** A server that serves WatchRing alone. */
+async function serve(clusterId: string) {
+  const rings = createRingSource();
+  const { address, drain } = await startGrpcServer({
+    listen: '127.0.0.1:0',
+    services: [
+      {
+        definition: KeyValueServiceService,
+        implementation: createKeyValueService({
+          sessions: {} as SessionServer,
+          rings,
+          clusterId: () => clusterId,
+          clock,
+          limits: requestLimits,
+          log,
+          explain: () => Promise.reject(new Error('not in this test')),
+          async *listKeys() {},
+        }),
+      },
+    ],
+    log,
+    metrics: createMetrics({ service: 'test' }),
+  });
+  after(() => drain(0));
+  return { address, rings };
+}
+
+const { address: serverAddress, rings } = await serve('ours');
+const client = new KeyValueServiceClient(serverAddress, credentials.createInsecure());
+after(() => client.close());
+
+/** An address that leads to where `dial` says, at each connection. */
+async function relay(dialled: (connections: number) => string | undefined) {
+  const sockets: Socket[] = [];
+  const service = createServer((socket) => {
+    sockets.push(socket.on('error', () => {}));
+    const to = dialled(sockets.length);
+    if (to === undefined) return;
+    const { hostname, port } = new URL(`http://${to}`);
+    const other = dial(Number(port), hostname).on('error', () => {});
+    sockets.push(other);
+    socket.pipe(other).pipe(socket);
+  });
+  await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve));
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  after(() => {
+    cut();
+    service.close();
+  });
+  return { address: `127.0.0.1:${(service.address() as AddressInfo).port}`, cut };
+}
 
 function ringAt(sequence: bigint, status: 'UP' | 'DOWN' = 'UP'): Ring {
   const node = (index: number) => ({
@@ -75,7 +105,11 @@ async function twoAnswers(request: WatchRingRequest, first: Ring, second: Ring):
 }
 
 test('a caller that takes deltas gets the ring whole, and then what has changed', async () => {
-  const [one, two] = await twoAnswers({ known: undefined, deltas: true }, ringAt(1n), ringAt(2n, 'DOWN'));
+  const [one, two] = await twoAnswers(
+    { known: undefined, deltas: true, clusterId: '' },
+    ringAt(1n),
+    ringAt(2n, 'DOWN'),
+  );
   assert.ok(one?.ring !== undefined && one.delta === undefined);
   assert.ok(two?.ring === undefined && two?.delta !== undefined);
   assert.deepEqual(Object.keys(two.delta.owners), []);
@@ -86,7 +120,7 @@ test('a caller that takes deltas gets the ring whole, and then what has changed'
 });
 
 test('a caller that does not ask for deltas gets every ring whole', async () => {
-  const answers = await twoAnswers({ known: undefined, deltas: false }, ringAt(3n), ringAt(4n, 'DOWN'));
+  const answers = await twoAnswers({ known: undefined, deltas: false, clusterId: '' }, ringAt(3n), ringAt(4n, 'DOWN'));
   assert.ok(answers.every(({ ring, delta }) => ring !== undefined && delta === undefined));
 });
 
@@ -94,7 +128,7 @@ test("the client's watch follows the ring by what has changed", async () => {
   rings.set(ringAt(5n));
   const heard: Ring[] = [];
   let wake = () => {};
-  const watch = followRing({ channel: () => client }, [server.address], clock, (ring) => {
+  const watch = followRing({ channel: () => client }, [serverAddress], clock, (ring) => {
     heard.push(ring);
     wake();
   });
@@ -116,17 +150,8 @@ test("the client's watch follows the ring by what has changed", async () => {
 test("the client's watch does not wait for a connection that leads nowhere", async () => {
   rings.set(ringAt(8n));
   // As a Service of Kubernetes, where one of two routers is gone: what was dialled stays silent, the next one works.
-  const sockets: Socket[] = [];
-  const { hostname, port } = new URL(`http://${server.address}`);
-  const service = createServer((socket) => {
-    sockets.push(socket.on('error', () => {}));
-    if (sockets.length === 1) return;
-    const router = dial(Number(port), hostname).on('error', () => {});
-    socket.pipe(router).pipe(socket);
-  });
-  await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve));
+  const { address } = await relay((connections) => (connections === 1 ? undefined : serverAddress));
   const channels = createUnaryChannels(clock);
-  const address = `127.0.0.1:${(service.address() as AddressInfo).port}`;
   const watch = followRing(channels, [address], clock, () => {});
   try {
     // Long after the second attempt, and before gRPC gives the first connection up.
@@ -134,7 +159,64 @@ test("the client's watch does not wait for a connection that leads nowhere", asy
   } finally {
     watch.close();
     channels.close();
-    for (const socket of sockets) socket.destroy();
-    service.close();
   }
 });
+
+for (const [what, sequence] of [
+  ['newer', 90n],
+  ['older', 1n],
+] as const) {
+  test(`the client's watch takes no ring of another cluster, ${what} as it may look, says so once, and goes on`, async () => {
+    const [own, other] = [await serve('own'), await serve('other')];
+    own.rings.set(ringAt(10n));
+    other.rings.set(ringAt(sequence, 'DOWN'));
+    let target = own.address;
+    const router = await relay(() => target);
+    const warnings: Error[] = [];
+    const warned = (warning: Error) => {
+      if (warning.name === 'CartwheelClusterWarning') warnings.push(warning);
+    };
+    process.on('warning', warned);
+    const heard: Ring[] = [];
+    let wake = () => {};
+    const channels = createUnaryChannels(clock);
+    const asked: string[] = [];
+    const counting = {
+      channel(address: string) {
+        asked.push(address);
+        return channels.channel(address);
+      },
+    };
+    const watch = followRing(counting, [router.address], clock, (ring) => {
+      heard.push(ring);
+      wake();
+    });
+    try {
+      await watch.first(60_000);
+      target = other.address;
+      router.cut();
+      const since = asked.length;
+      await until('it was tried several times', () => warnings.length > 0 && asked.length > since + 3);
+      assert.deepEqual(
+        warnings.map(({ message }) => message),
+        [`${router.address}: it is of cluster other, and this client goes by the ring of cluster own`],
+      );
+      assert.ok(ringsEqual(watch.current() as Ring, ringAt(10n)));
+      const back = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      target = own.address;
+      router.cut();
+      own.rings.set(ringAt(11n));
+      await back;
+      assert.deepEqual(
+        heard.map(({ version }) => version.sequence),
+        [10n, 11n],
+      );
+    } finally {
+      process.off('warning', warned);
+      watch.close();
+      channels.close();
+    }
+  });
+}
