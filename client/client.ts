@@ -121,7 +121,11 @@ export function connect(options: ConnectOptions): CartwheelClient {
   if (endpoints.length === 0) throw new TypeError('connect: endpoints is empty; it needs at least one host:port');
   const clock = createClock();
   const random = createRandom();
-  const pool = createSessionPool({ name, clock, random, ring: () => watch?.current() });
+  const pool = createSessionPool({
+    ...{ name, clock, random },
+    ring: () => watch?.current(),
+    clusterId: () => watch?.clusterId() ?? '',
+  });
   const balancer = createBalancer({ pool, clock, random, zone });
   const channels = createUnaryChannels(clock);
   const newRequestId = createRequestIds(random);

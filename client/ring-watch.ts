@@ -16,6 +16,8 @@ import type { UnaryChannels } from '../services/platform/routing/unary-channels.
 
 export interface RingWatch {
   current(): Ring | undefined;
+  /** Of all rings; empty: not known. */
+  clusterId(): string;
   /** Resolves with the first ring; throws Failure NO_RING when none came in time. */
   first(timeoutMs: number): Promise<Ring>;
   close(): void;
@@ -94,6 +96,7 @@ export function followRing(
   watch(0);
   return {
     current: () => ring,
+    clusterId: () => clusterId,
     first(timeoutMs) {
       if (ring !== undefined) return Promise.resolve(ring);
       return new Promise((resolve, reject) => {

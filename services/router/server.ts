@@ -72,6 +72,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
     // Later than the latest that a connection is told to go: the next session then comes over another one.
     sessionAgeMs: age === 0 ? undefined : 1.2 * age,
     ...{ execute, clock, limits: requestLimits, log, metrics, traced, ringVersion },
+    clusterId: () => gossip.state().clusterId,
   });
   const keyValueService = createKeyValueService({
     sessions,

@@ -174,6 +174,7 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
   const ringVersion = () => rings.current()?.version;
   const sessions = createSessionServer({
     ...{ execute, clock, limits: requestLimits, log, metrics, traced, ringVersion, nodeId: id },
+    clusterId: () => clusterId,
   });
   const keyValueService = createKeyValueService({
     sessions,

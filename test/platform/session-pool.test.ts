@@ -19,8 +19,8 @@ import { silentLog } from './recording-log.ts';
 
 const clock = createClock();
 
-/** Answers each get with nothing, and counts them. */
-async function startNode(t: TestContext, listen: string, nodeId: string) {
+/** Answers each get with nothing, and counts them. Without a `nodeId` it is a router. */
+async function startNode(t: TestContext, listen: string, nodeId: string, clusterId = '') {
   const metrics = createMetrics({ service: 'test' });
   const asked = { count: 0 };
   const execute = async () => {
@@ -29,6 +29,7 @@ async function startNode(t: TestContext, listen: string, nodeId: string) {
   };
   const sessions = createSessionServer({
     ...{ execute, clock, limits: requestLimits, log: silentLog, metrics, ringVersion: () => undefined, nodeId },
+    clusterId: () => clusterId,
   });
   const notServed = unary<unknown, never>(silentLog, async () => {
     throw new Failure('NOT_IMPLEMENTED', 'not in this test');
@@ -60,8 +61,8 @@ function ringOf(nodes: readonly (readonly [id: string, address: string, status?:
   });
 }
 
-function poolBy(t: TestContext, ring: () => Ring | undefined) {
-  const pool = createSessionPool({ name: 'test', clock, random: createRandom(), ring });
+function poolBy(t: TestContext, ring: () => Ring | undefined, clusterId = '') {
+  const pool = createSessionPool({ name: 'test', clock, random: createRandom(), ring, clusterId: () => clusterId });
   t.after(() => pool.close());
   return (address: string): Promise<Result | Failure> => pool.send(address, { timeoutMs: 10_000, ...get('k') }, hangMs);
 }
@@ -101,4 +102,27 @@ test('a node that takes the place of a lost one at its address is meant too, and
     const answer = await poolBy(t, () => ring)(address);
     assert.ok(!(answer instanceof Failure), String(answer));
   }
+});
+
+test('a router of another cluster than the ring is of is sent nothing, and one that names none is', {
+  timeout: hangMs,
+}, async (t) => {
+  const ports = await freePorts(3);
+  const [own, other, old] = ports.map((port) => `127.0.0.1:${port}`) as [string, string, string];
+  const asked = [
+    await startNode(t, own, '', 'ours'),
+    await startNode(t, other, '', 'theirs'),
+    await startNode(t, old, ''),
+  ];
+  const ring = ringOf([['a', 'a.test:1']]);
+  const send = poolBy(t, () => ring, 'ours');
+  const refused = await send(other);
+  assert.ok(refused instanceof Failure && refused.outcome === 'NOT_APPLIED', String(refused));
+  assert.match(refused.message, /it is of cluster theirs, and cluster ours was meant$/);
+  for (const address of [own, old]) assert.ok(!((await send(address)) instanceof Failure));
+  assert.ok(!((await poolBy(t, () => undefined)(other)) instanceof Failure), 'who knows of no cluster goes by none');
+  assert.deepEqual(
+    asked.map(({ count }) => count),
+    [1, 1, 1],
+  );
 });

@@ -3,7 +3,7 @@
  * loss (not at once, and not all at the same time). For routers, for storage nodes that send operations on,
  * and for the client.
  */
-import type { Result, RingVersion } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
+import type { Result, RingVersion, SessionWelcome } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { type Cancellation, Cancelled, neverCancelled } from '../../core/cancellation.ts';
 import { createDeadlines } from '../../core/deadlines.ts';
 import { Failure } from '../../core/failure.ts';
@@ -44,6 +44,8 @@ export interface SessionPoolOptions {
   readonly hop?: Hop;
   /** By which operations are placed: a storage node that it has at another address than it listens on is not spoken to. */
   ring?(): Ring | undefined;
+  /** Of the ring: nobody of another one is spoken to. Empty: not known. */
+  clusterId?(): string;
 }
 
 interface Slot {
@@ -76,7 +78,7 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
       name,
       hop,
       ring: versionOf(options.ring?.()),
-      isMeant: (nodeId) => isMeant(options.ring?.(), address, nodeId),
+      strangerIn: (welcome) => strangerIn(welcome, address, options.ring?.(), options.clusterId?.() ?? ''),
       now: () => clock.now(),
       endOfTurn: (run) => clock.endOfTurn(run),
       onReady() {
@@ -158,9 +160,17 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
 }
 
 /** Several nodes may have the address: one that is lost, and the one that takes its place. */
-function isMeant(ring: Ring | undefined, address: string, nodeId: string): boolean {
+function strangerIn(
+  { nodeId, clusterId: theirs }: SessionWelcome,
+  address: string,
+  ring: Ring | undefined,
+  clusterId: string,
+): string | undefined {
+  if (clusterId !== '' && theirs !== '' && theirs !== clusterId)
+    return `it is of cluster ${theirs}, and cluster ${clusterId} was meant`;
   const there = ring?.nodes.filter((node) => node.address === address && node.status !== 'LEFT') ?? [];
-  return there.length === 0 || there.some(({ id }) => id === nodeId);
+  if (nodeId === '' || there.length === 0 || there.some(({ id }) => id === nodeId)) return undefined;
+  return `node ${nodeId} listens there, which is not the one that was meant`;
 }
 
 function versionOf(ring: Ring | undefined): RingVersion | undefined {

@@ -21,6 +21,7 @@ import {
   type RingVersion,
   SessionRequest,
   type SessionResponse,
+  type SessionWelcome,
 } from '../../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { Failure } from '../../core/failure.ts';
 import { createRemoteClock } from '../../core/remote-clock.ts';
@@ -90,8 +91,8 @@ export interface SessionClientOptions {
   readonly ring?: RingVersion | undefined;
   /** Undefined: the operations are this process's own. */
   readonly hop?: Hop | undefined;
-  /** Whether it may be this storage node that listens there; undefined: whoever does will do. */
-  isMeant?(nodeId: string): boolean;
+  /** Why who listens there was not meant, with both names; undefined: it was. Without this whoever does will do. */
+  strangerIn?(welcome: SessionWelcome): string | undefined;
   /** Milliseconds, monotonic. */
   now(): number;
   endOfTurn(run: () => void): void;
@@ -189,9 +190,9 @@ export function openSession(options: SessionClientOptions): SessionClient {
     const { welcome, results, goAway, clockMs } = response;
     if (clockMs > 0) serverClock.heard(clockMs, now());
     if (welcome !== undefined) {
-      const { nodeId } = welcome;
-      if (nodeId !== '' && options.isMeant?.(nodeId) === false) {
-        lose(gone(address, `node ${nodeId} listens there, which is not the one that was meant`, 'NOT_APPLIED'));
+      const stranger = options.strangerIn?.(welcome);
+      if (stranger !== undefined) {
+        lose(gone(address, stranger, 'NOT_APPLIED'));
         return;
       }
       operationsMax = Math.max(1, welcome.maxInFlight);

@@ -93,6 +93,8 @@ export interface SessionServerOptions {
   readonly sessionAgeMs?: number | undefined;
   /** Of a storage node: its id. */
   readonly nodeId?: string | undefined;
+  /** Empty, or undefined: not known. */
+  readonly clusterId?: () => string;
   ringVersion(): RingVersion | undefined;
 }
 
@@ -508,7 +510,8 @@ function openSession(
       ? () => {}
       : clock.after(sessionAgeMs, () => void send({ goAway: { reason: 'the session is old; open another one' } }));
 
-  send({ welcome: { maxInFlight: operationsMax, maxMessageBytes: messageBytesMax, nodeId: options.nodeId ?? '' } });
+  const { nodeId = '', clusterId = () => '' } = options;
+  send({ welcome: { maxInFlight: operationsMax, maxMessageBytes: messageBytesMax, nodeId, clusterId: clusterId() } });
 
   return {
     get inFlight() {
