@@ -51,12 +51,16 @@ export interface WireOptions {
 
 interface Connection {
   readonly to: string;
+  /** Who had the name when it was made: what is sent on it reaches nobody else. */
+  at: string;
   up: boolean;
   readonly underWay: Set<(why: string) => void>;
 }
 
 export function createWire({ from, others, network, scheduler, random, alive, accepts }: WireOptions): Wire {
-  const connections = new Map(others.map((to): [string, Connection] => [to, { to, up: false, underWay: new Set() }]));
+  const connections = new Map(
+    others.map((to): [string, Connection] => [to, { to, at: to, up: false, underWay: new Set() }]),
+  );
   const listeners: ((to: string, up: boolean) => void)[] = [];
   let closed = false;
 
@@ -86,7 +90,9 @@ export function createWire({ from, others, network, scheduler, random, alive, ac
 
   function reconnect(connection: Connection): void {
     within(reconnectMs, () => {
-      if (passable(connection.to)) set(connection, true);
+      if (!passable(connection.to)) return;
+      if (!connection.up) connection.at = reached(connection.to);
+      set(connection, true);
     });
   }
 
@@ -130,6 +136,7 @@ export function createWire({ from, others, network, scheduler, random, alive, ac
         return Promise.reject(new ConnectionLost(`${from} has no connection to ${to}`, false));
       }
       return new Promise((resolve, reject) => {
+        const { at } = connection;
         const fail = (why: string) => {
           if (alive()) reject(new ConnectionLost(`${from} to ${to}: ${why}`, true));
         };
@@ -144,9 +151,9 @@ export function createWire({ from, others, network, scheduler, random, alive, ac
           lost,
           arrived(request) {
             // Nobody there: the connection is lost, and with it this call.
-            const serve = network.serve(reached(to));
+            const serve = network.serve(at);
             void serve?.(channel, request).then((answer) => {
-              if (network.serve(reached(to)) !== serve) return;
+              if (network.serve(at) !== serve) return;
               network.carry(to, from, answer, {
                 duplicable: false,
                 lost,
