@@ -4,7 +4,7 @@
  */
 import { ChangeEnd, type ClaimantStatus, ProcessKind } from '../../proto/gen/cartwheel/admin/v1/admin.ts';
 import type { Membership } from '../core/membership/membership.ts';
-import { formatVersion } from '../core/ring/ring.ts';
+import { formatVersion, type Ring } from '../core/ring/ring.ts';
 import { startAdminServer } from '../platform/admin-http.ts';
 import { createClock } from '../platform/clock.ts';
 import { addressForPeople } from '../platform/configuration.ts';
@@ -36,6 +36,14 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
   const remembered = directory.state.kept;
   await refuseForeign({ directory: config.data, remembered, seeds });
   const transport = createGrpcGossipTransport();
+  let warned = false;
+  /** A ring has been made by other settings; this process may only hear of it long after its start. */
+  function warnOnce({ partitions, replicas }: Ring): void {
+    // More partitions than the first ring had they have become by doubling.
+    if (warned || (partitions >= config.partitions && replicas === config.replicas)) return;
+    warned = true;
+    log.warn({ partitions, replicas }, '--partitions and --replicas are for the first ring; there is one already');
+  }
   const gossip = await createGossip({
     seeds,
     clock,
@@ -45,6 +53,7 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
     metrics,
     remembered,
     persist: directory.state.keep,
+    onRing: warnOnce,
   });
   const claiming = await startClaiming(config, directory, { gossip, clock, random, log });
   metrics.gauge('cartwheel_ring_change_partitions_left', 'Partitions that are not yet as the goal wants them.', () => {
@@ -81,11 +90,6 @@ export async function startMembership(config: MembershipConfig): Promise<Stop> {
     probes: { startup: () => ({ ok: true }), ready: () => ({ ok: true }), live: () => ({ ok: true }) },
   });
   const { ring } = gossip.state();
-  // More partitions than the first ring had they have become by doubling.
-  if (ring !== undefined && (ring.partitions < config.partitions || ring.replicas !== config.replicas)) {
-    const { partitions, replicas } = ring;
-    log.warn({ partitions, replicas }, '--partitions and --replicas are for the first ring; there is one already');
-  }
   log.info(
     { address: server.address, admin: admin.address, ring: ring && formatVersion(ring.version) },
     'membership serves',

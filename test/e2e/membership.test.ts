@@ -122,6 +122,12 @@ test('a membership process forms the ring at the third node and keeps it over ki
   await until('membership learns the ring from the nodes', async () => (await statusOf(seed))?.ring !== undefined);
   const relearned = await statusOf(seed);
   assert.deepEqual([relearned?.ring, relearned?.clusterId], [{ term: 1n, sequence: 1n }, clusterId]);
+
+  const where = ['--listen', await freeAddress(), '--admin', await freeAddress(), '--data', await ownDirectory()];
+  const other = startMembership([...where, '--seeds', seed, '--claimant', 'false', '--partitions', '32']);
+  await until('one with other settings says that they are not used', () =>
+    other.output().includes('--partitions and --replicas are for the first ring'),
+  );
 });
 
 test('a second process on one directory is refused, and one after a kill -9 is not', { timeout: hangMs }, async () => {
