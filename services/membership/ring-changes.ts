@@ -180,6 +180,7 @@ function requestOf(
     const answering = found.filter(({ id }) => statuses.has(id));
     const [node] = answering.length > 0 ? answering : found;
     if (node !== undefined) return node;
+    if (nodeById(ring, name)?.status === 'LEFT') throw impossible(`node ${name} has left the ring`);
     throw impossible(
       `no node ${name} is known; there are ${[...known.values()].map(({ address }) => address).join(', ')}`,
     );

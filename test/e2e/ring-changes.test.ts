@@ -240,6 +240,7 @@ test('killed after every ring of a change, the claimant goes on with it and ends
   t.diagnostic(`${kills} kills, ring ${world.ring().version.term}.${world.ring().version.sequence}`);
   assert.ok(kills >= 3);
   assert.deepEqual(statusesIn(world.ring()), { a: 'LEFT', b: 'UP', c: 'UP', d: 'UP', e: 'UP' });
+  await assert.rejects(world.plan({ leave: ['a'] }), /node a has left the ring/);
   assert.equal(world.ring().pending.size, 0);
   assert.ok(loads(world.ring(), 'e') > 0);
 });

@@ -73,12 +73,12 @@ function messageOfFailure(error: unknown): string {
 }
 
 async function lookOrAsk(client: CartwheelClient, { joins, leaves, down, isLost }: Wanted): Promise<string> {
-  const { claimant, members } = await client.changes.status();
+  const { claimant, members, partitions } = await client.changes.status();
   const statuses = new Map(members.map(decodeMember).map(({ id, status }) => [id, status]));
   const isGone = (id: string) => {
     const status = statuses.get(id);
-    // One that has left is forgotten in the end.
-    return status === 'LEFT' || status === 'DOWN' || (status === undefined && isLost(id));
+    // One that has left is forgotten, by whoever knows a ring.
+    return status === 'LEFT' || status === 'DOWN' || (status === undefined && (partitions > 0 || isLost(id)));
   };
   const awaited = down.filter((id) => !isGone(id));
   // A change that is under way may wait for those that are lost: then it has to be told.
