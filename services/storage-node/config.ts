@@ -75,7 +75,8 @@ const schema = {
       default: '10m',
     }),
     'background-target': duration({
-      about: "background work backs off while the 99.9th percentile of clients' operations here is above this",
+      about:
+        "background work backs off while the 99.9th percentile of clients' operations here is above this, or the event loop later than a fiftieth of it",
       default: '100ms',
     }),
     'background-operations': integer({
