@@ -80,7 +80,7 @@ const schema = {
       default: '100ms',
     }),
     'background-operations': integer({
-      about: 'records a second that background work may move at most, and a twentieth of it at least, 10 to 1000000',
+      about: 'records a second that background work may move at most, and a tenth of it at least, 10 to 1000000',
       default: '5000',
       min: 10,
       max: 1_000_000,

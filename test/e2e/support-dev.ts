@@ -24,6 +24,9 @@ export const repository = fileURLToPath(new URL('../..', import.meta.url));
 export const straight: readonly string[] = [process.execPath, join(repository, 'cli', 'main.ts'), 'dev'];
 export const asNpmStart: readonly string[] = [process.execPath, join(repository, 'bin', 'start.js')];
 
+/** What moves does not give way to the other tests that share the processors, nor to the load of its own. */
+const hasty = { CARTWHEEL_BACKGROUND_TARGET: '10s' };
+
 /** Resolves when it has printed that it is ready. */
 export async function startDev(
   directory: string,
@@ -35,7 +38,7 @@ export async function startDev(
   const args = [...first, '--data', directory, '--base-port', String(basePort), ...flags];
   const child: ChildProcess = spawn(program, args, {
     cwd: repository,
-    env: cleanEnvironment(),
+    env: { ...cleanEnvironment(), ...hasty },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
