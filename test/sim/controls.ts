@@ -728,6 +728,7 @@ export const controls: readonly Control[] = [
   },
   {
     name: 'marks-keep-their-numbers',
+    test: 'test/storage-node/doubling.test.ts',
     fault: 'when partitions double, what is marked for exchange keeps its number, and so speaks of other keys',
     edits: [
       {
