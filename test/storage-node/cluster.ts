@@ -17,6 +17,7 @@ import {
   openMemoryEngine,
 } from '../../services/platform/memory-engine.ts';
 import { type AssembledNode, assembleStorageNode } from '../../services/storage-node/assemble.ts';
+import { backgroundLimits } from '../../services/storage-node/background.ts';
 import { runOperation } from '../../services/storage-node/operations.ts';
 import { createManualClock, type ManualClock } from '../core/manual-clock.ts';
 import { silentLog } from '../platform/recording-log.ts';
@@ -143,6 +144,8 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
       random,
       hash: xxh64,
       checksum: checksum32,
+      // What one test does before it lets time pass waits for nothing.
+      background: { ...backgroundLimits, floor: 0.5 },
       log: silentLog,
       metrics,
       cacheBytesMax: options.cacheBytesMax ?? 100_000,
