@@ -7,7 +7,7 @@
  * I2 What has a bound of its own (the age of what is in the write buffer) is put off no further than that: it is taken
  *    from the budget all the same, so the rest waits for it, down to its floor.
  */
-import { createGovernor, type GovernorLimits, type WaitReason } from '../core/background/governor.ts';
+import { createGovernor, type GovernorLimits, lateMsOf, type WaitReason } from '../core/background/governor.ts';
 import { createRecentLatencies } from '../core/background/recent-latencies.ts';
 import { createRecentPace, type RecentPace } from '../core/background/recent-pace.ts';
 import { Failure } from '../core/failure.ts';
@@ -22,7 +22,6 @@ export const backgroundLimits: GovernorLimits = {
   targetMs: 100,
   // A synced write of a disk that is well takes tens of milliseconds; half a second is ten times the worst of them.
   stallMs: 500,
-  lateMs: lateMsOf(100),
   operationsMax: 5_000,
   bytesMax: 32 * 1024 * 1024,
   // 500 records a second: a million are moved in half an hour, however busy the machine is.
@@ -31,15 +30,6 @@ export const backgroundLimits: GovernorLimits = {
 
 const lookEveryMs = 1_000;
 const writeTimeoutMs = 10_000;
-
-/**
- * How late the event loop may be where the 99.9th percentile of clients may be `targetMs`: an operation goes through the loops of
- * three nodes, twice each, and where one timer of twenty is late by this much one operation of a thousand waits for many times
- * that. With the default 2 ms; 95 of 100 timers of a node with a core to itself are less than one late.
- */
-export function lateMsOf(targetMs: number): number {
-  return targetMs / 50;
-}
 
 /** For a record that is written for the background, here or elsewhere: patient, because no client waits for it. */
 export function writeDeadline({ clock }: { readonly clock: Pick<Clock, 'now'> }): number {
@@ -216,7 +206,8 @@ export function createBackground(clock: Clock, metrics: Metrics, limits: Governo
   function reasonText(reason: WaitReason): string {
     if (reason === 'clients') return `clients: their p99.9 is above ${limits.targetMs} ms`;
     if (reason === 'disk') return `the disk: a write has been under way for more than ${limits.stallMs} ms`;
-    if (reason === 'processor') return `the processor: the event loop is more than ${limits.lateMs} ms late`;
+    if (reason === 'processor')
+      return `the processor: the event loop is more than ${lateMsOf(limits.targetMs)} ms late`;
     return `its turn: the background has ${Math.round(governor.share * 100)}% of its budget`;
   }
 

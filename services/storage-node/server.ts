@@ -44,7 +44,7 @@ import { tracedExecute } from '../platform/tracing/traced.ts';
 import { openTracing } from '../platform/tracing/tracing.ts';
 import { inHand, renewDirectory, watchLeaving } from './after-leaving.ts';
 import { type AssembledNode, assembleStorageNode } from './assemble.ts';
-import { backgroundLimits, lateMsOf } from './background.ts';
+import { backgroundLimits } from './background.ts';
 import { watchCatchingUp } from './catching-up.ts';
 import type { StorageNodeConfig } from './config.ts';
 import { explain } from './explain.ts';
@@ -136,7 +136,6 @@ async function startOn(engine: StorageEngine, { config, restart, log, metrics, r
     background: {
       ...backgroundLimits,
       targetMs: config['background-target'],
-      lateMs: lateMsOf(config['background-target']),
       operationsMax: config['background-operations'],
       bytesMax: config['background-mib'] * 1024 * 1024,
     },

@@ -9,7 +9,7 @@ import { createReadableMetrics } from './metrics.ts';
 import { put, stored } from './requests.ts';
 import { turns } from './time.ts';
 
-const limits = { targetMs: 100, stallMs: 500, lateMs: 2, operationsMax: 1_000, bytesMax: 1_000_000, floor: 0.275 };
+const limits = { targetMs: 100, stallMs: 500, operationsMax: 1_000, bytesMax: 1_000_000, floor: 0.275 };
 
 const well: OwnStrain = { writingMs: () => 0, lateMs: () => 0 };
 
