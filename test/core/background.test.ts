@@ -65,6 +65,23 @@ test('what cannot be put off takes from the rest, down to its floor, and what it
   assert.ok(done >= 4_900, `${done} operations in ten seconds at a half of 1,000`);
 });
 
+test('I2: what was let on above the floor is not held against it once clients fill the write buffer', () => {
+  const governor = createGovernor(limits);
+  for (let i = 0; i < 4; i++) governor.feel(calm);
+  let now = 0;
+  while (now < 600_000) now += Math.max(10, governor.take(10, 0, now));
+  const since = now;
+  let done = 0;
+  let nextCharge = now;
+  for (let waitedUntil = now; now < since + 300_000; now += 10) {
+    for (; nextCharge <= now; nextCharge += 100) governor.charge(500, 0, now);
+    if (now < waitedUntil) continue;
+    waitedUntil = now + governor.take(10, 0, now);
+    done += 10;
+  }
+  assert.ok(done >= 0.9 * 300 * 100, `${done} operations in five minutes, 100 a second are its floor`);
+});
+
 test('it begins at its floor, and doubles until it is felt', () => {
   const governor = createGovernor(limits);
   const shares = [governor.share];

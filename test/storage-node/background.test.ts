@@ -94,13 +94,13 @@ test('what may be put off no further is let on, however much the others have tak
   );
   let admitted = false;
   const next = background.begin('handoff', 'hints to n1');
-  void next.admit(1, 0).then(() => {
+  void next.admit(550, 0).then(() => {
     admitted = true;
   });
-  clock.advance(19_000);
+  clock.advance(19_900);
   await turns(1);
-  assert.equal(admitted, false, 'both are paid for first: 11,000 operations at 550 a second');
-  clock.advance(1_500);
+  assert.equal(admitted, false, '10,000 at 550 a second, and then at the floor: 550 at 275 a second');
+  clock.advance(300);
   await turns(1);
   assert.equal(admitted, true);
 });

@@ -11,7 +11,7 @@
  * A pure machine: the time, and how slow the foreground is, come in as arguments.
  *
  * I1 What was admitted in any time is at most what the shares of that time allow, and 25 ms of it ahead; but for what cannot
- *    be put off (`charge`), which is paid for by what can.
+ *    be put off (`charge`), which is paid for by what can, down to the floor of I2.
  * I2 What can be put off has its floor all the same, whatever is charged. And it pays for no more than the last
  *    `debtMaxMs`: clients that write to the buffer for an hour, faster than the background may, would else have it wait for
  *    hours after they have gone.
@@ -80,8 +80,8 @@ export function createGovernor(limits: GovernorLimits): Governor {
   let reason: WaitReason = 'budget';
   /** When all that was taken will have been paid for. */
   let paidAt = Number.NEGATIVE_INFINITY;
-  /** When what can be put off would have been, at the floor and alone. */
-  let paidAtFloor = Number.NEGATIVE_INFINITY;
+  /** When the last of what can be put off may be done: the next of it waits no longer from then on than the floor says. */
+  let letOnAt = Number.NEGATIVE_INFINITY;
 
   /** Of all that can be done in a second where the share is 1. */
   const partOf = (operations: number, bytes: number) => Math.max(operations / operationsMax, bytes / bytesMax);
@@ -92,8 +92,8 @@ export function createGovernor(limits: GovernorLimits): Governor {
     take(operations, bytes, now) {
       const part = partOf(operations, bytes);
       paidAt = after(paidAt, part, share, now);
-      paidAtFloor = after(paidAtFloor, part, floor, now);
-      return Math.max(0, Math.min(paidAt, paidAtFloor) - now);
+      letOnAt = Math.min(paidAt, after(letOnAt, part, floor, now));
+      return Math.max(0, letOnAt - now);
     },
     charge(operations, bytes, now) {
       const due = after(paidAt, partOf(operations, bytes), share, now);
