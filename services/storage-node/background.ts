@@ -5,7 +5,7 @@
  *
  * I1 There is no timer while no task waits.
  * I2 What has a bound of its own (the age of what is in the write buffer) is put off no further than that: it is taken
- *    from the budget all the same, so the rest waits for it, down to its floor.
+ *    from the budget all the same, so the rest waits for it, down to its floor. (Answers have one of their own.)
  */
 import { createGovernor, type GovernorLimits, lateMsOf, type WaitReason } from '../core/background/governor.ts';
 import { createRecentLatencies } from '../core/background/recent-latencies.ts';
@@ -181,7 +181,7 @@ export function createBackground(clock: Clock, metrics: Metrics, limits: Governo
     const ms =
       withinMs === undefined
         ? governor.take(operations, bytes, now)
-        : Math.min(governor.charge(operations, bytes, now), withinMs);
+        : governor[task.kind === 'answer' ? 'answer' : 'charge'](operations, bytes, now, withinMs);
     task.waitsFor = ms < 1 ? undefined : governor.reason;
     counted.taken(task.kind, operations, bytes);
     if (task.waitsFor !== undefined) counted.waited(task.kind, task.waitsFor, ms);

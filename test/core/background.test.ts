@@ -51,14 +51,14 @@ test('what cannot be put off takes from the rest, down to its floor, and what it
     }
   };
   for (let now = 0; now < 600_000; now += 1_000) {
-    governor.charge(5_000, 0, now);
+    governor.charge(5_000, 0, now, 50);
     second(now);
   }
   assert.ok(
     done >= 0.9 * 600 * 100 && done <= 1.1 * 600 * 100,
     `${done} operations in ten minutes, 100 a second are its floor`,
   );
-  assert.ok(governor.charge(0, 0, 600_000) < 65_000);
+  assert.ok(governor.charge(0, 0, 600_000, 600_000) < 65_000);
   for (let now = 600_000; now < 700_000; now += 1_000) second(now);
   done = 0;
   for (let now = 700_000; now < 710_000; now += 1_000) second(now);
@@ -74,7 +74,7 @@ test('I2: what was let on above the floor is not held against it once clients fi
   let done = 0;
   let nextCharge = now;
   for (let waitedUntil = now; now < since + 300_000; now += 10) {
-    for (; nextCharge <= now; nextCharge += 100) governor.charge(500, 0, now);
+    for (; nextCharge <= now; nextCharge += 100) governor.charge(500, 0, now, 50);
     if (now < waitedUntil) continue;
     waitedUntil = now + governor.take(10, 0, now);
     done += 10;

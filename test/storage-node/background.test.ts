@@ -2,7 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nameOfNode } from '../../services/core/ring/ring.ts';
-import { createBackground, type OwnStrain, writeDeadline } from '../../services/storage-node/background.ts';
+import {
+  createBackground,
+  type OwnStrain,
+  turnToAnswer,
+  writeDeadline,
+} from '../../services/storage-node/background.ts';
 import { createManualClock } from '../core/manual-clock.ts';
 import { createCluster, type TestNode } from './cluster.ts';
 import { createReadableMetrics } from './metrics.ts';
@@ -122,6 +127,29 @@ test('however much is flushed, or asked by other nodes, hints are delivered stil
     await turns(1);
   }
   assert.ok(delivered >= 300 * 275 * 0.9, `${delivered} in five minutes, and 275 a second are its floor`);
+  background.stop();
+});
+
+test('what other nodes ask is answered at the floor still, however much this one does itself', async () => {
+  const { clock, background } = setup({ lateMs: () => 9 });
+  const handoff = background.begin('handoff', 'hints to n1');
+  const deliver = async () => {
+    for (;;) await handoff.admit(160, 0);
+  };
+  deliver().catch(() => {});
+  let answered = 0;
+  const pull = async () => {
+    for (;;) {
+      await turnToAnswer({ background, clock }, 32, 0);
+      answered += 32;
+    }
+  };
+  void pull();
+  for (let ms = 0; ms < 300_000; ms += 10) {
+    clock.advance(10);
+    await turns(1);
+  }
+  assert.ok(answered >= 300 * 275 * 0.9, `${answered} in five minutes, and 275 a second are its floor`);
   background.stop();
 });
 

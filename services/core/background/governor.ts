@@ -11,10 +11,10 @@
  * A pure machine: the time, and how slow the foreground is, come in as arguments.
  *
  * I1 What was admitted in any time is at most what the shares of that time allow, and 25 ms of it ahead; but for what cannot
- *    be put off (`charge`), which is paid for by what can, down to the floor of I2.
- * I2 What can be put off has its floor all the same, whatever is charged. And it pays for no more than the last
- *    `debtMaxMs`: clients that write to the buffer for an hour, faster than the background may, would else have it wait for
- *    hours after they have gone.
+ *    be put off (`charge`), which is paid for by what can, down to the floors of I2.
+ * I2 What can be put off has its floor all the same, whatever is charged, and so has what other nodes ask, whatever this one
+ *    does itself: who pulls goes no faster than it is answered. And both pay for no more than the last `debtMaxMs`: clients that
+ *    write to the buffer for an hour, faster than the background may, would else have them wait for hours after they have gone.
  */
 
 export interface GovernorLimits {
@@ -45,8 +45,10 @@ export type WaitReason = 'clients' | 'disk' | 'processor' | 'budget';
 export interface Governor {
   /** Takes so much now; how long to wait before it may be done, milliseconds. */
   take(operations: number, bytes: number, now: number): number;
-  /** The same of what waits only as long as it likes. */
-  charge(operations: number, bytes: number, now: number): number;
+  /** The same of what waits no longer than `withinMs`. */
+  charge(operations: number, bytes: number, now: number, withinMs: number): number;
+  /** The same of what another node asks. */
+  answer(operations: number, bytes: number, now: number, withinMs: number): number;
   /** To be told about once a second. */
   feel(strain: Strain): void;
   /** 0 to 1. */
@@ -82,11 +84,20 @@ export function createGovernor(limits: GovernorLimits): Governor {
   let paidAt = Number.NEGATIVE_INFINITY;
   /** When the last of what can be put off may be done: the next of it waits no longer from then on than the floor says. */
   let letOnAt = Number.NEGATIVE_INFINITY;
+  /** The same of what other nodes ask. */
+  let answeredAt = Number.NEGATIVE_INFINITY;
 
   /** Of all that can be done in a second where the share is 1. */
   const partOf = (operations: number, bytes: number) => Math.max(operations / operationsMax, bytes / bytesMax);
   const after = (at: number, part: number, of: number, now: number) =>
     Math.max(at, now - aheadMs) + (part / of) * 1_000;
+
+  /** The rest waits for it. When it would have been its turn. */
+  function payLater(part: number, now: number): number {
+    const due = after(paidAt, part, share, now);
+    paidAt = Math.min(due, Math.max(paidAt, now + debtMaxMs));
+    return due;
+  }
 
   return {
     take(operations, bytes, now) {
@@ -95,10 +106,13 @@ export function createGovernor(limits: GovernorLimits): Governor {
       letOnAt = Math.min(paidAt, after(letOnAt, part, floor, now));
       return Math.max(0, letOnAt - now);
     },
-    charge(operations, bytes, now) {
-      const due = after(paidAt, partOf(operations, bytes), share, now);
-      paidAt = Math.min(due, Math.max(paidAt, now + debtMaxMs));
-      return Math.max(0, due - now);
+    charge(operations, bytes, now, withinMs) {
+      return Math.min(withinMs, Math.max(0, payLater(partOf(operations, bytes), now) - now));
+    },
+    answer(operations, bytes, now, withinMs) {
+      const part = partOf(operations, bytes);
+      answeredAt = Math.min(payLater(part, now), after(answeredAt, part, floor, now), now + withinMs);
+      return Math.max(0, answeredAt - now);
     },
     feel({ p999Ms = 0, writingMs, lateMs }) {
       const isLate = lateMs > lateMsOf(targetMs);
