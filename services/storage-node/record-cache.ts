@@ -8,9 +8,9 @@
  *
  * I1 What is here is what the engine has: a key that is being changed is not here.
  * I2 At most `bytesMax` bytes.
- * I3 It keeps no more memory alive than it counts: records are copied into pages of their generation, and go
- *    with it. (A buffer each would be tens of thousands of them for the garbage collector to look after; views
- *    of the pages that messages came in would keep those alive.)
+ * I3 No record is a buffer of its own, nor a part of the message that it came in: they are copied into pages, out of
+ *    which they are copied for whoever asks. So pages are used again, and a record that goes is no garbage. (It would be
+ *    garbage of the old generation, which only a full collection finds: a mebibyte and more a second under load.)
  */
 import type { CopyNotes } from '../core/codec/record.ts';
 
@@ -21,7 +21,7 @@ export interface CachedRecord extends CopyNotes {
 
 export interface RecordCache {
   get(name: string): CachedRecord | undefined;
-  /** Takes it out. What it held stays readable for as long as the caller keeps it. */
+  /** Takes it out. */
   take(name: string): CachedRecord | undefined;
   put(name: string, record: CachedRecord): void;
   readonly bytes: number;
@@ -34,18 +34,19 @@ const pageBytesMax = 1024 * 1024;
 const entryBytes = 256;
 
 export function createRecordCache(bytesMax: number): RecordCache {
-  const pageBytes = Math.min(pageBytesMax, Math.max(1, Math.floor(bytesMax / 4)));
-  let young = createGeneration(pageBytes);
-  let old = createGeneration(pageBytes);
+  const pages = createPages(Math.min(pageBytesMax, Math.max(1, Math.floor(bytesMax / 4))));
+  let young = createGeneration(pages);
+  let old = createGeneration(pages);
 
   function add(name: string, record: CachedRecord): void {
     const size = sizeOf(record);
     if (size > bytesMax / 2) return;
     if (young.bytes + size > bytesMax / 2) {
+      old.close();
       old = young;
-      young = createGeneration(pageBytes);
+      young = createGeneration(pages);
     }
-    young.add(name, record);
+    young.put(name, record);
   }
 
   return {
@@ -58,8 +59,8 @@ export function createRecordCache(bytesMax: number): RecordCache {
       return older;
     },
     put(name, record) {
-      young.take(name);
-      old.take(name);
+      young.drop(name);
+      old.drop(name);
       if ((record.bytes?.length ?? 0) <= recordBytesMax) add(name, record);
     },
     get bytes() {
@@ -68,45 +69,118 @@ export function createRecordCache(bytesMax: number): RecordCache {
   };
 }
 
+/** Where a record is. It stays when the record is taken out, for the next one of that key. */
+interface Place {
+  birth: CopyNotes['birth'];
+  owed: CopyNotes['owed'];
+  isTaken: boolean;
+  page: Buffer;
+  start: number;
+  /** Bytes from `start` on that are its own. */
+  room: number;
+  /** Of the record; -1: the engine has none. */
+  length: number;
+}
+
 interface Generation {
   get(name: string): CachedRecord | undefined;
   take(name: string): CachedRecord | undefined;
-  add(name: string, record: CachedRecord): void;
-  /** What it has ever held: the room of what was taken out comes back with the whole generation. */
+  drop(name: string): void;
+  put(name: string, record: CachedRecord): void;
+  /** What its places take: that of a record which was taken out comes back with the whole generation. */
   readonly bytes: number;
+  /** Its pages are used for others from now on. */
+  close(): void;
 }
 
-function createGeneration(pageBytes: number): Generation {
-  const records = new Map<string, CachedRecord>();
-  let page = Buffer.alloc(0);
+const noPage = Buffer.alloc(0);
+
+function createGeneration(pages: Pages): Generation {
+  const places = new Map<string, Place>();
+  const used: Buffer[] = [];
+  let page: Buffer = noPage;
   let position = 0;
   let total = 0;
 
-  function own(bytes: Uint8Array): Uint8Array {
-    if (position + bytes.length > page.length) {
-      page = Buffer.allocUnsafeSlow(Math.max(pageBytes, bytes.length));
+  function makeRoom(place: Place, bytes: number): void {
+    if (position + bytes > page.length) {
+      page = pages.take(bytes);
+      used.push(page);
       position = 0;
     }
-    const copied = page.subarray(position, position + bytes.length);
-    copied.set(bytes);
-    position += bytes.length;
-    return copied;
+    place.page = page;
+    place.start = position;
+    place.room = bytes;
+    position += bytes;
+    total += bytes;
+  }
+
+  function here(name: string): Place | undefined {
+    const place = places.get(name);
+    return place?.isTaken === false ? place : undefined;
   }
 
   return {
-    get: (name) => records.get(name),
-    take(name) {
-      const found = records.get(name);
-      if (found !== undefined) records.delete(name);
-      return found;
+    get(name) {
+      const place = here(name);
+      return place && copyOf(place);
     },
-    add(name, record) {
-      const { birth, owed, bytes } = record;
-      records.set(name, { birth, owed, bytes: bytes && own(bytes) });
-      total += sizeOf(record);
+    take(name) {
+      const place = here(name);
+      if (place === undefined) return undefined;
+      place.isTaken = true;
+      return copyOf(place);
+    },
+    drop(name) {
+      const place = here(name);
+      if (place !== undefined) place.isTaken = true;
+    },
+    put(name, { birth, owed, bytes }) {
+      let place = places.get(name);
+      if (place === undefined) {
+        place = { birth, owed, isTaken: false, page: noPage, start: 0, room: 0, length: -1 };
+        places.set(name, place);
+        total += entryBytes;
+      }
+      place.birth = birth;
+      place.owed = owed;
+      place.isTaken = false;
+      place.length = bytes?.length ?? -1;
+      if (bytes === undefined) return;
+      if (bytes.length > place.room) makeRoom(place, bytes.length);
+      place.page.set(bytes, place.start);
     },
     get bytes() {
       return total;
+    },
+    close() {
+      pages.giveBack(used);
+    },
+  };
+}
+
+function copyOf({ birth, owed, page, start, length }: Place): CachedRecord {
+  if (length < 0) return { birth, owed, bytes: undefined };
+  const bytes = Buffer.allocUnsafe(length);
+  page.copy(bytes, 0, start, start + length);
+  return { birth, owed, bytes };
+}
+
+interface Pages {
+  /** One with room for `bytes`, whatever is in it. */
+  take(bytes: number): Buffer;
+  giveBack(pages: readonly Buffer[]): void;
+}
+
+function createPages(pageBytes: number): Pages {
+  const free: Buffer[] = [];
+  return {
+    take(bytes) {
+      if (bytes > pageBytes) return Buffer.allocUnsafeSlow(bytes);
+      return free.pop() ?? Buffer.allocUnsafeSlow(pageBytes);
+    },
+    giveBack(pages) {
+      for (const page of pages) if (page.length === pageBytes) free.push(page);
     },
   };
 }
