@@ -32,6 +32,8 @@ const restartDelayLastMs = 10_000;
 const restartDelayForgottenMs = 30_000;
 
 const leash = fileURLToPath(new URL('./leash.ts', import.meta.url));
+/** As deploy/bin/cartwheel-node. With V8's four, a full collection of one process takes every core from the others. */
+const oneHelperThread = '--v8-pool-size=1';
 
 export class Child {
   readonly plan: ProcessPlan;
@@ -64,7 +66,7 @@ export class Child {
     }
     try {
       const child = fork(this.plan.script, this.plan.arguments, {
-        execArgv: ['--import', leash],
+        execArgv: [oneHelperThread, '--import', leash],
         stdio: ['ignore', log, log, 'ipc'],
         // A Ctrl-C in the terminal is for dev, which then ends its children in good order.
         detached: true,

@@ -11,6 +11,7 @@
  * I3 It never outlives its parent by more than STOP_DEADLINE_MS, nor a signal.
  */
 import { ConfigurationProblems, HelpRequested } from './configuration.ts';
+import { limitGarbageCollection } from './garbage.ts';
 import { createLog } from './logging.ts';
 
 export const EXIT_STARTED_WRONG = 1;
@@ -31,18 +32,12 @@ const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 /** Finishes what is under way and gives everything back. `cause` is for the log. */
 export type Stop = (cause: string) => Promise<void>;
 
-/**
- * Small buffers (records, values, keys: thousands a second) are cut from pages of this size. Node's 8 KiB would be
- * a page for each seven records of 1 KB, and each page costs the garbage collector as much as a large one.
- */
-const BUFFER_PAGE_BYTES = 256 * 1_024;
-
 /** Stops the service and calls `main` once more. `cause` is for the log. Does nothing while it starts or stops. */
 export type Restart = (cause: string) => void;
 
 /** Runs `main`, which resolves once the service serves. `service` names it in the log. */
 export function runProcess(service: string, main: (restart: Restart) => Promise<Stop>): void {
-  Buffer.poolSize = BUFFER_PAGE_BYTES;
+  limitGarbageCollection();
   const log = createLog({ service, level: 'info' });
   let stopping: string | undefined;
   let stop: Stop | undefined;
