@@ -96,7 +96,8 @@ export function createExchanges(
     followRing();
     if (!node.digests.ready) return;
     hurryMarked();
-    for (;;) {
+    // As many as there are, and no more: where some are due again and again, what is marked is handed over all the same.
+    for (let left = queue.size; left > 0; left--) {
       if (!rounds.goOn) return;
       followRing();
       const pair = queue.next(clock.now(), askable);

@@ -57,3 +57,19 @@ test('a hint that its home refuses does not keep their other keys from being com
   assert.equal(coordinator.node.hints.count(third.id), 1, 'it is owed still');
   assert.ok((await cluster.held(third, 'other')) !== undefined);
 });
+
+test('partitions that are due again and again keep nothing from being handed over', async () => {
+  const cluster = createCluster({ nodes: 4, partitions: 4, hintsPerNodeMax: 0, exchangeEveryMs: 0 });
+  for (const { node } of cluster.nodes) await node.open();
+  const [coordinator, , third] = cluster.homes('cart') as [TestNode, TestNode, TestNode];
+  cluster.setReachable(third, false);
+  await stored(cluster.run(coordinator, put('cart', 'v', { w: 3 })));
+  const fallback = cluster.nodes.find(({ node }) => node.hints.marks().length > 0) as TestNode;
+  assert.ok(!cluster.homes('cart').includes(fallback));
+  cluster.setReachable(third, true);
+  fallback.node.exchanges.start();
+  await pass(cluster, 2_000);
+  assert.deepEqual(fallback.node.hints.marks(), []);
+  assert.ok((await cluster.held(third, 'cart')) !== undefined);
+  fallback.node.exchanges.stop();
+});

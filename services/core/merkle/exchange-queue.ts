@@ -39,6 +39,7 @@ export interface ExchangeQueue {
   /** Those that are known to differ, the one for longest first. */
   lagging(): readonly PairState[];
   readonly pairs: Iterable<PairState>;
+  readonly size: number;
 }
 
 /** What this process has never compared is compared early: nobody else may know what this node has missed. */
@@ -110,6 +111,9 @@ export function createExchangeQueue(everyMs: number, fraction: () => number): Ex
     },
     get pairs() {
       return states.values();
+    },
+    get size() {
+      return states.size;
     },
   };
 }
