@@ -13,18 +13,19 @@ import { createSessionPool } from '../../services/platform/routing/session-pool.
 import { createSessionServer } from '../../services/platform/streams/session-server.ts';
 import { freePorts } from '../e2e/ports.ts';
 import { hangMs, until } from '../e2e/support.ts';
-import { get } from '../storage-node/requests.ts';
+import { get, put } from '../storage-node/requests.ts';
 import { startNameService } from './name-service.ts';
 import { silentLog } from './recording-log.ts';
 
 const clock = createClock();
 
-/** Answers each get with nothing, and counts them. Without a `nodeId` it is a router. */
-async function startNode(t: TestContext, listen: string, nodeId: string, clusterId = '') {
+/** Answers each get with nothing, and counts them; not before `answers`. Without a `nodeId` it is a router. */
+async function startNode(t: TestContext, listen: string, nodeId: string, clusterId = '', answers = Promise.resolve()) {
   const metrics = createMetrics({ service: 'test' });
   const asked = { count: 0 };
   const execute = async () => {
     asked.count++;
+    await answers;
     return { get: { siblings: [], omitted: [], context: Buffer.alloc(0), certificate: undefined } };
   };
   const sessions = createSessionServer({
@@ -125,4 +126,26 @@ test('a router of another cluster than the ring is of is sent nothing, and one t
     asked.map(({ count }) => count),
     [1, 1, 1],
   );
+});
+
+test('a process that owes an answer is not ready again by what is refused here, before it is asked', {
+  timeout: hangMs,
+}, async (t) => {
+  const [port] = await freePorts(1);
+  const address = `127.0.0.1:${port}`;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  await startNode(t, address, '', '', promise);
+  const pool = createSessionPool({ name: 'test', clock, random: createRandom() });
+  t.after(() => pool.close());
+  const waited = pool.send(address, { timeoutMs: 10_000, ...get('k') }, hangMs);
+  await until('there is a session', async () => pool.ready(address));
+  const late = await pool.send(address, { timeoutMs: 10_000, ...get('k') }, 1);
+  assert.ok(late instanceof Failure && late.reason === 'DEADLINE', String(late));
+  assert.equal(pool.ready(address), false);
+  const refused = await pool.send(address, { timeoutMs: 10_000, ...put('k', Buffer.alloc(5 * 1024 * 1024)) }, hangMs);
+  assert.ok(refused instanceof Failure && refused.reason === 'VALUE_TOO_LARGE', String(refused));
+  assert.equal(pool.ready(address), false);
+  resolve();
+  await waited;
+  assert.equal(pool.ready(address), true);
 });

@@ -144,7 +144,8 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
           resolve(answer);
         };
         const id = session.send(body, sizeOf(body), (answer) => {
-          slot.overdue = false;
+          // What is refused here says nothing of who is there.
+          if (!(answer instanceof Failure)) slot.overdue = false;
           settle(answer);
         });
       });
