@@ -198,7 +198,8 @@ export function createKeyFlights(
   };
 }
 
-/** I2. */
+/** I2. Quoted: dots are any text here, and whoever chose theirs well would share what others are answered. */
 function whatOf({ r, maxBytes, sessionContext, dots }: GetRequest): string {
-  return `${r} ${maxBytes} ${dots.join()} ${sessionContext.toString('latin1')}`;
+  const named = dots.length === 0 ? '' : JSON.stringify(dots);
+  return `${r} ${maxBytes} ${named} ${sessionContext.toString('latin1')}`;
 }

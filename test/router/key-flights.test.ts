@@ -105,6 +105,10 @@ test('I2: reads that ask for something else share nothing', async () => {
     { dots: ['a:1'] },
     { dots: ['a:1', 'b:1'] },
     { sessionContext: Buffer.from('seen') },
+    // Told apart although they run into each other, as a client might wish that they did.
+    { dots: ['a:1,b:1'] },
+    { dots: ['a:1 seen'], sessionContext: Buffer.from('it') },
+    { dots: ['a:1'], sessionContext: Buffer.from('seen it') },
   ];
   for (const change of changes) {
     void get('k', change);
