@@ -1,6 +1,6 @@
 /** Options that no message can carry, found before anything is sent: one of them would end the session for all. */
 import { Failure, type ReasonName } from '../services/core/failure.ts';
-import { durabilityNumber } from './namespaces.ts';
+import { isDurability } from './namespaces.ts';
 import type { GetOptions, OperationOptions, PutOptions } from './types.ts';
 
 const uint32Max = 2 ** 32 - 1;
@@ -11,7 +11,7 @@ const traceparentCharactersMax = 128;
 
 /** Throws Failure that names the option. Whether a number makes sense to the cluster its nodes say. */
 export function checkOptions(options: OperationOptions & GetOptions & PutOptions): void {
-  const { r, w, maxBytes, attempt, timeoutMs, ttlMs, durability, require, traceparent } = options;
+  const { r, w, maxBytes, attempt, timeoutMs, ttlMs, durability, require, traceparent, namespace, dots } = options;
   integer('QUORUM_INVALID', 'r', r);
   integer('QUORUM_INVALID', 'w', w);
   integer('OPERATION_INVALID', 'maxBytes', maxBytes);
@@ -28,7 +28,11 @@ export function checkOptions(options: OperationOptions & GetOptions & PutOptions
     );
   if (ttlMs !== undefined && !(ttlMs >= 0 && ttlMs <= Number.MAX_SAFE_INTEGER))
     throw wrong('TTL_INVALID', 'ttlMs', ttlMs, 'milliseconds, 0 or more');
-  if (durability !== undefined && durabilityNumber(durability) === undefined)
+  if (namespace !== undefined && typeof namespace !== 'string')
+    throw wrong('NAMESPACE_INVALID', 'namespace', namespace, 'text');
+  if (dots !== undefined && !(Array.isArray(dots) && dots.every((dot) => typeof dot === 'string')))
+    throw wrong('CONTEXT_INVALID', 'dots', dots, 'an array of dots, as siblings have them');
+  if (durability !== undefined && !isDurability(durability))
     throw wrong('DURABILITY_INVALID', 'durability', durability, 'DURABLE, ONE_DURABLE or BUFFERED');
 }
 

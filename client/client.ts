@@ -19,6 +19,7 @@ import { createExtraBudget } from '../services/core/quorum/extra-budget.ts';
 import { requestLimits } from '../services/core/requests/limits.ts';
 import { locate } from '../services/core/requests/validate.ts';
 import { encodeRing } from '../services/core/ring/codec.ts';
+import type { Ring } from '../services/core/ring/ring.ts';
 import { createClock } from '../services/platform/clock.ts';
 import { xxh64 } from '../services/platform/hash.ts';
 import { createRandom } from '../services/platform/random.ts';
@@ -143,13 +144,17 @@ export function connect(options: ConnectOptions): CartwheelClient {
 
   type Which = 'get' | 'put' | 'delete';
 
-  async function addressesFor(namespace: string, key: Buffer, which: Which): Promise<readonly string[]> {
+  async function addressesFor(namespace: string, key: Buffer, which: Which, until: Until): Promise<readonly string[]> {
     if (!direct) return endpoints;
-    const ring = ringWatch().current() ?? (await ringWatch().first(ringTimeoutMs));
+    const ring = ringWatch().current() ?? (await firstRing(until));
     const { storageKey } = locate(namespace, key, { limits: requestLimits, hash: xxh64 });
     const coordinators = balancer.order(coordinatorsOf(ring, storageKey), which === 'get' ? 'read' : 'write');
     // Routers reach what this client cannot.
     return [...coordinators, ...endpoints.filter((address) => !coordinators.includes(address))];
+  }
+
+  function firstRing({ deadline, cancellation }: Until): Promise<Ring> {
+    return ringWatch().first(Math.min(ringTimeoutMs, Math.max(0, deadline - clock.now())), cancellation);
   }
 
   async function run<Name extends Which>(
@@ -157,6 +162,8 @@ export function connect(options: ConnectOptions): CartwheelClient {
     key: Buffer,
     body: Omit<OperationBody, 'timeoutMs'>,
     options: OperationOptions,
+    /** A part of an update: that was begun before the client was closed, where it is by now. */
+    isBegun: boolean,
   ): Promise<NonNullable<Result[Name]>> {
     const { namespace = '', timeoutMs = requestLimits.timeoutMsDefault, signal, traceparent } = options;
     signal?.throwIfAborted();
@@ -175,11 +182,11 @@ export function connect(options: ConnectOptions): CartwheelClient {
       },
     };
     try {
-      if (closing) throw new Failure('DRAINING', 'the client is closed');
+      if (closing && !isBegun) throw new Failure('DRAINING', 'the client is closed');
       const until = { deadline: startedAt + timeoutMs, cancellation: cancellationOf(signal) };
       const operation = { ...body, timeoutMs, traceparent };
       const result = await patiently(until, async () => {
-        const addresses = await addressesFor(namespace, key, which);
+        const addresses = await addressesFor(namespace, key, which, until);
         return dispatch(ports, addresses, operation, until);
       });
       const answer = result[which];
@@ -202,13 +209,15 @@ export function connect(options: ConnectOptions): CartwheelClient {
       if (!(error instanceof Failure) || error.reason !== 'OVERLOADED' || error.outcome !== 'NOT_APPLIED') throw error;
       // Not all at the same moment.
       const waitMs = (error.details.retryAfterMs ?? 0) * (1 + random.below(100) / 100);
-      if (waitMs === 0 || clock.now() + waitMs >= deadline || !extra.spend()) throw error;
+      if (waitMs === 0 || clock.now() + waitMs >= deadline || cancellation.cancelled || !extra.spend()) throw error;
       await new Promise<void>((resolve) => {
-        const cancel = clock.after(waitMs, resolve);
-        cancellation.onCancel(() => {
-          cancel();
+        const over = () => {
+          cancelTimer();
+          forget();
           resolve();
-        });
+        };
+        const cancelTimer = clock.after(waitMs, over);
+        const forget = cancellation.onCancel(over);
       });
       return send();
     }
@@ -222,34 +231,55 @@ export function connect(options: ConnectOptions): CartwheelClient {
     return operation;
   }
 
-  const client: CartwheelClient = {
-    async get(key, options = {}) {
-      check(options);
-      const { namespace = '', r, maxBytes = 0, dots = [], session = noBytes } = options;
-      const get = { namespace, key: bytesOf(key), r, sessionContext: bytesOf(session), maxBytes, dots: [...dots] };
-      return answerOf(await counted(run('get', get.key, { get }, options)));
-    },
+  async function read(key: Key, options: GetOptions, isBegun = false): Promise<GetAnswer> {
+    check(options);
+    const { namespace = '', r, maxBytes = 0, dots = [], session = noBytes } = options;
+    const get = { namespace, key: bytesOf(key), r, sessionContext: bytesOf(session), maxBytes, dots: [...dots] };
+    return answerOf(await run('get', get.key, { get }, options, isBegun));
+  }
 
-    async put(key, value, options = {}) {
-      check(options);
-      const { namespace = '', w, durability, ttlMs, context = noBytes, requestId = noBytes, attempt = 0 } = options;
-      const { require } = options;
-      const put = {
-        namespace,
-        key: bytesOf(key),
-        value: bytesOf(value),
-        context: bytesOf(context),
-        w,
-        durability: durabilityNumber(durability),
-        requestId: bytesOf(requestId),
-        attempt,
-        ttl: ttlMs === undefined ? undefined : encodeDuration(ttlMs),
-        require: require && { durable: 0, hosts: 0, zones: 0, ...require },
-      };
-      const answer = await counted(run('put', put.key, { put }, options));
-      const { context: next, siblings, receipt } = answer;
-      return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };
-    },
+  async function write(key: Key, value: Value, options: PutOptions, isBegun = false): Promise<PutAnswer> {
+    check(options);
+    const { namespace = '', w, durability, ttlMs, context = noBytes, requestId = noBytes, attempt = 0 } = options;
+    const { require } = options;
+    const put = {
+      namespace,
+      key: bytesOf(key),
+      value: bytesOf(value),
+      context: bytesOf(context),
+      w,
+      durability: durabilityNumber(durability),
+      requestId: bytesOf(requestId),
+      attempt,
+      ttl: ttlMs === undefined ? undefined : encodeDuration(ttlMs),
+      require: require && { durable: 0, hosts: 0, zones: 0, ...require },
+    };
+    const answer = await run('put', put.key, { put }, options, isBegun);
+    const { context: next, siblings, receipt } = answer;
+    return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };
+  }
+
+  async function readAndWrite(
+    key: Key,
+    merge: (siblings: readonly Sibling[]) => Value,
+    options: UpdateOptions,
+  ): Promise<PutAnswer> {
+    if (closing) throw failed(new Failure('DRAINING', 'the client is closed'));
+    const whole = await getAll({ get: (of, how = {}) => read(of, how, true) }, key, options);
+    if (whole === undefined) {
+      throw failed(new Failure('OVERLOADED', 'the siblings of this key change faster than they can all be read'));
+    }
+    if (!whole.certificate.coversSession) {
+      const message = 'no replica in reach could show all that the session has seen; nothing was written';
+      throw failed(new Failure('NOT_ENOUGH_REPLICAS', message));
+    }
+    return write(key, merge(whole.siblings), { ...options, context: whole.context }, true);
+  }
+
+  const client: CartwheelClient = {
+    get: (key, options = {}) => counted(read(key, options)),
+    put: (key, value, options = {}) => counted(write(key, value, options)),
+    update: (key, merge, options = {}) => counted(readAndWrite(key, merge, options)),
 
     async delete(key, context, options = {}) {
       check(options);
@@ -263,21 +293,9 @@ export function connect(options: ConnectOptions): CartwheelClient {
         requestId: bytesOf(requestId),
         attempt,
       };
-      const answer = await counted(run('delete', request.key, { delete: request }, options));
+      const answer = await counted(run('delete', request.key, { delete: request }, options, false));
       const { context: next, siblings, receipt } = answer;
       return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };
-    },
-
-    async update(key, merge, options = {}) {
-      const whole = await getAll(client, key, options);
-      if (whole === undefined) {
-        throw failed(new Failure('OVERLOADED', 'the siblings of this key change faster than they can all be read'));
-      }
-      if (!whole.certificate.coversSession) {
-        const message = 'no replica in reach could show all that the session has seen; nothing was written';
-        throw failed(new Failure('NOT_ENOUGH_REPLICAS', message));
-      }
-      return client.put(key, merge(whole.siblings), { ...options, context: whole.context });
     },
 
     async *keys({ namespace = '', prefix = noBytes, pageToken = noBytes } = {}) {

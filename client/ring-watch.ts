@@ -6,6 +6,7 @@
  */
 import { type ServiceError, status } from '@grpc/grpc-js';
 import type { WatchRingResponse } from '../proto/gen/cartwheel/kv/v1/kv.ts';
+import { type Cancellation, Cancelled, neverCancelled } from '../services/core/cancellation.ts';
 import { Failure } from '../services/core/failure.ts';
 import type { Clock } from '../services/core/ports.ts';
 import { decodeRing } from '../services/core/ring/codec.ts';
@@ -18,8 +19,8 @@ export interface RingWatch {
   current(): Ring | undefined;
   /** Of all rings; empty: not known. */
   clusterId(): string;
-  /** Resolves with the first ring; throws Failure NO_RING when none came in time. */
-  first(timeoutMs: number): Promise<Ring>;
+  /** Resolves with the first ring; throws Failure NO_RING when none came in time, and Cancelled. */
+  first(timeoutMs: number, cancellation?: Cancellation): Promise<Ring>;
   close(): void;
 }
 
@@ -36,7 +37,7 @@ export function followRing(
   let clusterId = '';
   /** Endpoints that lead to another cluster, since they last did not. */
   const strangers = new Set<string>();
-  let waiting: ((ring: Ring) => void)[] = [];
+  const waiting = new Set<(ring: Ring) => void>();
   let lastProblem = 'no answer';
   let closed = false;
   let end = () => {};
@@ -46,8 +47,7 @@ export function followRing(
     if (ring !== undefined && compareVersions(next.version, ring.version) <= 0) return;
     ring = next;
     onRing(next);
-    for (const resolve of waiting) resolve(next);
-    waiting = [];
+    for (const arrived of waiting) arrived(next);
   }
 
   /** I1. */
@@ -97,16 +97,28 @@ export function followRing(
   return {
     current: () => ring,
     clusterId: () => clusterId,
-    first(timeoutMs) {
+    first(timeoutMs, cancellation = neverCancelled) {
       if (ring !== undefined) return Promise.resolve(ring);
+      if (cancellation.cancelled) return Promise.reject(new Cancelled('NOT_APPLIED'));
       return new Promise((resolve, reject) => {
-        const cancel = clock.after(timeoutMs, () => {
-          reject(new Failure('NO_RING', `no ring within ${timeoutMs} ms (${lastProblem})`));
-        });
-        waiting.push((first) => {
-          cancel();
+        const forget = () => {
+          waiting.delete(arrived);
+          cancelTimer();
+          forgetCancel();
+        };
+        const arrived = (first: Ring) => {
+          forget();
           resolve(first);
+        };
+        const giveUp = (failure: Failure) => {
+          forget();
+          reject(failure);
+        };
+        const cancelTimer = clock.after(timeoutMs, () => {
+          giveUp(new Failure('NO_RING', `no ring within ${Math.ceil(timeoutMs)} ms (${lastProblem})`));
         });
+        waiting.add(arrived);
+        const forgetCancel = cancellation.onCancel(() => giveUp(new Cancelled('NOT_APPLIED')));
       });
     },
     close() {

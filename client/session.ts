@@ -32,7 +32,12 @@ export function createSession(client: CartwheelSession): CartwheelSession {
     const { storageKey, keyHash } = locate(namespace ?? '', bytesOf(key), validation);
     const name = storageKeyText(storageKey);
     return {
-      context: () => seen.get(name),
+      /** What the session has seen, and what the caller says that it has. */
+      context(besides: Uint8Array | undefined): Uint8Array | undefined {
+        const known = seen.get(name);
+        if (known === undefined || besides === undefined) return known ?? besides;
+        return joined(known, besides, keyHash);
+      },
       learn(context: Uint8Array): void {
         const known = seen.get(name);
         seen.delete(name);
@@ -54,7 +59,7 @@ export function createSession(client: CartwheelSession): CartwheelSession {
   return {
     async get(key, options = {}) {
       const slot = slotOf(options.namespace, key);
-      return learning(slot, client.get(key, { session: slot.context(), ...options }));
+      return learning(slot, client.get(key, { ...options, session: slot.context(options.session) }));
     },
     async put(key, value, options = {}) {
       return learning(slotOf(options.namespace, key), client.put(key, value, options));
@@ -64,7 +69,7 @@ export function createSession(client: CartwheelSession): CartwheelSession {
     },
     async update(key, merge, options = {}) {
       const slot = slotOf(options.namespace, key);
-      return learning(slot, client.update(key, merge, { session: slot.context(), ...options }));
+      return learning(slot, client.update(key, merge, { ...options, session: slot.context(options.session) }));
     },
   };
 }

@@ -62,6 +62,8 @@ export interface FakeStore {
   hotKeys: string[];
   /** Value bytes in one answer, at least one value. */
   answerBytesMax: number;
+  /** What its certificates say of it. */
+  coversSession: boolean;
   /** Adds a sibling. */
   put(key: string, value: string | Buffer): void;
   close(): void;
@@ -124,7 +126,7 @@ export async function startFakeStore(): Promise<FakeStore> {
         replicasAsked: 2,
         replicasAnswered: 2,
         homesAnswered: 2,
-        coversSession: true,
+        coversSession: store.coversSession,
         ring: version,
       };
       return Result.fromPartial({
@@ -238,6 +240,7 @@ export async function startFakeStore(): Promise<FakeStore> {
     repair: undefined,
     hotKeys: [],
     answerBytesMax: Number.POSITIVE_INFINITY,
+    coversSession: true,
     values,
     requestIds,
     attempts,

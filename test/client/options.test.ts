@@ -29,8 +29,12 @@ const bad: readonly [string, string, (client: CartwheelClient) => Promise<unknow
   ['OPERATION_INVALID', 'require.zones', (client) => client.put('k', 'v', { require: { zones: -2 } })],
   ['OPERATION_INVALID', 'traceparent', (client) => client.get('k', { traceparent: 7 as unknown as string })],
   ['OPERATION_INVALID', 'traceparent', (client) => client.get('k', { traceparent: '0'.repeat(129) })],
+  ['NAMESPACE_INVALID', 'namespace', (client) => client.get('k', { namespace: 5 as unknown as string })],
+  ['CONTEXT_INVALID', 'dots', (client) => client.get('k', { dots: ['00000000000000aa:1', 5 as unknown as string] })],
+  ['CONTEXT_INVALID', 'dots', (client) => client.get('k', { dots: 'a:1' as unknown as string[] })],
   ['TTL_INVALID', 'ttlMs', (client) => client.put('k', 'v', { ttlMs: Number.NaN })],
   ['DURABILITY_INVALID', 'durability', (client) => client.put('k', 'v', { durability: 'FOO' as 'DURABLE' })],
+  ['DURABILITY_INVALID', 'durability', (client) => client.put('k', 'v', { durability: 'toString' as 'DURABLE' })],
 ];
 
 for (const [reason, field, attempt] of bad) {
@@ -43,6 +47,23 @@ for (const [reason, field, attempt] of bad) {
 test('a key or a value that is neither text nor bytes is refused', async () => {
   assert.equal((await refused((client) => client.get(undefined as unknown as string))).reason, 'OPERATION_INVALID');
   assert.equal((await refused((client) => client.put('k', 7 as unknown as string))).reason, 'OPERATION_INVALID');
+});
+
+test('the time of an operation, or its end by a signal, is not outlasted by the wait for the first ring', async (t) => {
+  const client = connect({ endpoints: ['127.0.0.1:1'], direct: true });
+  t.after(() => client.close());
+  const ended: string[] = [];
+  const abort = new AbortController();
+  const end = (what: string) => (error: { reason?: string; name: string }) => {
+    ended.push(`${what}: ${error.reason ?? error.name}`);
+  };
+  await Promise.all([
+    client.get('k', { timeoutMs: 1_000 }).catch(end('patient')),
+    client.get('k', { timeoutMs: 50 }).catch(end('hasty')),
+    client.get('k', { signal: abort.signal }).catch(end('aborted')),
+    Promise.resolve().then(() => abort.abort()),
+  ]);
+  assert.deepEqual(ended, ['aborted: AbortError', 'hasty: NO_RING', 'patient: NO_RING']);
 });
 
 test('after its close a client refuses everything, and keeps no program alive', async () => {

@@ -1,5 +1,6 @@
 /** What the client remembers for its callers: sessions, where a value was read, what is under way. */
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { type TestContext, test } from 'node:test';
 import type { CartwheelClient } from '../../client/index.ts';
 import { type ConnectOptions, connect, type OperationEvent, OperationFailed } from '../../client/index.ts';
@@ -52,11 +53,29 @@ test('P7: a session sends what it has seen, and keeps both of two answers that o
   assert.equal(sent[3], undefined);
 });
 
-test('an update writes nothing where what was read does not cover the session', async () => {
-  const wrote: unknown[] = [];
-  const client = connect({ endpoints: ['127.0.0.1:1'] });
-  const uncovered = { siblings: [], context: Buffer.alloc(0), omitted: [], certificate: { coversSession: false } };
-  Object.assign(client, { get: async () => uncovered, put: async (...what: unknown[]) => wrote.push(what) });
+test('P7: a session goes with what its caller names beside what it has seen, and not in its place', async () => {
+  const sent: (Uint8Array | undefined)[] = [];
+  const fake = {
+    async get(_: unknown, { session }: { session?: Uint8Array }) {
+      sent.push(session);
+      return { context: contextOf(1n, 1) };
+    },
+    put: async () => ({ context: contextOf(1n, 3) }),
+  } as unknown as CartwheelClient;
+  const session = createSession(fake);
+  await session.put('cart', 'v');
+  await session.get('cart', { session: undefined });
+  await session.get('cart', { session: contextOf(2n, 1) });
+  await session.get('other', { session: contextOf(2n, 1) });
+  const [mine, both, other] = sent.map((context) => contexts.decode(context as Uint8Array, keyHash));
+  assert.ok(contains(mine ?? [], { actor: 1n, counter: 3 }));
+  assert.ok(contains(both ?? [], { actor: 1n, counter: 3 }) && contains(both ?? [], { actor: 2n, counter: 1 }));
+  assert.ok(!contains(other ?? [], { actor: 1n, counter: 1 }) && contains(other ?? [], { actor: 2n, counter: 1 }));
+});
+
+test('an update writes nothing where what was read does not cover the session', async (t) => {
+  const { store, client } = await setup(t);
+  store.coversSession = false;
   await assert.rejects(
     client.session().update('cart', () => 'v'),
     (error) => {
@@ -65,8 +84,7 @@ test('an update writes nothing where what was read does not cover the session', 
       );
     },
   );
-  assert.deepEqual(wrote, []);
-  await client.close();
+  assert.equal(store.values.size, 0);
 });
 
 test('the hook is told of each operation, and of why it failed', async (t) => {
@@ -106,6 +124,24 @@ test('what was refused because too much was under way is tried once more', async
   };
   await assert.rejects(client.put('cart', 'v'), /refused by the test/);
   assert.equal(refused, 2);
+});
+
+test('a signal that outlives many operations keeps nothing of them', async (t) => {
+  const { store, client } = await setup(t);
+  const { signal } = new AbortController();
+  let refused = 0;
+  store.refuse = () => (refused++ % 2 === 0 ? { reason: Reason.OVERLOADED, code: 8, retryAfterMs: 1 } : undefined);
+  for (let i = 0; i < 3; i++) await client.put('cart', 'v', { signal });
+  assert.equal(refused, 6);
+  assert.deepEqual(getEventListeners(signal, 'abort'), []);
+});
+
+test('a client that is closed waits for an update that has begun, and for its write', async (t) => {
+  const { store, client } = await setup(t);
+  const updates = Array.from({ length: 5 }, (_, i) => client.update(`cart-${i}`, () => 'v'));
+  await client.close();
+  await Promise.all(updates);
+  assert.equal(store.values.size, 5);
 });
 
 test('a client that is closed waits for what is under way, and begins nothing more', async (t) => {
