@@ -30,7 +30,7 @@ export interface RecordCache {
 /** Larger ones would push out many that are small. */
 const recordBytesMax = 128 * 1024;
 const pageBytesMax = 1024 * 1024;
-/** Of an entry besides its record: key, objects, map. */
+/** Of an entry besides its record and its key, a byte a character, which may be the longer one: objects, map. */
 const entryBytes = 256;
 
 export function createRecordCache(bytesMax: number): RecordCache {
@@ -39,7 +39,7 @@ export function createRecordCache(bytesMax: number): RecordCache {
   let old = createGeneration(pages);
 
   function add(name: string, record: CachedRecord): void {
-    const size = sizeOf(record);
+    const size = sizeOf(name, record);
     if (size > bytesMax / 2) return;
     if (young.bytes + size > bytesMax / 2) {
       old.close();
@@ -140,7 +140,7 @@ function createGeneration(pages: Pages): Generation {
       if (place === undefined) {
         place = { birth, owed, isTaken: false, page: noPage, start: 0, room: 0, length: -1 };
         places.set(name, place);
-        total += entryBytes;
+        total += entryBytes + name.length;
       }
       place.birth = birth;
       place.owed = owed;
@@ -185,6 +185,6 @@ function createPages(pageBytes: number): Pages {
   };
 }
 
-function sizeOf({ bytes }: CachedRecord): number {
-  return entryBytes + (bytes?.length ?? 0);
+function sizeOf(name: string, { bytes }: CachedRecord): number {
+  return entryBytes + name.length + (bytes?.length ?? 0);
 }

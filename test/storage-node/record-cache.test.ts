@@ -22,8 +22,10 @@ test('what it has is what was put last and not taken, whatever was pushed out in
       const name = `key${random.below(12)}`;
       const dice = random.below(10);
       if (dice < 5) {
+        const birth = dice < 3 ? undefined : { lineage: BigInt(step), actor: 1n };
+        // Some larger than a page.
         const record =
-          dice === 0 ? { birth: undefined, owed: ['a'], bytes: undefined } : recordOf(random.below(1_500), step);
+          dice === 0 ? { birth, owed: ['a'], bytes: undefined } : { ...recordOf(random.below(3_500), step), birth };
         cache.put(name, record);
         last.set(name, record);
       } else {
@@ -43,6 +45,50 @@ test('what it has is what was put last and not taken, whatever was pushed out in
     assert.ok(hits > 500, `${hits} hits`);
     for (const [record, bytes] of given) assert.deepEqual(record.bytes, bytes);
   }
+});
+
+test('I2: what it holds is no more than its bytes, long keys and absent records too', () => {
+  const bytesMax = 256 * 1_024;
+  for (const { keyBytes, length } of [
+    { keyBytes: 10, length: undefined },
+    { keyBytes: 4_000, length: undefined },
+    { keyBytes: 4_000, length: 100 },
+    { keyBytes: 10, length: 1_000 },
+  ]) {
+    const cache = createRecordCache(bytesMax);
+    const names = Array.from({ length: 5_000 }, (_, i) => String(i).padStart(keyBytes, 'k'));
+    for (const name of names)
+      cache.put(name, length === undefined ? { ...recordOf(0, 0), bytes: undefined } : recordOf(length, 1));
+    const kept = names.filter((name) => cache.take(name) !== undefined).length;
+    const bytesEach = keyBytes + (length ?? 0) + 100; // and its objects, at the least
+    assert.ok(kept * bytesEach <= bytesMax, `${kept} of ${bytesEach} bytes in ${bytesMax}`);
+    assert.ok(kept * (bytesEach + 200) > bytesMax / 3, `${kept} of ${bytesEach} bytes in ${bytesMax}`);
+  }
+});
+
+test('what is used stays, however many others come and go', () => {
+  const cache = createRecordCache(64 * 1_024);
+  cache.put('used', recordOf(1_000, 1));
+  for (let i = 0; i < 1_000; i++) {
+    cache.put(`other ${i}`, recordOf(1_000, 2));
+    if (i % 10 === 0) assert.deepEqual(cache.get('used'), recordOf(1_000, 1), `after ${i} others`);
+  }
+});
+
+test('I3: pages are used again', (t) => {
+  const allocate = t.mock.method(Buffer, 'allocUnsafeSlow');
+  const cache = createRecordCache(64 * 1_024);
+  for (let i = 0; i < 10_000; i++) cache.put(`key ${i}`, recordOf(1_000, i));
+  const pages = allocate.mock.callCount();
+  assert.ok(pages >= 4 && pages <= 8, `${pages} pages of a quarter of its bytes`);
+});
+
+test('a record that is larger than 128 KiB is not kept, and takes what was there of its key along', () => {
+  const cache = createRecordCache(1_024 * 1_024);
+  cache.put('key', recordOf(128 * 1_024, 1));
+  assert.equal(cache.get('key')?.bytes?.length, 128 * 1_024);
+  cache.put('key', recordOf(128 * 1_024 + 1, 2));
+  assert.equal(cache.get('key')?.bytes?.length, undefined);
 });
 
 test('a key that is written again and again pushes out nobody', () => {
