@@ -94,6 +94,12 @@ test('I1: every attempt of a write carries one request id and the number of the 
   );
 });
 
+test('an attempt after the last that can be counted is counted as that one, or no message could carry it', async () => {
+  const { ports, sent } = poolOf({ a: gone, b: 'ok' });
+  await dispatch(ports, ['a', 'b'], { timeoutMs: 0, put: { ...put, attempt: 2 ** 32 - 1 } }, 1_000);
+  assert.equal(sent[1]?.body.put?.attempt, 2 ** 32 - 1);
+});
+
 test("I1: a client's own request id and attempt are kept, and deletes get theirs too", async () => {
   const mine = poolOf({ a: gone, b: 'ok' });
   await dispatch(

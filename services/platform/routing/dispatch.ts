@@ -118,11 +118,14 @@ function withRequestId(operation: OperationBody, newRequestId: () => Buffer): Op
   return operation;
 }
 
+/** A client may have counted as far as the field goes; one more would end the stream, for all that are on it. */
+const attemptMax = 2 ** 32 - 1;
+
 function attemptOf(operation: OperationBody, attempt: number, timeoutMs: number): OperationBody {
   if (attempt === 0) return { ...operation, timeoutMs };
   const again = <R extends Pick<PutRequest, 'attempt'>>(write: R): R => ({
     ...write,
-    attempt: write.attempt + attempt,
+    attempt: Math.min(write.attempt + attempt, attemptMax),
   });
   const { put, delete: remove } = operation;
   return { ...operation, timeoutMs, put: put && again(put), delete: remove && again(remove) };
