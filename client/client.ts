@@ -39,9 +39,9 @@ import type { OperationBody } from '../services/platform/streams/session-client.
 import { getAll } from './all-siblings.ts';
 import { bytesOf } from './bytes.ts';
 import { type ChangesClient, changesClient } from './changes.ts';
-import { checkOptions } from './check-options.ts';
+import { checkOptions, checkSettings, integer } from './check-options.ts';
 import { durabilityNumber, type NamespacesClient, openChange, openNamespace, settingsMessage } from './namespaces.ts';
-import { OperationFailed } from './operation-failed.ts';
+import { asFailed, failed } from './operation-failed.ts';
 import { followRing, type RingWatch } from './ring-watch.ts';
 import { type CartwheelSession, createSession } from './session.ts';
 import type {
@@ -93,7 +93,7 @@ export interface CartwheelClient {
     pageToken?: Uint8Array | undefined;
   }): AsyncIterable<{ readonly key: Buffer; readonly pageToken: Buffer }>;
   /** Where a key lives and what each replica holds of it. */
-  explain(key: Key, options?: OperationOptions): Promise<ExplainResponse>;
+  explain(key: Key, options?: Pick<OperationOptions, 'namespace' | 'timeoutMs'>): Promise<ExplainResponse>;
   ring(): Promise<RingMessage>;
   readonly namespaces: NamespacesClient;
   /** Of the ring. */
@@ -119,7 +119,7 @@ const noBytes = Buffer.alloc(0);
 
 export function connect(options: ConnectOptions): CartwheelClient {
   const { endpoints, direct = false, name = 'cartwheel-client', zone, onOperation } = options;
-  if (endpoints.length === 0) throw new TypeError('connect: endpoints is empty; it needs at least one host:port');
+  checkEndpoints(endpoints);
   const clock = createClock();
   const random = createRandom();
   const pool = createSessionPool({
@@ -265,7 +265,14 @@ export function connect(options: ConnectOptions): CartwheelClient {
     options: UpdateOptions,
   ): Promise<PutAnswer> {
     if (closing) throw failed(new Failure('DRAINING', 'the client is closed'));
-    const whole = await getAll({ get: (of, how = {}) => read(of, how, true) }, key, options);
+    check(options);
+    const deadline = clock.now() + (options.timeoutMs ?? requestLimits.timeoutMsDefault);
+    const left = () => {
+      const timeoutMs = deadline - clock.now();
+      if (timeoutMs > 0) return { timeoutMs };
+      throw failed(new Failure('DEADLINE', 'the deadline passed before all was read; nothing was written'));
+    };
+    const whole = await getAll({ get: async (of, how = {}) => read(of, { ...how, ...left() }, true) }, key, options);
     if (whole === undefined) {
       throw failed(new Failure('OVERLOADED', 'the siblings of this key change faster than they can all be read'));
     }
@@ -273,7 +280,8 @@ export function connect(options: ConnectOptions): CartwheelClient {
       const message = 'no replica in reach could show all that the session has seen; nothing was written';
       throw failed(new Failure('NOT_ENOUGH_REPLICAS', message));
     }
-    return write(key, merge(whole.siblings), { ...options, context: whole.context }, true);
+    const merged = merge(whole.siblings);
+    return write(key, merged, { ...options, ...left(), context: whole.context }, true);
   }
 
   const client: CartwheelClient = {
@@ -325,16 +333,19 @@ export function connect(options: ConnectOptions): CartwheelClient {
     },
 
     namespaces: {
-      create: async (name, settings = {}) =>
-        openChange(
-          await admin((on, ...rest) => on.createNamespace({ name, settings: settingsMessage(settings) }, ...rest)),
-        ),
-      alter: async (name, settings, { expectedVersion } = {}) =>
-        openChange(
-          await admin((on, ...rest) =>
-            on.alterNamespace({ name, settings: settingsMessage(settings), expectedVersion }, ...rest),
-          ),
-        ),
+      async create(name, settings = {}) {
+        asFailed(() => checkSettings(name, settings));
+        const request = { name, settings: settingsMessage(settings) };
+        return openChange(await admin((on, ...rest) => on.createNamespace(request, ...rest)));
+      },
+      async alter(name, settings, { expectedVersion } = {}) {
+        asFailed(() => {
+          checkSettings(name, settings);
+          integer('OPERATION_INVALID', 'expectedVersion', expectedVersion);
+        });
+        const request = { name, settings: settingsMessage(settings), expectedVersion };
+        return openChange(await admin((on, ...rest) => on.alterNamespace(request, ...rest)));
+      },
       async list() {
         const { namespaces } = await admin<ListNamespacesResponse>((on, ...rest) => on.listNamespaces({}, ...rest));
         return namespaces.map(openNamespace);
@@ -369,6 +380,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
     },
 
     async hotKeys({ address, limit = 0 } = {}) {
+      asFailed(() => integer('OPERATION_INVALID', 'limit', limit));
       const ask = async (at: string) => {
         const { keys } = await callAdmin<ListHotKeysResponse>(at, statusTimeoutMs, (admin, ...rest) =>
           admin.listHotKeys({ limit }, ...rest),
@@ -440,11 +452,15 @@ export function connect(options: ConnectOptions): CartwheelClient {
 }
 
 function check(options: Parameters<typeof checkOptions>[0]): void {
-  try {
-    checkOptions(options);
-  } catch (error) {
-    throw failed(error);
-  }
+  asFailed(() => checkOptions(options));
+}
+
+function checkEndpoints(endpoints: unknown): void {
+  const isRight = (endpoint: unknown) => typeof endpoint === 'string' && /^[^\s/]+:\d{1,5}$/.test(endpoint);
+  if (Array.isArray(endpoints) && endpoints.length > 0 && endpoints.every(isRight)) return;
+  throw new TypeError(
+    `connect: endpoints has to be a list of at least one host:port, such as ['127.0.0.1:7400']; it is ${JSON.stringify(endpoints)}`,
+  );
 }
 
 function statusOf(address: string): Promise<GetStatusResponse> {
@@ -511,8 +527,4 @@ class CancellationOf implements Cancellation {
 
 function isGone(error: unknown): boolean {
   return error instanceof Failure && error.reason === 'NOT_ENOUGH_REPLICAS';
-}
-
-function failed(error: unknown): unknown {
-  return error instanceof Failure ? new OperationFailed(error) : error;
 }

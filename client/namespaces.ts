@@ -65,10 +65,6 @@ export function durabilityNumber(name: DurabilityName | undefined): Durability {
   return name === undefined ? Durability.UNSPECIFIED : Durability[name];
 }
 
-export function isDurability(name: unknown): boolean {
-  return typeof name === 'string' && Object.hasOwn(Durability, name);
-}
-
 export function openChange({ namespace, spread }: CreateNamespaceResponse): ChangedNamespace {
   if (namespace === undefined) throw new Failure('INTERNAL', 'the answer has no namespace', { outcome: 'UNKNOWN' });
   return { namespace: openNamespace(namespace), knownBy: spread?.knownBy ?? [], notReached: spread?.notReached ?? [] };

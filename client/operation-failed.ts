@@ -1,5 +1,5 @@
 import type { Receipt } from '../proto/gen/cartwheel/kv/v1/kv.ts';
-import type { Failure, OutcomeName, ReasonName } from '../services/core/failure.ts';
+import { Failure, type OutcomeName, type ReasonName } from '../services/core/failure.ts';
 import { reasonCode } from '../services/platform/errors.ts';
 
 /** An operation that was not answered OK. */
@@ -26,5 +26,19 @@ export class OperationFailed extends Error {
     this.field = failure.details.field ?? '';
     this.retryAfterMs = failure.details.retryAfterMs ?? 0;
     this.receipt = failure.details.receipt;
+  }
+}
+
+/** A Failure as callers of the client see it; what is none stays what it is. */
+export function failed(error: unknown): unknown {
+  return error instanceof Failure ? new OperationFailed(error) : error;
+}
+
+/** What `run` returns; its Failure becomes that. */
+export function asFailed<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    throw failed(error);
   }
 }

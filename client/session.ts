@@ -15,7 +15,9 @@ import { storageKeyText } from '../services/core/ring/storage-key.ts';
 import { join } from '../services/core/versioning/causal-context.ts';
 import { xxh64 } from '../services/platform/hash.ts';
 import { bytesOf } from './bytes.ts';
+import { checkOptions } from './check-options.ts';
 import type { CartwheelClient } from './index.ts';
+import { asFailed } from './operation-failed.ts';
 import type { Key } from './types.ts';
 
 /** `certificate.coversSession` of a get says where the guarantee could not be shown; an update fails then. */
@@ -29,7 +31,10 @@ export function createSession(client: CartwheelSession): CartwheelSession {
   const seen = new Map<string, Uint8Array>();
 
   function slotOf(namespace: string | undefined, key: Key) {
-    const { storageKey, keyHash } = locate(namespace ?? '', bytesOf(key), validation);
+    const { storageKey, keyHash } = asFailed(() => {
+      checkOptions({ namespace });
+      return locate(namespace ?? '', bytesOf(key), validation);
+    });
     const name = storageKeyText(storageKey);
     return {
       /** What the session has seen, and what the caller says that it has. */

@@ -56,7 +56,7 @@ export interface HotKey {
   readonly readsPerSecond: number;
   readonly writesPerSecond: number;
   readonly errorPerSecond: number;
-  /** Of all operations of the process, 0 to 1. */
+  /** Of all operations of the process, 0 to 1; too high by what `errorPerSecond` is of them. */
   readonly share: number;
 }
 

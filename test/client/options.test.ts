@@ -32,9 +32,27 @@ const bad: readonly [string, string, (client: CartwheelClient) => Promise<unknow
   ['NAMESPACE_INVALID', 'namespace', (client) => client.get('k', { namespace: 5 as unknown as string })],
   ['CONTEXT_INVALID', 'dots', (client) => client.get('k', { dots: ['00000000000000aa:1', 5 as unknown as string] })],
   ['CONTEXT_INVALID', 'dots', (client) => client.get('k', { dots: 'a:1' as unknown as string[] })],
+  ['OPERATION_INVALID', 'timeoutMs', (client) => client.get('k', { timeoutMs: '1000' as unknown as number })],
+  ['OPERATION_INVALID', 'timeoutMs', (client) => client.update('k', () => 'v', { timeoutMs: 1n as unknown as number })],
+  ['NAMESPACE_INVALID', 'namespace', (client) => client.get('k', { namespace: null as unknown as string })],
+  ['NAMESPACE_INVALID', 'namespace', (client) => client.get('k', { namespace: '€'.repeat(2_000_000) })],
+  ['NAMESPACE_INVALID', 'namespace', (client) => client.session().get('k', { namespace: 7 as unknown as string })],
+  ['KEY_EMPTY', 'key', (client) => client.session().get('')],
+  ['KEY_TOO_LARGE', 'key', (client) => client.session().put('k'.repeat(5_000), 'v')],
   ['TTL_INVALID', 'ttlMs', (client) => client.put('k', 'v', { ttlMs: Number.NaN })],
+  ['TTL_INVALID', 'ttlMs', (client) => client.put('k', 'v', { ttlMs: '60000' as unknown as number })],
   ['DURABILITY_INVALID', 'durability', (client) => client.put('k', 'v', { durability: 'FOO' as 'DURABLE' })],
   ['DURABILITY_INVALID', 'durability', (client) => client.put('k', 'v', { durability: 'toString' as 'DURABLE' })],
+  ['NAMESPACE_INVALID', 'name', (client) => client.namespaces.create(undefined as unknown as string)],
+  ['TTL_INVALID', 'ttlMs', (client) => client.namespaces.create('n', { ttlMs: Number.NaN })],
+  ['TTL_INVALID', 'losersKeptMs', (client) => client.namespaces.alter('n', { losersKeptMs: Number.POSITIVE_INFINITY })],
+  ['QUORUM_INVALID', 'r', (client) => client.namespaces.alter('n', { r: -1 })],
+  ['DURABILITY_INVALID', 'durability', (client) => client.namespaces.create('n', { durability: 'FOO' as 'DURABLE' })],
+  ['NAMESPACE_INVALID', 'resolution', (client) => client.namespaces.create('n', { resolution: 'FOO' as 'SIBLINGS' })],
+  ['NAMESPACE_INVALID', 'readAllProbability', (client) => client.namespaces.alter('n', { readAllProbability: 2 })],
+  ['NAMESPACE_INVALID', 'strict', (client) => client.namespaces.alter('n', { strict: 1 as unknown as boolean })],
+  ['OPERATION_INVALID', 'expectedVersion', (client) => client.namespaces.alter('n', {}, { expectedVersion: -1 })],
+  ['OPERATION_INVALID', 'limit', (client) => client.hotKeys({ limit: -1 })],
 ];
 
 for (const [reason, field, attempt] of bad) {
@@ -64,6 +82,15 @@ test('the time of an operation, or its end by a signal, is not outlasted by the 
     Promise.resolve().then(() => abort.abort()),
   ]);
   assert.deepEqual(ended, ['aborted: AbortError', 'hasty: NO_RING', 'patient: NO_RING']);
+});
+
+test('endpoints that are none are refused at once', () => {
+  for (const endpoints of [undefined, [], '127.0.0.1:7400', [7], ['127.0.0.1'], ['http://127.0.0.1:7400'], ['']]) {
+    assert.throws(
+      () => connect({ endpoints: endpoints as string[] }),
+      /TypeError: connect: endpoints has to be a list/,
+    );
+  }
 });
 
 test('after its close a client refuses everything, and keeps no program alive', async () => {

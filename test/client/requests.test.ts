@@ -1,7 +1,7 @@
 /** What callers of the client say of an operation is what the store is asked. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { type CartwheelClient, connect } from '../../client/index.ts';
+import { type CartwheelClient, connect, OperationFailed } from '../../client/index.ts';
 import type { Operation } from '../../proto/gen/cartwheel/kv/v1/kv.ts';
 import { startFakeStore } from '../cli/fake-store.ts';
 
@@ -36,6 +36,30 @@ test('P7: a get goes with the session it belongs to', async (t) => {
   const { context } = await client.put('cart', 'v');
   await client.get('cart', { session: context });
   assert.deepEqual(last()?.get?.sessionContext, context);
+});
+
+test('a ttl that is no whole number is the next one, and ends no session for all that is on it', async (t) => {
+  const [client, last] = await setup(t);
+  await Promise.all([client.get('other'), client.put('cart', 'v', { ttlMs: 1_234.5678 })]);
+  assert.deepEqual(last()?.put?.ttl, { seconds: 1n, nanos: 235_000_000 });
+});
+
+test('an update has one time for all that it asks', async (t) => {
+  const [client, last] = await setup(t);
+  const merge = () => {
+    for (const end = performance.now() + 5; performance.now() < end; );
+    return 'v';
+  };
+  await client.update('cart', merge, { timeoutMs: 10_000 });
+  assert.ok((last()?.timeoutMs ?? 0) <= 9_996, `${last()?.timeoutMs}`);
+  const tooLong = () => {
+    for (const end = performance.now() + 550; performance.now() < end; );
+    return 'never written';
+  };
+  await assert.rejects(
+    client.update('late', tooLong, { timeoutMs: 500 }),
+    (error) => error instanceof OperationFailed && error.reason === 'DEADLINE' && error.outcome === 'NOT_APPLIED',
+  );
 });
 
 test('a put goes with what its acknowledgement has to rest on', async (t) => {

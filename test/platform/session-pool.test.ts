@@ -10,7 +10,9 @@ import { bidi, startGrpcServer, unary } from '../../services/platform/grpc-serve
 import { createMetrics } from '../../services/platform/metrics.ts';
 import { createRandom } from '../../services/platform/random.ts';
 import { createSessionPool } from '../../services/platform/routing/session-pool.ts';
+import type { OperationBody } from '../../services/platform/streams/session-client.ts';
 import { createSessionServer } from '../../services/platform/streams/session-server.ts';
+import { createManualClock } from '../core/manual-clock.ts';
 import { freePorts } from '../e2e/ports.ts';
 import { hangMs, until } from '../e2e/support.ts';
 import { get, put } from '../storage-node/requests.ts';
@@ -148,4 +150,14 @@ test('a process that owes an answer is not ready again by what is refused here, 
   resolve();
   await waited;
   assert.equal(pool.ready(address), true);
+});
+
+test('what has no size is refused, and leaves no alarm that would end the process', () => {
+  const clock = createManualClock();
+  const pool = createSessionPool({ name: 'test', clock, random: createRandom() });
+  const { get: request } = get('k');
+  const body = { timeoutMs: 1_000, get: { ...request, dots: [7] as unknown as string[] } } as OperationBody;
+  assert.throws(() => pool.send('127.0.0.1:1', body, 1_000), TypeError);
+  clock.advance(2_000);
+  pool.close();
 });

@@ -4,8 +4,10 @@ import type { Duration } from '../../../proto/gen/google/protobuf/duration.ts';
 /** Ten years of leap years: what a ttl may be at most. */
 export const durationMsMax = 10 * 366 * 24 * 3_600_000;
 
+/** Of what is no whole number the next one. */
 export function encodeDuration(ms: number): Duration {
-  return { seconds: BigInt(Math.floor(ms / 1_000)), nanos: (ms % 1_000) * 1_000_000 };
+  const whole = Math.ceil(ms);
+  return { seconds: BigInt(Math.floor(whole / 1_000)), nanos: (whole % 1_000) * 1_000_000 };
 }
 
 /** Upwards: what is above nothing is not nothing. NaN where the message makes no sense. */

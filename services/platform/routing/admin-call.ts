@@ -67,10 +67,14 @@ function callOn<T>(client: AdminServiceClient, address: string, timeoutMs: numbe
   return new Promise<T>((resolve, reject) => {
     whenReady(client, Date.now() + Math.min(connectTimeoutMs, timeoutMs), (unready) => {
       if (unready) return reject(new Failure('NOT_ENOUGH_REPLICAS', `no answer from ${address}`));
-      call(client, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
-        if (error === null) resolve(response);
-        else reject(fromServiceError(error, address));
-      });
+      try {
+        call(client, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
+          if (error === null) resolve(response);
+          else reject(fromServiceError(error, address));
+        });
+      } catch (error) {
+        reject(error); // thrown from here it would end the process
+      }
     });
   });
 }

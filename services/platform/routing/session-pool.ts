@@ -125,6 +125,8 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
     send(address, body, patienceMs, cancellation = neverCancelled) {
       if (cancellation.cancelled) return Promise.resolve(new Cancelled('NOT_APPLIED'));
       if (closed) return Promise.resolve(new Failure('DRAINING', 'the sessions are closed'));
+      // First of all: what has no size is thrown before an alarm is set for it.
+      const bytes = sizeOf(body);
       const slot = slotOf(address);
       const session = slot.session?.open ? slot.session : open(address, slot);
       return new Promise((resolve) => {
@@ -143,7 +145,7 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
           forget();
           resolve(answer);
         };
-        const id = session.send(body, sizeOf(body), (answer) => {
+        const id = session.send(body, bytes, (answer) => {
           // What is refused here says nothing of who is there.
           if (!(answer instanceof Failure)) slot.overdue = false;
           settle(answer);
