@@ -33,8 +33,8 @@ export function addHot(program: Command): void {
       `
 Rates of the last half minute or so. A router tells what its clients ask for, a storage node (--nodes) which operations
 it runs: reads that a router answers together count there as one, and clients that go straight to a node are counted
-there only. Every key with more than 1/256 of the operations of a process is found; a rate may be too low by the error
-that JSON tells (errorPerSecond).
+there only. Every key with more than 1/256 of the operations of a process is found; a rate may be too low, and a share too
+high, by the error that JSON tells (errorPerSecond): where no key is hot, shares of 0.4% with rates near 0 mean nothing.
 
 With --nodes exits with 1 when a storage node cannot be asked.
 

@@ -14,6 +14,8 @@ const capacity = 256;
 const halfLifeMs = 10_000;
 /** Nothing is left of what was halved so often. */
 const halvingsMax = 64;
+/** An operation alone is so much after half a minute: where no more is left there was none lately, and shares say nothing. */
+const forgotten = 1 / 8;
 const ranks = 10;
 
 export interface HotKey {
@@ -23,7 +25,7 @@ export interface HotKey {
   readonly readsPerSecond: number;
   readonly writesPerSecond: number;
   readonly errorPerSecond: number;
-  /** Of all operations. */
+  /** Of all operations, `errorPerSecond` included. */
   readonly share: number;
 }
 
@@ -53,7 +55,7 @@ export function createHotKeys(clock: Pick<Clock, 'now'>, metrics: Metrics): HotK
 
   function top(limit: number): HotKey[] {
     const seconds = (weightMs + forget() - halvedAt) / 1_000;
-    if (seconds <= 0) return [];
+    if (seconds <= 0 || sketch.total <= forgotten) return [];
     return sketch.top(limit).map(({ key, reads, writes, error, count }) => ({
       ...parseStorageKey(storageKeyOfText(key)),
       readsPerSecond: reads / seconds,
