@@ -1,7 +1,10 @@
 /** `npm run bench:claim`: the Dynamo paper's Figure 8 by simulation. Writes docs/load-balance.md and its image. */
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { Command } from 'commander';
 import { createMix, type Mix } from '../../services/core/ring/mix.ts';
 import { claimed, efficiency, equalShares, tokensAlone, tokensOverPartitions } from './balance/strategies.ts';
+import { runBenchmark } from './benchmark.ts';
 import { type Line, linePlot, powersOfTenAxis, shareAxis } from './plot.ts';
 
 const NODES = 30;
@@ -24,58 +27,90 @@ interface Row {
   readonly high: number;
 }
 
-function simulate(size: string, bytes: number, loadsOf: (mix: Mix) => number[]): Row {
-  const runs = Array.from({ length: RUNS }, (_, run) => efficiency(loadsOf(createMix(run * 7_919 + bytes))));
+interface Size {
+  readonly size: string;
+  readonly bytes: number;
+  loads(mix: Mix): number[];
+}
+
+function simulate({ size, bytes, loads }: Size): Row {
+  const runs = Array.from({ length: RUNS }, (_, run) => efficiency(loads(createMix(run * 7_919 + bytes))));
   return { size, bytes, mean: runs.reduce((a, b) => a + b) / RUNS, low: Math.min(...runs), high: Math.max(...runs) };
 }
 
-const strategies: { name: string; colour: string; rows: Row[] }[] = [
+const strategies: readonly { readonly name: string; readonly colour: string; readonly sizes: readonly Size[] }[] = [
   {
     name: '1: T random tokens a node',
     colour: '#c0392b',
-    rows: TOKENS_PER_NODE.map((t) =>
-      simulate(`T = ${t}`, NODES * t * TOKEN_BYTES, (mix) => tokensAlone(NODES, REPLICAS, t, mix)),
-    ),
+    sizes: TOKENS_PER_NODE.map((t) => ({
+      size: `T = ${t}`,
+      bytes: NODES * t * TOKEN_BYTES,
+      loads: (mix) => tokensAlone(NODES, REPLICAS, t, mix),
+    })),
   },
   {
     name: '2: T random tokens, equal partitions',
     colour: '#2471a3',
-    rows: TOKENS_PER_NODE.map((t) => {
+    sizes: TOKENS_PER_NODE.map((t) => {
       const q = 2 ** Math.ceil(Math.log2(PARTITIONS_PER_TOKEN * NODES * t));
-      return simulate(`T = ${t}, Q = ${q.toLocaleString('en')}`, NODES * t * TOKEN_BYTES, (mix) =>
-        tokensOverPartitions(NODES, REPLICAS, t, q, mix),
-      );
+      return {
+        size: `T = ${t}, Q = ${q.toLocaleString('en')}`,
+        bytes: NODES * t * TOKEN_BYTES,
+        loads: (mix) => tokensOverPartitions(NODES, REPLICAS, t, q, mix),
+      };
     }),
   },
   {
     name: '3: Q/S tokens a node, equal partitions',
     colour: '#1e8449',
-    rows: PARTITIONS.map((q) =>
-      simulate(`Q = ${q.toLocaleString('en')}`, q * OWNER_BYTES, (mix) => equalShares(NODES, REPLICAS, q, mix)),
-    ),
+    sizes: PARTITIONS.map((q) => ({
+      size: `Q = ${q.toLocaleString('en')}`,
+      bytes: q * OWNER_BYTES,
+      loads: (mix) => equalShares(NODES, REPLICAS, q, mix),
+    })),
   },
   {
     name: "3 with Cartwheel's claim of all N owners",
     colour: '#000000',
-    rows: PARTITIONS.map((q) =>
-      simulate(`Q = ${q.toLocaleString('en')}`, q * REPLICAS * OWNER_BYTES, () => claimed(NODES, REPLICAS, q)),
-    ),
+    sizes: PARTITIONS.map((q) => ({
+      size: `Q = ${q.toLocaleString('en')}`,
+      bytes: q * REPLICAS * OWNER_BYTES,
+      loads: () => claimed(NODES, REPLICAS, q),
+    })),
   },
 ];
 
-const lines = strategies.map(({ name, colour, rows }, i): Line => {
-  // 2 lies on 1, and would hide it.
-  return { name, colour, dashed: i === 1, points: rows.map((row) => ({ x: row.bytes, y: row.mean })) };
-});
-const tables = strategies.map(({ name, rows }) => {
+/** Between two sizes it can be interrupted. */
+async function simulateAll(signal: AbortSignal): Promise<Simulated[]> {
+  const all: Simulated[] = [];
+  for (const { name, colour, sizes } of strategies) {
+    const rows: Row[] = [];
+    for (const size of sizes) {
+      await nextTurn();
+      signal.throwIfAborted();
+      rows.push(simulate(size));
+    }
+    all.push({ name, colour, rows });
+  }
+  return all;
+}
+
+interface Simulated {
+  readonly name: string;
+  readonly colour: string;
+  readonly rows: readonly Row[];
+}
+
+const tableOf = ({ name, rows }: Simulated): string => {
   const body = rows.map(
     ({ size, bytes, mean, low, high }) =>
       `| ${size} | ${bytes.toLocaleString('en')} | ${mean.toFixed(3)} | ${low.toFixed(3)} – ${high.toFixed(3)} |`,
   );
   return `### ${name}\n\n| size | bytes a node keeps | efficiency | lowest – highest |\n|---|---|---|---|\n${body.join('\n')}\n`;
-});
+};
 
-const page = `# Load balance
+function pageOf(tables: readonly string[]): string {
+  return `# Load balance
 
 Figure 8 of the Dynamo paper (DeCandia et al., SOSP 2007, section 6.2) by simulation: how evenly ${NODES} nodes are loaded with
 N=${REPLICAS}, against what each of them must keep to know who owns what. Efficiency is the mean load over the greatest; 1 is
@@ -99,11 +134,29 @@ the same random tokens, and lie on each other: equal partitions alone make no lo
 What is not in it: popular keys, which no placement of partitions evens out; and what it costs to move to the next size.
 
 ${tables.join('\n')}`;
+}
 
-const docs = new URL('../../docs/', import.meta.url);
-mkdirSync(new URL('images/', docs), { recursive: true });
-const bytes = lines.flatMap((line) => line.points.map(({ x }) => x));
-const image = linePlot(lines, powersOfTenAxis('bytes a node keeps', bytes), shareAxis('mean load / greatest load'));
-writeFileSync(new URL('images/load-balance.svg', docs), image);
-writeFileSync(new URL('load-balance.md', docs), page);
-console.log(tables.join('\n'));
+function plotOf(simulated: readonly Simulated[]): string {
+  const lines = simulated.map(({ name, colour, rows }, i): Line => {
+    // 2 lies on 1, and would hide it.
+    return { name, colour, dashed: i === 1, points: rows.map((row) => ({ x: row.bytes, y: row.mean })) };
+  });
+  const bytes = lines.flatMap((line) => line.points.map(({ x }) => x));
+  return linePlot(lines, powersOfTenAxis('bytes a node keeps', bytes), shareAxis('mean load / greatest load'));
+}
+
+await runBenchmark('claim', async (flags, signal) => {
+  new Command('npm run bench:claim --')
+    .description(
+      "The Dynamo paper's Figure 8 by simulation. Writes docs/load-balance.md and its plot; a minute or less.",
+    )
+    .exitOverride()
+    .parse(flags, { from: 'user' });
+  const simulated = await simulateAll(signal);
+  const tables = simulated.map(tableOf);
+  const docs = new URL('../../docs/', import.meta.url);
+  mkdirSync(new URL('images/', docs), { recursive: true });
+  writeFileSync(new URL('images/load-balance.svg', docs), plotOf(simulated));
+  writeFileSync(new URL('load-balance.md', docs), pageOf(tables));
+  console.log(tables.join('\n'));
+});

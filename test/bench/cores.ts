@@ -51,7 +51,13 @@ const layouts: readonly Layout[] = [
   { nodes: 3, processors: 2 },
 ];
 
+/** What it starts may run on both, as this process may. Throws before anything is started where that cannot be said. */
+function unpin(): void {
+  pin([process.pid], '0-1');
+}
+
 async function measureNodes(nodes: number, options: Options, signal: AbortSignal): Promise<Measured[]> {
+  unpin();
   const cluster = await startCartwheel(join(directory, `nodes-${nodes}`), signal, {
     storageNodes: nodes,
     basePort: options.basePort,
@@ -69,13 +75,12 @@ async function measureNodes(nodes: number, options: Options, signal: AbortSignal
     // In turn: a machine is faster in one minute than in the next.
     for (let round = 0; round < options.rounds; round++) {
       for (const sum of sums) {
-        signal.throwIfAborted();
         place(cluster, sum.layout);
         await measure(bench, cluster, options.seconds, sum);
+        signal.throwIfAborted();
       }
     }
   } finally {
-    pin([process.pid], '0-1');
     await client.close();
     await cluster.stop();
   }
@@ -182,6 +187,7 @@ await runBenchmark('cores', async (flags, signal) => {
   if (process.platform !== 'linux' || availableParallelism() < 2) {
     throw new Problem('two processors of a Linux machine are wanted: the servers are put on one of them');
   }
+  unpin();
   try {
     say(`> ${new Date().toISOString().slice(0, 10)}, commit ${commitText()}; ${machineText()}\n`);
     const hops = await hopCosts(valueBytes);

@@ -22,6 +22,7 @@ import { residentBytes } from '../e2e/support.ts';
 import { prepareDisks } from '../nemesis/disks.ts';
 import { runBenchmark } from './benchmark.ts';
 import { type CartwheelCluster, startCartwheel } from './clusters/cartwheel.ts';
+import { during } from './during.ts';
 import { failedCount, failedText, percentilesText, ratioText } from './tables.ts';
 
 interface Options {
@@ -56,6 +57,7 @@ async function oneDead({ seconds, warmup, rate }: Options, signal: AbortSignal):
     process.kill(cluster.pids['storage-3'] as number, 'SIGKILL');
     const firstSecond = await bench.run(1);
     const afterwards = await bench.run(seconds);
+    signal.throwIfAborted();
     say(`\n### One node of five killed, ${rate} operations a second, half of them writes\n`);
     say('| | writes | failed | write p50 / p99 / p99.9, ms | read p50 / p99 / p99.9, ms |');
     say('| --- | --- | --- | --- | --- |');
@@ -97,6 +99,7 @@ async function durabilityModes({ seconds, warmup, syncMs }: Options, signal: Abo
     for (const mode of modes) steady.set(mode, await measure(mode, rate));
     const calm = new Map<DurabilityName, BenchResult>();
     for (const mode of modes) calm.set(mode, await measure(mode, Math.floor(rate / 4)));
+    signal.throwIfAborted();
     say(`\n### Durability, 90% writes${syncMs > 0 ? `, each sync ${syncMs} ms slower` : ''}\n`);
     say('| load | durability | writes/s | p50 / p99 / p99.9, ms | DURABLE’s p99.9 is … times this | failed |');
     say('| --- | --- | --- | --- | --- | --- |');
@@ -173,18 +176,16 @@ async function repairWithoutHints({ repairKeys, rate }: Options, signal: AbortSi
     const readBefore = await keysRead(cluster);
     const backAt = performance.now();
     await cluster.restart();
-    const done = new AbortController();
-    const running = new Bench(client, planOf({ rate, concurrency: 256, signal: done.signal })).run(3_600);
     let seconds = 0;
-    for (let differing = 1; differing > 0 || seconds < 5; ) {
-      await sleep(1_000, undefined, { signal });
-      seconds = (performance.now() - backAt) / 1_000;
-      const statuses = await Promise.all(nodes.map(({ address }) => client.status(address)));
-      differing = statuses.reduce((sum, { repair }) => sum + (repair?.differing ?? 0), 0);
-    }
-    done.abort();
-    const during = await running;
-    await sleep(2_000);
+    const meanwhile = await during(new Bench(client, planOf({ rate, concurrency: 256, signal })), async () => {
+      for (let differing = 1; differing > 0 || seconds < 5; ) {
+        await sleep(1_000, undefined, { signal });
+        seconds = (performance.now() - backAt) / 1_000;
+        const statuses = await Promise.all(nodes.map(({ address }) => client.status(address)));
+        differing = statuses.reduce((sum, { repair }) => sum + (repair?.differing ?? 0), 0);
+      }
+    });
+    await sleep(2_000, undefined, { signal });
     const unequal = await unequalRecords(cluster, client);
     const read = (await keysRead(cluster)) - readBefore;
     say(
@@ -198,12 +199,12 @@ async function repairWithoutHints({ repairKeys, rate }: Options, signal: AbortSi
     );
     say(`${(read / repairKeys).toFixed(2)} a changed key. The foreground's p99.9 meanwhile: writes`);
     say(
-      `${p999Ratio(during.writes, before.writes)}, reads ${p999Ratio(during.reads, before.reads)} of the 15 s before;`,
+      `${p999Ratio(meanwhile.writes, before.writes)}, reads ${p999Ratio(meanwhile.reads, before.reads)} of the 15 s before;`,
     );
     say(
-      `${failedText(during.errors)} failed.\n\n| | write p50 / p99 / p99.9, ms | read p50 / p99 / p99.9, ms |\n| --- | --- | --- |`,
+      `${failedText(meanwhile.errors)} failed.\n\n| | write p50 / p99 / p99.9, ms | read p50 / p99 / p99.9, ms |\n| --- | --- | --- |`,
     );
-    for (const [name, { writes, reads }] of Object.entries({ before, during })) {
+    for (const [name, { writes, reads }] of Object.entries({ before, during: meanwhile })) {
       say(`| ${name} | ${percentilesText(writes)} | ${percentilesText(reads)} |`);
     }
   });

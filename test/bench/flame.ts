@@ -6,11 +6,12 @@
  * By the wall clock: what a thread loses to another counts with the call in which it lost it. The committer threads are not
  * in it.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { accessSync, constants, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
+import { messageOf } from '../../cli/problem.ts';
 import { integerBetween } from '../../cli/values.ts';
 import { commitText } from '../commit.ts';
 import { runBenchmark } from './benchmark.ts';
@@ -90,16 +91,26 @@ async function until(holds: () => boolean, signal: AbortSignal): Promise<void> {
     await sleep(100, undefined, { signal });
 }
 
+/** Looked at before anything is measured. */
+function fileToWrite(file: string): string {
+  try {
+    accessSync(dirname(resolve(file)), constants.W_OK);
+  } catch (error) {
+    throw new InvalidArgumentError(`It cannot be written: ${messageOf(error)}.`);
+  }
+  return file;
+}
+
 function readOptions(argv: readonly string[]): Options {
   return new Command('npm run bench:flame --')
     .description(
-      'A flame graph of the event loops of three storage nodes under load, and the functions that take most.',
+      'A flame graph of the event loops of three storage nodes under load, and the functions that take most. Needs Go.',
     )
     .option('--workers <n>', 'of a closed loop', integerBetween(1, 4_096), 64)
     .option('--seconds <n>', 'that are profiled', integerBetween(1, 600), 10)
     .option('--warmup <n>', 'seconds of the same load before', integerBetween(1, 600), 15)
     .option('--of <commit>', 'profile this commit instead of this tree')
-    .option('--out <file>', 'draw the graph into this SVG file')
+    .option('--out <file>', 'draw the graph into this SVG file', fileToWrite)
     .exitOverride()
     .parse(argv, { from: 'user' })
     .opts<Options>();

@@ -4,7 +4,7 @@
  * start of a node with many keys. Prints Markdown; docs/benchmarks.md says what came of it.
  */
 import { Command, Option } from 'commander';
-import { integerBetween } from '../../cli/values.ts';
+import { integerBetween, powerOfTwoBetween } from '../../cli/values.ts';
 import { commitText } from '../commit.ts';
 import { runBenchmark } from './benchmark.ts';
 import { studyKeys } from './growth/keys.ts';
@@ -37,7 +37,7 @@ function readOptions(argv: readonly string[]): GrowthOptions {
       'The ring of a large cluster, operations from 3 to 30 nodes, scans, sessions, a node with a million keys.',
     )
     .option('--nodes <n>', 'of the ring', integerBetween(3, 1000), 300)
-    .option('--partitions <n>', 'of the ring, a power of two', integerBetween(1, 65_536), 4096)
+    .option('--partitions <n>', 'of the ring, a power of two', powerOfTwoBetween(1, 65_536), 4096)
     .option('--keys <n>', 'on one node', integerBetween(1, 1e8), 1_000_000)
     .option('--sessions <n>', 'of one node', integerBetween(1, 4096), 1_000)
     .addOption(new Option('--only <study>', 'this one only').choices(Object.keys(studies)))

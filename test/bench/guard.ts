@@ -77,7 +77,9 @@ async function main(options: Options, interrupted: AbortSignal): Promise<void> {
       ['before', before.root],
       ['now', root],
     ] as const) {
-      contestants.push(await begin(name, tree, options, signal));
+      const contestant = await begin(name, tree, options, signal);
+      contestants.push(contestant);
+      await contestant.bench.loadKeys(() => {});
     }
     const [a, b] = contestants as [Contestant, Contestant];
     for (const { bench } of contestants) await bench.run(warmupSeconds);
@@ -108,7 +110,6 @@ async function begin(
   const workload = { keys, reads: 0.5, distribution } as const;
   const load = workers === undefined ? { concurrency, rate } : { concurrency: workers, rate: undefined };
   const bench = new Bench(client, { workload, value: randomBytes(valueBytes), ...load, signal, operation: {} });
-  await bench.loadKeys(() => {});
   return { cluster, client, bench, pids: Object.values(cluster.pids) };
 }
 

@@ -59,9 +59,10 @@ function caseOf(name: string, ...benches: readonly Bench[]): Case {
 /** One round of each in turn, and in the other order the next time. */
 async function takeTurns(cases: readonly Case[], { rounds, seconds, warmup, signal }: Options): Promise<void> {
   for (const { measure } of cases) await measure(warmup);
-  for (let round = 0; round < rounds && !signal.aborted; round++) {
+  for (let round = 0; round < rounds; round++) {
     for (const one of round % 2 === 0 ? cases : cases.toReversed()) {
       one.results.push(one.counts(await one.measure(seconds)));
+      signal.throwIfAborted();
     }
   }
 }

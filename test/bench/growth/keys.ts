@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -21,10 +22,19 @@ const valueBytes = 1024;
 const workers = 256;
 const startMs = 120_000;
 const pollMs = 10;
-const readKeys = 100_000;
+const againMax = 100_000;
 const directory = fileURLToPath(new URL(`../results/growth-${process.pid}`, import.meta.url));
 
-export async function studyKeys({ keys }: GrowthOptions, signal: AbortSignal): Promise<string> {
+/** Interrupted while it starts, the cluster leaves a directory too. */
+export async function studyKeys(options: GrowthOptions, signal: AbortSignal): Promise<string> {
+  try {
+    return await measured(options, signal);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function measured({ keys }: GrowthOptions, signal: AbortSignal): Promise<string> {
   let node: ChildProcess | undefined;
   const cluster = await startCartwheel(directory, signal, { storageNodes: 1 });
   const client = connect({ endpoints: [...cluster.endpoints], direct: true });
@@ -39,24 +49,22 @@ export async function studyKeys({ keys }: GrowthOptions, signal: AbortSignal): P
     rows.push([loaded, '', '', residentText(first)]);
 
     await ended(first, 'SIGTERM', signal);
-    const clean = await start(flags, signal);
-    node = clean.child;
-    rows.push(startedRow('ready after a clean stop', clean));
+    node = start(flags);
+    rows.push(startedRow('ready after a clean stop', node, await ready(node, signal)));
 
     // So that there is something in the log to be replayed.
-    await load(client, Math.min(keys, readKeys), signal);
+    const again = Math.min(keys, againMax);
+    await load(client, again, signal);
     await ended(pidOf(node), 'SIGKILL', signal);
-    const killed = await start(flags, signal);
-    node = killed.child;
-    rows.push(startedRow('ready after kill -9', killed));
-    await inParallel(Math.min(keys, readKeys), workers, signal, (key) => client.get(keyName((key * 7919) % keys)));
-    rows.push([`${readKeys.toLocaleString('en')} reads later`, '', '', residentText(pidOf(node))]);
+    node = start(flags);
+    rows.push(startedRow('ready after kill -9', node, await ready(node, signal)));
+    await inParallel(again, workers, signal, (key) => client.get(keyName((key * 7919) % keys)));
+    rows.push([`${again.toLocaleString('en')} reads later`, '', '', residentText(pidOf(node))]);
     return ['### A node with many keys', '', markdown(['', 'seconds', 'CPU-seconds', 'resident'], rows)].join('\n');
   } finally {
     await client.close();
-    node?.kill('SIGTERM');
+    if (node !== undefined) await gone(node);
     await cluster.stop();
-    rmSync(directory, { recursive: true, force: true });
   }
 }
 
@@ -82,30 +90,43 @@ function isRunning(pid: number): boolean {
   return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z';
 }
 
+/** What is measured of a start. */
 interface Started {
-  readonly child: ChildProcess;
   /** From its start until it says that it is ready. */
   readonly seconds: number;
   /** What it had used by then: on a busy machine this says more. */
   readonly cpuSeconds: number;
 }
 
-function startedRow(what: string, { child, seconds, cpuSeconds }: Started): string[] {
-  return [what, seconds.toFixed(2), cpuSeconds.toFixed(2), residentText(pidOf(child))];
+function startedRow(what: string, node: ChildProcess, { seconds, cpuSeconds }: Started): string[] {
+  return [what, seconds.toFixed(2), cpuSeconds.toFixed(2), residentText(pidOf(node))];
 }
 
-async function start(flags: readonly string[], signal: AbortSignal): Promise<Started> {
-  const admin = flags[flags.indexOf('--admin') + 1] as string;
-  const began = performance.now();
+function start(flags: readonly string[]): ChildProcess {
   // With the channel it ends when this process is gone, however it went.
   const child = spawn(process.execPath, flags, { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
   child.channel?.unref();
+  return child;
+}
+
+/** Waits for a node that was just started. */
+async function ready(node: ChildProcess, signal: AbortSignal): Promise<Started> {
+  const began = performance.now();
+  const admin = node.spawnargs[node.spawnargs.indexOf('--admin') + 1] as string;
   while (!(await isReady(admin))) {
     if (performance.now() - began > startMs) throw new Problem(`the node was not ready after ${startMs / 1000} s`);
     await sleep(pollMs, undefined, { signal });
   }
   const seconds = (performance.now() - began) / 1000;
-  return { child, seconds, cpuSeconds: processorSeconds([pidOf(child)]) ?? Number.NaN };
+  return { seconds, cpuSeconds: processorSeconds([pidOf(node)]) ?? Number.NaN };
+}
+
+/** At once: what it has on its disk is removed next. */
+async function gone(node: ChildProcess): Promise<void> {
+  if (node.exitCode !== null || node.signalCode !== null) return;
+  const exit = once(node, 'exit');
+  node.kill('SIGKILL');
+  await exit;
 }
 
 async function isReady(admin: string): Promise<boolean> {

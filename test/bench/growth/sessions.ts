@@ -28,7 +28,16 @@ interface Contestant {
   readonly microseconds: number[];
 }
 
-export async function studySessions({ sessions }: GrowthOptions, signal: AbortSignal): Promise<string> {
+/** Interrupted while it starts, the cluster leaves a directory too. */
+export async function studySessions(options: GrowthOptions, signal: AbortSignal): Promise<string> {
+  try {
+    return await measured(options, signal);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function measured({ sessions }: GrowthOptions, signal: AbortSignal): Promise<string> {
   const cluster = await startCartwheel(directory, signal, { storageNodes: 1 });
   const node = cluster.pids['storage-1'] as number;
   const contestants: Contestant[] = [];
@@ -64,7 +73,6 @@ export async function studySessions({ sessions }: GrowthOptions, signal: AbortSi
   } finally {
     await Promise.all(contestants.flatMap(({ clients }) => clients.map((client) => client.close())));
     await cluster.stop();
-    rmSync(directory, { recursive: true, force: true });
   }
 }
 

@@ -26,7 +26,7 @@ export async function studyTransfer(options: RingOptions, data: string, signal: 
     const { cluster } = loaded;
     const node = cluster.nodes[1] as ClusterProcess;
     const study = newStudy();
-    for (let round = 0; round < options.rounds && !signal.aborted; round++) {
+    for (let round = 0; round < options.rounds; round++) {
       study.quiet.push(await loaded.quiet(options.quiet));
       const lost = await idAt(node.address);
       const start = async () => {
@@ -56,7 +56,7 @@ export async function studyExchange(options: RingOptions, data: string, signal: 
   return withLoad(options, shape, signal, async (loaded) => {
     const node = loaded.cluster.nodes[1] as ClusterProcess;
     const study = newStudy();
-    for (let round = 0; round < options.rounds && !signal.aborted; round++) {
+    for (let round = 0; round < options.rounds; round++) {
       study.quiet.push(await loaded.quiet(options.quiet));
       // Stopped, and not ended: to start a process is none of the exchange's work.
       await node.kill('SIGSTOP');

@@ -5,6 +5,7 @@ import { Bench, type BenchResult } from '../../../cli/bench/run.ts';
 import { type CartwheelClient, connect } from '../../../client/index.ts';
 import { type Cluster, type ClusterOptions, planCluster } from '../../e2e/cluster.ts';
 import { settled } from '../../e2e/support.ts';
+import { during } from '../during.ts';
 import type { RingOptions } from '../ring.ts';
 import { type Audit, audited } from './acknowledged.ts';
 
@@ -25,7 +26,6 @@ const valueBytes = 1_024;
 /** Operations under way at most; an open loop that has more to do is late, and its latencies say so. */
 const concurrency = 256;
 const writersMax = 64;
-const longestSeconds = 3_600;
 
 /** Starts a cluster with all keys in it, warmed; ends it however `run` ends. */
 export async function withLoad<T>(
@@ -56,24 +56,21 @@ export async function withLoad<T>(
     const bench = new Bench(store, { ...plan, concurrency, rate: options.rate });
     await writer.loadKeys(() => {});
     await bench.run(options.warmup);
-    return await run({
-      cluster,
-      client,
-      quiet: (seconds) => bench.run(seconds),
-      async during(work) {
-        const over = new AbortController();
-        const running = bench.run(longestSeconds, over.signal);
-        try {
-          await work();
-        } finally {
-          over.abort();
-          await running;
-        }
-        return running;
-      },
-      writeAll: () => writer.loadKeys(() => {}),
-      audit: () => store.audit({ r: 3, readers: writersMax }),
-    });
+    /** Interrupted, nothing more is begun: a change of the ring, once begun, is waited for. */
+    const next = <R>(begin: () => Promise<R>): Promise<R> => {
+      signal.throwIfAborted();
+      return begin();
+    };
+    return await next(() =>
+      run({
+        cluster,
+        client,
+        quiet: (seconds) => next(() => bench.run(seconds)),
+        during: (work) => next(() => during(bench, work)),
+        writeAll: () => next(() => writer.loadKeys(() => {})),
+        audit: () => next(() => store.audit({ r: 3, readers: writersMax })),
+      }),
+    );
   } finally {
     await Promise.all(opened.map((client) => client.close()));
     await cluster.stop();

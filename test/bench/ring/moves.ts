@@ -17,7 +17,7 @@ export async function studyMoves(options: RingOptions, data: string, signal: Abo
     const starting: BenchResult[] = [];
     const joining: BenchResult[] = [];
     const leaving: BenchResult[] = [];
-    for (let round = 0; round < options.rounds && !signal.aborted; round++) {
+    for (let round = 0; round < options.rounds; round++) {
       quiet.push(await loaded.quiet(options.quiet));
       const fresh = loaded.cluster.spares;
       // Two processes that start take a core for a second: that is not the ring's, and elsewhere another machine's.
