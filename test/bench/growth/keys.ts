@@ -51,6 +51,7 @@ async function measured({ keys }: GrowthOptions, signal: AbortSignal): Promise<s
     await ended(first, 'SIGTERM', signal);
     node = start(flags);
     rows.push(startedRow('ready after a clean stop', node, await ready(node, signal)));
+    await reached(client, signal);
 
     // So that there is something in the log to be replayed.
     const again = Math.min(keys, againMax);
@@ -58,6 +59,7 @@ async function measured({ keys }: GrowthOptions, signal: AbortSignal): Promise<s
     await ended(pidOf(node), 'SIGKILL', signal);
     node = start(flags);
     rows.push(startedRow('ready after kill -9', node, await ready(node, signal)));
+    await reached(client, signal);
     await inParallel(again, workers, signal, (key) => client.get(keyName((key * 7919) % keys)));
     rows.push([`${again.toLocaleString('en')} reads later`, '', '', residentText(pidOf(node))]);
     return ['### A node with many keys', '', markdown(['', 'seconds', 'CPU-seconds', 'resident'], rows)].join('\n');
@@ -71,6 +73,19 @@ async function measured({ keys }: GrowthOptions, signal: AbortSignal): Promise<s
 async function load(client: CartwheelClient, keys: number, signal: AbortSignal): Promise<void> {
   const values = Array.from({ length: 64 }, () => randomBytes(valueBytes));
   await inParallel(keys, workers, signal, (key) => client.put(keyName(key), values[key % values.length] as Buffer));
+}
+
+/** The client's connection has waited longer each time it was refused, and says for 3 s in all that there is none. */
+async function reached(client: CartwheelClient, signal: AbortSignal): Promise<void> {
+  for (const began = performance.now(); ; ) {
+    try {
+      await client.get(keyName(0));
+      return;
+    } catch (error) {
+      if (performance.now() - began > startMs) throw error;
+      await sleep(pollMs, undefined, { signal });
+    }
+  }
 }
 
 /** As it was started: the script and what follows it. */
