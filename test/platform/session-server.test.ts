@@ -1,7 +1,8 @@
-/** When an operation of a session is due: what its message took on its way counts. */
+/** When an operation of a session is due: what its message took on its way counts. And when it is read on. */
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
 import { after, before, test } from 'node:test';
-import { type ClientDuplexStream, credentials, Server } from '@grpc/grpc-js';
+import { type ClientDuplexStream, credentials, Metadata, Server } from '@grpc/grpc-js';
 import {
   KeyValueServiceClient,
   KeyValueServiceService,
@@ -13,8 +14,12 @@ import {
 import { requestLimits } from '../../services/core/requests/limits.ts';
 import { createClock } from '../../services/platform/clock.ts';
 import { createMetrics } from '../../services/platform/metrics.ts';
-import { createSessionServer, type SessionServer } from '../../services/platform/streams/session-server.ts';
-import { put } from '../storage-node/requests.ts';
+import {
+  createSessionServer,
+  type SessionServer,
+  waitingBytesPause,
+} from '../../services/platform/streams/session-server.ts';
+import { get, put } from '../storage-node/requests.ts';
 import { listenGrpc } from './listen-grpc.ts';
 import { recordingLog } from './recording-log.ts';
 
@@ -79,4 +84,34 @@ test('a message that does not say when it was sent, or says what cannot be, take
     const { error } = await ask(() => wrong, 10_000);
     assert.equal(error, undefined, `sent at ${wrong}`);
   }
+});
+
+test('a client whose answers are too many is read again once the last of them has gone, whatever that waited for', async () => {
+  const value = Buffer.alloc(waitingBytesPause + 1);
+  const siblings = [{ value, dot: 'a:1', writtenAtMs: 0n, ttlLeft: undefined }];
+  const sessions = createSessionServer({
+    execute: async () => ({ get: { siblings, omitted: [], context: Buffer.alloc(0), certificate: undefined } }),
+    ...{ clock, limits: requestLimits, log: recordingLog(), metrics: createMetrics({ service: 'paused' }) },
+    ringVersion: () => undefined,
+  });
+  const answered = Promise.withResolvers<void>();
+  const stream = Object.assign(new EventEmitter(), {
+    ...{ metadata: new Metadata(), getPeer: () => 'peer', isFlowing: true, isPaused: false },
+    write({ results }: SessionResponse) {
+      if (results.length > 0) answered.resolve();
+      return stream.isFlowing;
+    },
+    pause: () => void Object.assign(stream, { isPaused: true }),
+    resume: () => void Object.assign(stream, { isPaused: false }),
+    end() {},
+  });
+  sessions.serve(stream as unknown as Parameters<SessionServer['serve']>[0]);
+  stream.isFlowing = false;
+  stream.emit('data', SessionRequest.fromPartial({ operations: [{ id: 1n, ...get('k') }] }));
+  await answered.promise;
+  assert.equal(stream.isPaused, true);
+  stream.isFlowing = true;
+  stream.emit('drain');
+  assert.equal(stream.isPaused, false);
+  stream.emit('cancelled');
 });

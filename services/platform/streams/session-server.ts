@@ -494,6 +494,7 @@ function openSession(
     stallWatch?.();
     stallWatch = undefined;
     gate.drained();
+    resume(); // nothing may be left to write
   });
   stream.on('cancelled', () => finish());
   stream.on('error', () => finish());
