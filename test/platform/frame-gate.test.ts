@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createFrameGate, type FrameGateOptions, frameBytes } from '../../services/platform/streams/frame-gate.ts';
+import {
+  createFrameGate,
+  type FrameGateOptions,
+  frameBytes,
+  holdMs,
+} from '../../services/platform/streams/frame-gate.ts';
 
 interface Setup {
   readonly window?: number;
@@ -13,6 +18,7 @@ interface Setup {
 function gateOf({ window = Number.POSITIVE_INFINITY, queueBytesMax = 10_000_000, patient = false }: Setup = {}) {
   const frames: number[][] = [];
   let turns: (() => void)[] = [];
+  const holds = new Set<() => void>();
   const stream = { flowing: true };
   const options: FrameGateOptions<number> = {
     write(items) {
@@ -20,6 +26,11 @@ function gateOf({ window = Number.POSITIVE_INFINITY, queueBytesMax = 10_000_000,
       return stream.flowing;
     },
     endOfTurn: (run) => turns.push(run),
+    after(ms, run) {
+      assert.equal(ms, holdMs);
+      holds.add(run);
+      return () => holds.delete(run);
+    },
     window,
     queueBytesMax,
     patient,
@@ -30,7 +41,13 @@ function gateOf({ window = Number.POSITIVE_INFINITY, queueBytesMax = 10_000_000,
     turns = [];
     for (const run of due) run();
   }
-  return { gate, frames, stream, endTurn, turnsAsked: () => turns.length };
+  /** So much time passes that nothing is held back any more. */
+  function holdOver(): void {
+    const due = [...holds];
+    holds.clear();
+    for (const run of due) run();
+  }
+  return { gate, frames, stream, endTurn, holdOver, turnsAsked: () => turns.length, held: () => holds.size };
 }
 
 test('what is pushed in one turn leaves in one frame at its end, and asks for the end once', () => {
@@ -163,6 +180,49 @@ test('I3: below the window nothing waits; beyond it a frame goes when as many wa
   endTurn();
   assert.deepEqual(frames, [[1], [2], [3, 4], [5]]);
   assert.equal(gate.unanswered, 2);
+});
+
+test('I3: what is held back goes out after a while, however long the answers take', () => {
+  const { gate, frames, endTurn, holdOver, held } = gateOf({ window: 2 });
+  for (const item of [1, 2]) gate.push(item, 1);
+  endTurn();
+  assert.equal(held(), 0, 'nothing is held back yet');
+  gate.push(3, 1);
+  endTurn();
+  assert.deepEqual(frames, [[1, 2]]);
+  holdOver();
+  gate.push(4, 1);
+  endTurn();
+  gate.push(5, frameBytes);
+  endTurn();
+  assert.deepEqual([frames, held()], [[[1, 2], [3]], 1]);
+  holdOver();
+  assert.deepEqual(frames, [[1, 2], [3], [4], [5]]);
+  assert.equal(held(), 0);
+});
+
+test('I2: what is held back waits for a stream that asks for patience, and goes with a gate that is closed', () => {
+  const { gate, frames, stream, endTurn, holdOver, held } = gateOf({ window: 1 });
+  gate.push(1, 1);
+  endTurn();
+  gate.push(2, frameBytes);
+  gate.push(3, frameBytes);
+  gate.push(4, frameBytes);
+  gate.answered(1);
+  gate.push(5, frameBytes);
+  stream.flowing = false;
+  endTurn();
+  assert.deepEqual(frames, [[1], [2]]);
+  holdOver();
+  assert.deepEqual(frames, [[1], [2]]);
+  stream.flowing = true;
+  gate.drained();
+  endTurn();
+  gate.push(6, 1);
+  endTurn();
+  gate.close();
+  assert.equal(held(), 0);
+  assert.deepEqual(frames.flat().includes(6), false);
 });
 
 test('an answer of nothing changes nothing', () => {

@@ -45,7 +45,10 @@ function fresh(): void {
 }
 
 async function runAll(operations: readonly Partial<Operation>[], hop?: Hop): Promise<void> {
-  const session = openSession({ address, name: 'test', hop, now: clock.now, endOfTurn: (run) => setImmediate(run) });
+  const session = openSession({
+    ...{ address, name: 'test', hop, now: clock.now },
+    ...{ endOfTurn: (run) => setImmediate(run), after: clock.after },
+  });
   await Promise.all(
     operations.map((body) => new Promise((resolve) => session.send({ timeoutMs: 10_000, ...body }, 100, resolve))),
   );

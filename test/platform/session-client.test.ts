@@ -15,6 +15,7 @@ import {
   type SessionClient,
   type SessionClientOptions,
 } from '../../services/platform/streams/session-client.ts';
+import { hangMs } from '../e2e/support.ts';
 import { listenGrpc } from './listen-grpc.ts';
 
 const mebibyte = 1024 * 1024;
@@ -24,6 +25,8 @@ const sent: number[] = [];
 const frames: SessionRequest[] = [];
 let streams: ServerDuplexStream<SessionRequest, SessionResponse>[] = [];
 const clock = createClock();
+/** A put of so many bytes is never answered. */
+const unansweredBytes = 77;
 /** How long the client's process was stopped, all in all. */
 let stoppedMs = 0;
 const server = new Server({ 'grpc.max_receive_message_length': -1 });
@@ -37,7 +40,8 @@ before(async () => {
         const { operations } = frame;
         frames.push(frame);
         sent.push(...operations.map(({ put }) => put?.value.length ?? 0));
-        const results = operations.map(({ id }) => Result.fromPartial({ id, put: {} }));
+        const answered = operations.filter(({ put }) => put?.value.length !== unansweredBytes);
+        const results = answered.map(({ id }) => Result.fromPartial({ id, put: {} }));
         stream.write(SessionResponse.fromPartial({ results }));
       });
       stream.on('end', () => stream.end());
@@ -56,6 +60,7 @@ function begin(strangerIn?: SessionClientOptions['strangerIn']): SessionClient {
     name: 'test',
     now: () => clock.now() + stoppedMs,
     endOfTurn: (run) => setImmediate(run),
+    after: (ms, run) => clock.after(ms, run),
     ...(strangerIn && { strangerIn }),
   });
 }
@@ -100,6 +105,17 @@ test('an operation larger than a message of the server is refused here, and the 
   assert.ok(!((await put(session, 2).answer) instanceof Failure));
   assert.deepEqual(sent, [1, 2.5 * mebibyte, 2]);
   assert.equal(session.inFlight, 0);
+  session.close();
+});
+
+test('operations that are not answered hold up none that come after them', { timeout: hangMs }, async () => {
+  const session = begin();
+  await welcome();
+  for (let i = 0; i < 20; i++) {
+    void put(session, unansweredBytes);
+    await new Promise(setImmediate);
+  }
+  assert.ok(!((await put(session, 1).answer) instanceof Failure));
   session.close();
 });
 

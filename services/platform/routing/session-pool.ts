@@ -81,6 +81,7 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
       strangerIn: (welcome) => strangerIn(welcome, address, options.ring?.(), options.clusterId?.() ?? ''),
       now: () => clock.now(),
       endOfTurn: (run) => clock.endOfTurn(run),
+      after: (ms, run) => clock.after(ms, run),
       onReady() {
         wasReady = true;
       },

@@ -213,6 +213,7 @@ function connectPeer(
         return stream?.write(frameOf(items)) ?? true;
       },
       endOfTurn: (run) => clock.endOfTurn(run),
+      after: (ms, run) => clock.after(ms, run),
       window: frameWindow,
       queueBytesMax: Number.POSITIVE_INFINITY, // bounded by I3: what the gate refused would never be answered
     });

@@ -150,6 +150,7 @@ function serveStream(
       return flowing;
     },
     endOfTurn: (run) => clock.endOfTurn(run),
+    after: (ms, run) => clock.after(ms, run),
     window: Number.POSITIVE_INFINITY,
     queueBytesMax: Number.POSITIVE_INFINITY, // bounded by unreadBytesPause and what runs (lanes.ts)
   });

@@ -96,6 +96,7 @@ export interface SessionClientOptions {
   /** Milliseconds, monotonic. */
   now(): number;
   endOfTurn(run: () => void): void;
+  after(ms: number, run: () => void): () => void;
   /** The server has welcomed the session. */
   onReady?(): void;
   /** The stream has ended, by whatever cause. Called once. */
@@ -138,6 +139,7 @@ export function openSession(options: SessionClientOptions): SessionClient {
       return stream?.write({ hello: undefined, operations, sentAtMs: serverClock.at(sentAt) ?? 0 }) ?? false;
     },
     endOfTurn: options.endOfTurn,
+    after: options.after,
     window: frameWindow,
     queueBytesMax: bytesInFlightMax,
     patient: true,

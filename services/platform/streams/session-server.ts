@@ -310,6 +310,7 @@ function openSession(
       return flowing;
     },
     endOfTurn: (run) => clock.endOfTurn(run),
+    after: (ms, run) => clock.after(ms, run),
     window: Number.POSITIVE_INFINITY,
     queueBytesMax: Number.POSITIVE_INFINITY, // bounded by waitingBytesPause and what runs (lanes.ts)
   });
