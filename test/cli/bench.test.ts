@@ -152,3 +152,27 @@ test('the processor time of a process grows with its work, and of one that is go
   assert.ok((processorSeconds([process.pid]) as number) > before);
   assert.equal(processorSeconds([process.pid, 999_999_999]), undefined);
 });
+
+test('no operation of an open loop is counted as shorter than it was, though timers may be early', async () => {
+  const took: number[] = [];
+  const store = {
+    get: async () => {
+      const began = performance.now();
+      while (performance.now() - began < 0.2); // all alike
+      took.push(performance.now() - began);
+      return { context: Buffer.alloc(0) };
+    },
+  } as unknown as Pick<CartwheelClient, 'get' | 'put'>;
+  const bench = new Bench(store, {
+    workload: { keys: 1, reads: 1, distribution: 'uniform' },
+    value: Buffer.alloc(1),
+    concurrency: 1,
+    rate: 700,
+    operation: {},
+    signal: new AbortController().signal,
+  });
+  const { reads } = await bench.run(0.3);
+  assert.equal(reads.totalCount, took.length);
+  const least = Math.min(...took) * 1000 - 1; // of whole microseconds
+  assert.ok(reads.minNonZeroValue >= least, `${reads.minNonZeroValue} µs counted, ${least} taken at least`);
+});
