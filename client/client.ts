@@ -263,6 +263,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
     key: Key,
     merge: (siblings: readonly Sibling[]) => Value,
     options: UpdateOptions,
+    onRead: (context: Uint8Array) => void = () => {},
   ): Promise<PutAnswer> {
     if (closing) throw failed(new Failure('DRAINING', 'the client is closed'));
     check(options);
@@ -280,6 +281,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
       const message = 'no replica in reach could show all that the session has seen; nothing was written';
       throw failed(new Failure('NOT_ENOUGH_REPLICAS', message));
     }
+    onRead(whole.context);
     const merged = merge(whole.siblings);
     return write(key, merged, { ...options, ...left(), context: whole.context }, true);
   }
@@ -395,7 +397,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
       }
     },
 
-    session: () => createSession(client),
+    session: () => createSession({ ...client, update: (...of) => counted(readAndWrite(...of)) }),
 
     async close({ timeoutMs = closeTimeoutMs } = {}) {
       closing = true;

@@ -23,11 +23,16 @@ import type { Key } from './types.ts';
 /** `certificate.coversSession` of a get says where the guarantee could not be shown; an update fails then. */
 export type CartwheelSession = Pick<CartwheelClient, 'get' | 'put' | 'delete' | 'update'>;
 
+/** As the client has it; `onRead` is given the context of what the merge then sees, whatever becomes of the write. */
+type Update = (
+  ...of: [...Required<Parameters<CartwheelClient['update']>>, onRead: (context: Uint8Array) => void]
+) => ReturnType<CartwheelClient['update']>;
+
 export const keysMax = 10_000;
 const contexts = createContextCodec(xxh64);
 const validation = { limits: requestLimits, hash: xxh64 };
 
-export function createSession(client: CartwheelSession): CartwheelSession {
+export function createSession(client: Omit<CartwheelSession, 'update'> & { update: Update }): CartwheelSession {
   const seen = new Map<string, Uint8Array>();
 
   function slotOf(namespace: string | undefined, key: Key) {
@@ -74,7 +79,8 @@ export function createSession(client: CartwheelSession): CartwheelSession {
     },
     async update(key, merge, options = {}) {
       const slot = slotOf(options.namespace, key);
-      return learning(slot, client.update(key, merge, { ...options, session: slot.context(options.session) }));
+      const how = { ...options, session: slot.context(options.session) };
+      return learning(slot, client.update(key, merge, how, slot.learn));
     },
   };
 }

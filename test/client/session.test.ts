@@ -87,6 +87,27 @@ test('an update writes nothing where what was read does not cover the session', 
   assert.equal(store.values.size, 0);
 });
 
+test('P7: a session remembers what the merge of an update has seen, though nothing was written', async (t) => {
+  const { store, client } = await setup(t);
+  await client.put('cart', 'v');
+  const { context } = await client.get('cart');
+  const session = client.session();
+  const failure = new Error('of the merge');
+  await assert.rejects(
+    session.update('cart', () => {
+      throw failure;
+    }),
+    failure,
+  );
+  let sent: Uint8Array | undefined;
+  store.refuse = ({ get }) => {
+    sent = get?.sessionContext;
+    return undefined;
+  };
+  await session.get('cart');
+  assert.deepEqual(Buffer.from(sent ?? []), Buffer.from(context));
+});
+
 test('the hook is told of each operation, and of why it failed', async (t) => {
   const events: OperationEvent[] = [];
   const { store, client } = await setup(t, { onOperation: (event) => events.push(event) });
