@@ -20,6 +20,8 @@ import { databaseDirectory, isMissing } from './data-directory.ts';
  */
 
 const BLOCK_BYTES = 32 * 1024;
+/** Read at once: some time goes into each call. */
+const PIECE_BYTES = 8 * BLOCK_BYTES;
 const HEADER_BYTES = 7;
 const FULL = 1;
 const FIRST = 2;
@@ -53,11 +55,13 @@ async function logsIn(database: string): Promise<string[]> {
 async function* blocksOf(path: string): AsyncGenerator<{ readonly block: Buffer; readonly offset: number }> {
   const file = await open(path, 'r');
   try {
-    const block = Buffer.allocUnsafe(BLOCK_BYTES);
-    for (let offset = 0; ; offset += BLOCK_BYTES) {
-      const { bytesRead } = await file.read(block, 0, BLOCK_BYTES, offset);
-      if (bytesRead > 0) yield { block: block.subarray(0, bytesRead), offset };
-      if (bytesRead < BLOCK_BYTES) return;
+    const piece = Buffer.allocUnsafe(PIECE_BYTES);
+    for (let offset = 0; ; offset += PIECE_BYTES) {
+      const { bytesRead } = await file.read(piece, 0, PIECE_BYTES, offset);
+      for (let at = 0; at < bytesRead; at += BLOCK_BYTES) {
+        yield { block: piece.subarray(at, Math.min(at + BLOCK_BYTES, bytesRead)), offset: offset + at };
+      }
+      if (bytesRead < PIECE_BYTES) return;
     }
   } finally {
     await file.close();
