@@ -163,14 +163,8 @@ test('no operation of an open loop is counted as shorter than it was, though tim
       return { context: Buffer.alloc(0) };
     },
   } as unknown as Pick<CartwheelClient, 'get' | 'put'>;
-  const bench = new Bench(store, {
-    workload: { keys: 1, reads: 1, distribution: 'uniform' },
-    value: Buffer.alloc(1),
-    concurrency: 1,
-    rate: 700,
-    operation: {},
-    signal: new AbortController().signal,
-  });
+  const { signal } = new AbortController();
+  const bench = new Bench(store, { ...slowly, concurrency: 1, rate: 700, workload: onlyReads, signal });
   const { reads } = await bench.run(0.3);
   assert.equal(reads.totalCount, took.length);
   const least = Math.min(...took) * 1000 - 1; // of whole microseconds

@@ -5,17 +5,17 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { processorSeconds } from '../../../cli/bench/processor-time.ts';
 import { keyName } from '../../../cli/bench/workload.ts';
 import { Problem } from '../../../cli/problem.ts';
 import { type CartwheelClient, connect } from '../../../client/index.ts';
 import { residentBytes } from '../../e2e/support.ts';
-import { startCartwheel } from '../clusters/cartwheel.ts';
+import type { Cluster } from '../clusters/cluster.ts';
 import type { GrowthOptions } from '../growth.ts';
 import { markdown } from '../tables.ts';
+import { withOneNode } from './one-node.ts';
 import { inParallel } from './work.ts';
 
 const valueBytes = 1024;
@@ -23,20 +23,13 @@ const workers = 256;
 const startMs = 120_000;
 const pollMs = 10;
 const againMax = 100_000;
-const directory = fileURLToPath(new URL(`../results/growth-${process.pid}`, import.meta.url));
 
-/** Interrupted while it starts, the cluster leaves a directory too. */
-export async function studyKeys(options: GrowthOptions, signal: AbortSignal): Promise<string> {
-  try {
-    return await measured(options, signal);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+export function studyKeys(options: GrowthOptions, signal: AbortSignal): Promise<string> {
+  return withOneNode(signal, (cluster) => measured(cluster, options, signal));
 }
 
-async function measured({ keys }: GrowthOptions, signal: AbortSignal): Promise<string> {
+async function measured(cluster: Cluster, { keys }: GrowthOptions, signal: AbortSignal): Promise<string> {
   let node: ChildProcess | undefined;
-  const cluster = await startCartwheel(directory, signal, { storageNodes: 1 });
   const client = connect({ endpoints: [...cluster.endpoints], direct: true });
   try {
     const first = cluster.pids['storage-1'] as number;
@@ -66,7 +59,6 @@ async function measured({ keys }: GrowthOptions, signal: AbortSignal): Promise<s
   } finally {
     await client.close();
     if (node !== undefined) await gone(node);
-    await cluster.stop();
   }
 }
 

@@ -3,16 +3,15 @@
  * them, each with a session of its own, to one storage node. The clients are in this process.
  */
 import { randomBytes } from 'node:crypto';
-import { rmSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { processorSeconds } from '../../../cli/bench/processor-time.ts';
 import { keyName } from '../../../cli/bench/workload.ts';
 import { Problem } from '../../../cli/problem.ts';
 import { type CartwheelClient, connect } from '../../../client/index.ts';
 import { residentBytes } from '../../e2e/support.ts';
-import { startCartwheel } from '../clusters/cartwheel.ts';
+import type { Cluster } from '../clusters/cluster.ts';
 import type { GrowthOptions } from '../growth.ts';
 import { markdown } from '../tables.ts';
+import { withOneNode } from './one-node.ts';
 import { inParallel, medianOf } from './work.ts';
 
 const keys = 5_000;
@@ -20,7 +19,6 @@ const value = randomBytes(1024);
 const workers = 64;
 const pairsPerRound = 20_000;
 const rounds = 4;
-const directory = fileURLToPath(new URL(`../results/sessions-${process.pid}`, import.meta.url));
 
 interface Contestant {
   readonly clients: readonly CartwheelClient[];
@@ -28,17 +26,11 @@ interface Contestant {
   readonly microseconds: number[];
 }
 
-/** Interrupted while it starts, the cluster leaves a directory too. */
-export async function studySessions(options: GrowthOptions, signal: AbortSignal): Promise<string> {
-  try {
-    return await measured(options, signal);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+export function studySessions(options: GrowthOptions, signal: AbortSignal): Promise<string> {
+  return withOneNode(signal, (cluster) => measured(cluster, options, signal));
 }
 
-async function measured({ sessions }: GrowthOptions, signal: AbortSignal): Promise<string> {
-  const cluster = await startCartwheel(directory, signal, { storageNodes: 1 });
+async function measured(cluster: Cluster, { sessions }: GrowthOptions, signal: AbortSignal): Promise<string> {
   const node = cluster.pids['storage-1'] as number;
   const contestants: Contestant[] = [];
   const open = async (count: number) => {
@@ -72,7 +64,6 @@ async function measured({ sessions }: GrowthOptions, signal: AbortSignal): Promi
     ].join('\n');
   } finally {
     await Promise.all(contestants.flatMap(({ clients }) => clients.map((client) => client.close())));
-    await cluster.stop();
   }
 }
 
