@@ -254,9 +254,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
       ttl: ttlMs === undefined ? undefined : encodeDuration(ttlMs),
       require: require && { durable: 0, hosts: 0, zones: 0, ...require },
     };
-    const answer = await run('put', put.key, { put }, options, isBegun);
-    const { context: next, siblings, receipt } = answer;
-    return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };
+    return writtenOf(await run('put', put.key, { put }, options, isBegun));
   }
 
   async function readAndWrite(
@@ -303,9 +301,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
         requestId: bytesOf(requestId),
         attempt,
       };
-      const answer = await counted(run('delete', request.key, { delete: request }, options, false));
-      const { context: next, siblings, receipt } = answer;
-      return { context: next, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };
+      return writtenOf(await counted(run('delete', request.key, { delete: request }, options, false)));
     },
 
     async *keys({ namespace = '', prefix = noBytes, pageToken = noBytes } = {}) {
@@ -455,6 +451,10 @@ export function connect(options: ConnectOptions): CartwheelClient {
 
 function check(options: Parameters<typeof checkOptions>[0]): void {
   asFailed(() => checkOptions(options));
+}
+
+function writtenOf({ context, siblings, receipt }: NonNullable<Result['put' | 'delete']>): PutAnswer {
+  return { context, siblings, receipt: receipt ?? { acks: [], dot: '', ring: undefined, pendingMissed: [] } };
 }
 
 function checkEndpoints(endpoints: unknown): void {
