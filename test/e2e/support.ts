@@ -66,7 +66,7 @@ export async function settled({ router, nodes }: Pick<Cluster, 'router' | 'nodes
       const wanted = running.filter((node) => node.address !== address).length;
       return peers.filter(({ reachable }) => reachable).length >= wanted;
     };
-    for (const each of watching) await until('a process has its streams', () => isSettled(each), 100);
+    for (const each of watching) await until(`${each.name} has its streams`, () => isSettled(each), 100);
   });
 }
 

@@ -152,6 +152,19 @@ test('a process that owes an answer is not ready again by what is refused here, 
   assert.equal(pool.ready(address), true);
 });
 
+test('a process that was given up before it was connected is ready once it welcomes the session', {
+  timeout: hangMs,
+}, async (t) => {
+  const [port] = await freePorts(1);
+  const address = `127.0.0.1:${port}`;
+  const pool = createSessionPool({ name: 'test', clock, random: createRandom() });
+  t.after(() => pool.close());
+  const late = await pool.send(address, { timeoutMs: 10_000, ...get('k') }, 1);
+  assert.ok(late instanceof Failure && late.reason === 'DEADLINE', String(late));
+  await startNode(t, address, '');
+  await until('it is ready, though nothing is sent there', () => pool.ready(address));
+});
+
 test('what has no size is refused, and leaves no alarm that would end the process', () => {
   const clock = createManualClock();
   const pool = createSessionPool({ name: 'test', clock, random: createRandom() });

@@ -24,8 +24,8 @@ export interface SessionPool {
   /**
    * Resolves with the result, or with the failure of the session. A session that is not there yet is waited for.
    * Without an answer for `patienceMs` it resolves with Failure DEADLINE, and the address is not ready until it
-   * answers something again: a process that is stopped keeps its connection. Once it is cancelled it resolves with
-   * Cancelled, at once, and the other end is told.
+   * answers something again, or welcomes a session: a process that is stopped keeps its connection. Once it is
+   * cancelled it resolves with Cancelled, at once, and the other end is told.
    */
   send(
     address: string,
@@ -84,6 +84,7 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
       after: (ms, run) => clock.after(ms, run),
       onReady() {
         wasReady = true;
+        slot.overdue = false;
       },
       onClose() {
         if (slot.session !== session) return;
