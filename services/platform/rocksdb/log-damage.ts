@@ -1,5 +1,6 @@
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { crc32c } from '@node-rs/crc32';
 import { databaseDirectory, isMissing } from './data-directory.ts';
 
 /**
@@ -79,7 +80,7 @@ function* fragmentsIn(block: Buffer): Generator<Fragment> {
   for (let at = 0; at + HEADER_BYTES <= block.length; ) {
     const end = at + HEADER_BYTES + block.readUInt16LE(at + 4);
     const type = block[at + 6];
-    const isWhole = end <= block.length && block.readUInt32LE(at) === masked(crc32c(block, at + 6, end));
+    const isWhole = end <= block.length && block.readUInt32LE(at) === masked(crc32c(block.subarray(at + 6, end)));
     yield { at, kind: !isWhole ? 'unreadable' : type === FULL || type === FIRST ? 'begins' : 'goes on' };
     // Where it is the length that has changed, what comes next is found in the next block.
     at = end;
@@ -89,33 +90,4 @@ function* fragmentsIn(block: Buffer): Generator<Fragment> {
 /** As RocksDB keeps a checksum beside the bytes that it is of. */
 function masked(crc: number): number {
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
-}
-
-/**
- * Of Castagnoli's polynomial, bit-reversed: by the bits of a byte, and by those of one with one, two and three bytes behind it.
- * So four bytes are taken in one step: 2.7 ms for each MB of a log, in place of 6.8.
- */
-const byByte = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ ((crc & 1) * 0x82f63b78);
-  return crc;
-});
-const pushed = (table: Uint32Array) => table.map((crc) => (crc >>> 8) ^ (byByte[crc & 0xff] as number));
-const byByte1 = pushed(byByte);
-const byByte2 = pushed(byByte1);
-const byByte3 = pushed(byByte2);
-
-function crc32c(bytes: Buffer, from: number, end: number): number {
-  let crc = ~0;
-  let at = from;
-  for (; at + 4 <= end; at += 4) {
-    crc ^= bytes.readInt32LE(at);
-    crc =
-      (byByte3[crc & 0xff] as number) ^
-      (byByte2[(crc >>> 8) & 0xff] as number) ^
-      (byByte1[(crc >>> 16) & 0xff] as number) ^
-      (byByte[crc >>> 24] as number);
-  }
-  for (; at < end; at++) crc = (byByte[(crc ^ (bytes[at] as number)) & 0xff] as number) ^ (crc >>> 8);
-  return ~crc >>> 0;
 }
