@@ -367,7 +367,7 @@ test('a committer thread that cannot start is an error of the start', async () =
     const database = new RocksLevel(directory, { columns: { default: {} } });
     await database.open();
     await assert.rejects(
-      startCommitter(database.handle, recordingMetrics(), () => {}),
+      startCommitter(database.handle, 1, recordingMetrics(), () => {}),
       (error: Error) => error.cause instanceof Error && /no column family meta, only default/.test(error.cause.message),
     );
     await database.close();

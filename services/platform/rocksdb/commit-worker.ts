@@ -1,8 +1,8 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { RocksLevel } from 'rocksdb';
 import { SPACES, type Space } from '../../core/ports.ts';
-import { COLUMN_OF_SPACE } from './columns.ts';
 import { unpackWrite } from './packed-write.ts';
+import { COLUMN_OF_SPACE } from './settings.ts';
 
 /**
  * The committer thread: writes batches, and waits for the disk, so that the event loop does not.
@@ -13,12 +13,11 @@ import { unpackWrite } from './packed-write.ts';
  * I2 After the first failure nothing more is written, whatever still comes.
  */
 
-/** A group ends here though more is waiting, so that its first write is not held up by too many others. */
-const MAX_GROUP_BYTES = 4 * 1024 * 1024;
-
-/** What the thread is started with: the `handle` of the open database. */
 export interface CommitWorkerData {
+  /** Of the open database. */
   readonly handle: bigint;
+  /** A group ends here though more is waiting. */
+  readonly groupBytesMax: number;
 }
 
 /** A packed write, or null: no more will come. */
@@ -31,7 +30,8 @@ const port = parentPort;
 if (port === null) {
   throw new Error('commit-worker.ts runs as a worker thread only');
 }
-const database = new RocksLevel((workerData as CommitWorkerData).handle);
+const { handle, groupBytesMax } = workerData as CommitWorkerData;
+const database = new RocksLevel(handle);
 await database.open();
 const columns = Object.fromEntries(SPACES.map((space) => [space, columnOf(COLUMN_OF_SPACE[space])])) as Record<
   Space,
@@ -75,7 +75,7 @@ function commitGroup(first: ArrayBuffer): boolean {
     sync = unpackWrite(next, put, remove) || sync;
     writes += 1;
     bytes += next.byteLength;
-    next = bytes < MAX_GROUP_BYTES && port !== null ? receiveMessageOnPort(port)?.message : undefined;
+    next = bytes < groupBytesMax && port !== null ? receiveMessageOnPort(port)?.message : undefined;
   }
   batch._writeSync({ sync });
   reply(writes);

@@ -45,6 +45,7 @@ interface WaitingWrite {
 /** Starts the thread on the database open under `handle`; `onFailure` is called once, at the first failure. */
 export async function startCommitter(
   handle: bigint,
+  groupBytesMax: number,
   metrics: Metrics,
   onFailure: (error: Error) => void,
 ): Promise<Committer> {
@@ -55,7 +56,7 @@ export async function startCommitter(
   const writeCount = metrics.counter('cartwheel_engine_writes_total', 'Calls of write.');
   const batchCount = metrics.counter('cartwheel_engine_batches_total', 'Batches written to RocksDB (group commit).');
 
-  const data: CommitWorkerData = { handle };
+  const data: CommitWorkerData = { handle, groupBytesMax };
   const worker = new Worker(new URL('./commit-worker.ts', import.meta.url), { workerData: data });
 
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));

@@ -12,7 +12,6 @@ import {
 } from '../../core/ports.ts';
 import { engineClosed } from '../engine-closed.ts';
 import { beginRun, inspectLastRun, markCleanStop, voidCleanStop } from './clean-stop.ts';
-import { COLUMN_OF_SPACE, COLUMNS } from './columns.ts';
 import { startCommitter } from './committer.ts';
 import {
   DataDirectoryError,
@@ -27,6 +26,7 @@ import { findDamagedLog } from './log-damage.ts';
 import { createReadPlacement } from './read-placement.ts';
 import { createReaders } from './readers.ts';
 import { isDamage, isIncomplete, markComplete, markDamaged, markIncomplete, scrubIfDamaged } from './scrub.ts';
+import { COLUMN_OF_SPACE, ENGINE_SETTINGS, type EngineSettings } from './settings.ts';
 
 /**
  * The StorageEngine on RocksDB (the port's I1 to I4).
@@ -60,16 +60,18 @@ export interface RocksEngineOptions {
   readonly random: Random;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly settings?: EngineSettings;
 }
 
 /** Throws DataDirectoryError, with a message for the operator, when the directory cannot be used. */
-export async function openRocksEngine({ directory, random, log, metrics }: RocksEngineOptions): Promise<StorageEngine> {
+export async function openRocksEngine(options: RocksEngineOptions): Promise<StorageEngine> {
+  const { directory, random, log, metrics, settings = ENGINE_SETTINGS } = options;
   await prepareDataDirectory(directory);
   // Both before the look at the last run: what has lost something begins a new lineage.
   await noteDamagedLog(directory, log);
-  await scrubIfDamaged(directory, (database) => openDatabase(directory, database), log);
+  await scrubIfDamaged(directory, (database) => openDatabase(directory, database, settings), log);
   const last = await inspectLastRun(directory);
-  const database = await openDatabase(directory, databaseDirectory(directory));
+  const database = await openDatabase(directory, databaseDirectory(directory), settings);
   try {
     return await useDatabase(database);
   } catch (error) {
@@ -85,7 +87,7 @@ export async function openRocksEngine({ directory, random, log, metrics }: Rocks
     log.info({ directory, keptLineage, finding: last.finding }, 'storage engine opened');
 
     let incomplete = await isIncomplete(directory);
-    const committer = await startCommitter(database.handle, metrics, (error) => {
+    const committer = await startCommitter(database.handle, settings.groupBytesMax, metrics, (error) => {
       log.error({ directory, error: error.message, cause: messageOf(error.cause) }, 'storage engine failed');
       if (metDamage(error)) noteDamage(error.message);
     });
@@ -310,9 +312,9 @@ function successor(entries: readonly (readonly [Uint8Array, Uint8Array])[]): Uin
   return next;
 }
 
-async function openDatabase(directory: string, location: string): Promise<RocksLevel> {
-  // The log is not compressed: 1 KB records gain little, and the committer thread pays for it before each sync.
-  const database = new RocksLevel(location, { columns: COLUMNS, walCompression: false });
+async function openDatabase(directory: string, location: string, settings: EngineSettings): Promise<RocksLevel> {
+  const { columns, walCompression, backgroundThreads: parallelism } = settings;
+  const database = new RocksLevel(location, { columns, walCompression, parallelism });
   try {
     await database.open();
     return database;

@@ -1,14 +1,18 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { RocksLevel } from 'rocksdb';
 import type { Space } from '../../core/ports.ts';
-import { COLUMN_OF_SPACE } from './columns.ts';
-import type { CommitWorkerData } from './commit-worker.ts';
 import { packValues, unpackKeys } from './packed-read.ts';
+import { COLUMN_OF_SPACE } from './settings.ts';
 
 /**
  * A reader thread: reads that may wait for the disk, so that the event loop does not. See readers.ts for the other side,
  * and for why it is not the thread pool. Owns nothing; ends when it is told to, before the database is closed.
  */
+
+export interface ReadWorkerData {
+  /** Of the open database. */
+  readonly handle: bigint;
+}
 
 /** Or null: no more will come. */
 export type ReadRequest = { readonly space: Space; readonly keys: ArrayBuffer } | null;
@@ -20,7 +24,7 @@ const port = parentPort;
 if (port === null) {
   throw new Error('read-worker.ts runs as a worker thread only');
 }
-const database = new RocksLevel((workerData as CommitWorkerData).handle);
+const database = new RocksLevel((workerData as ReadWorkerData).handle);
 await database.open();
 
 function read(space: Space, keys: ArrayBuffer): ArrayBuffer {

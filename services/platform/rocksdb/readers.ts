@@ -1,9 +1,8 @@
 import { Worker } from 'node:worker_threads';
 import type { Space } from '../../core/ports.ts';
 import { engineClosed } from '../engine-closed.ts';
-import type { CommitWorkerData } from './commit-worker.ts';
 import { packKeys, unpackValues } from './packed-read.ts';
-import type { ReadReply, ReadRequest } from './read-worker.ts';
+import type { ReadReply, ReadRequest, ReadWorkerData } from './read-worker.ts';
 
 /**
  * The event loop's side of the reader threads (read-worker.ts). They are started at the first read that is not for the
@@ -38,7 +37,7 @@ export function createReaders(handle: bigint): Readers {
   let stopping = false;
 
   function start(): Reader {
-    const data: CommitWorkerData = { handle };
+    const data: ReadWorkerData = { handle };
     const worker = new Worker(new URL('./read-worker.ts', import.meta.url), { workerData: data });
     const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     const reader: Reader = { worker, waiting: [], ended, failure: undefined };

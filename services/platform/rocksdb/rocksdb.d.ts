@@ -14,7 +14,7 @@ declare module 'rocksdb' {
     /** `level` also: memtables of a quarter of the budget, ZSTD from level 2 down, nothing above. */
     readonly compaction?: 'level' | 'universal';
     readonly memtableMemoryBudget?: number;
-    /** ZSTD with a trained dictionary. */
+    /** ZSTD with a trained dictionary for each file; true unless told otherwise. `level` has ZSTD without it. */
     readonly compression?: boolean;
     /** Block cache; fits in 32 bits. */
     readonly cacheSize?: number;

@@ -2,8 +2,8 @@ import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Column, RocksLevel } from 'rocksdb';
 import { type Log, SPACES } from '../../core/ports.ts';
-import { COLUMN_OF_SPACE } from './columns.ts';
 import { databaseDirectory, isThere, readIfThere, syncDirectory, writeDurably } from './data-directory.ts';
+import { COLUMN_OF_SPACE } from './settings.ts';
 
 /**
  * What becomes of a database with damaged files (Cassandra calls it a scrub): at the start after damage was met, all that

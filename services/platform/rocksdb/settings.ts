@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { ColumnOptions } from 'rocksdb';
 import type { Space } from '../../core/ports.ts';
 
@@ -17,6 +18,17 @@ export const COLUMN_OF_SPACE = {
   losers: 'losers',
 } as const satisfies Record<Space, string>;
 
+/** What of the engine is chosen by measurement: `npm run bench:engine` changes one at a time. */
+export interface EngineSettings {
+  readonly columns: Readonly<Record<(typeof COLUMN_OF_SPACE)[Space], ColumnOptions>>;
+  /** ZSTD over the write-ahead log. */
+  readonly walCompression: boolean;
+  /** Threads that flush and compact. */
+  readonly backgroundThreads: number;
+  /** A batch ends here though more is waiting, so that its first write is not held up by too many others. */
+  readonly groupBytesMax: number;
+}
+
 /**
  * Bloom filter: the binding's default, 10 bits a key, about 1% false positives: a put reads its record
  * first, and for a new key the filter answers that without touching the disk. Filters and indexes stay
@@ -26,12 +38,20 @@ export const COLUMN_OF_SPACE = {
  * 4 × 6 × 32 MiB of write-ahead log on that setting, which bounds what an opening has to read again.
  *
  * Compression: none in levels 0 and 1, where most of the rewriting is; ZSTD below, where most of the bytes
- * are. The block cache holds uncompressed blocks: 64 MiB for the hot part of the records.
+ * are. (`compression` is a trained dictionary for each file, on top of that: without it.) The block cache holds uncompressed blocks: 64 MiB for the hot part of the records.
  */
-export const COLUMNS: Readonly<Record<(typeof COLUMN_OF_SPACE)[Space], ColumnOptions>> = {
-  default: { compaction: 'level', memtableMemoryBudget: 128 * MIB, cacheSize: 64 * MIB, compression: true },
-  meta: { compaction: 'level', memtableMemoryBudget: 16 * MIB, cacheSize: 4 * MIB, compression: true },
-  hints: { compaction: 'level', memtableMemoryBudget: 16 * MIB, cacheSize: 4 * MIB, compression: true },
-  requests: { compaction: 'level', memtableMemoryBudget: 32 * MIB, cacheSize: 4 * MIB, compression: true },
-  losers: { compaction: 'level', memtableMemoryBudget: 16 * MIB, cacheSize: 4 * MIB, compression: true },
+const COLUMNS: EngineSettings['columns'] = {
+  default: { compaction: 'level', memtableMemoryBudget: 128 * MIB, cacheSize: 64 * MIB, compression: false },
+  meta: { compaction: 'level', memtableMemoryBudget: 16 * MIB, cacheSize: 4 * MIB, compression: false },
+  hints: { compaction: 'level', memtableMemoryBudget: 16 * MIB, cacheSize: 4 * MIB, compression: false },
+  requests: { compaction: 'level', memtableMemoryBudget: 32 * MIB, cacheSize: 4 * MIB, compression: false },
+  losers: { compaction: 'level', memtableMemoryBudget: 16 * MIB, cacheSize: 4 * MIB, compression: false },
+};
+
+export const ENGINE_SETTINGS: EngineSettings = {
+  columns: COLUMNS,
+  // The committer thread would pay for it before each sync, and records of 1 KB gain little.
+  walCompression: false,
+  backgroundThreads: Math.max(1, Math.floor(availableParallelism() / 2)),
+  groupBytesMax: 4 * MIB,
 };

@@ -1,5 +1,5 @@
 /**
- * Loaded into every process of a cluster (flame.ts): the first SIGUSR2 begins a CPU profile of the event loop, the second
+ * Loaded into every process of a cluster (observed.ts): the first SIGUSR2 begins a CPU profile of the event loop, the second
  * ends it and writes it into the directory that the environment names. Without a signal it costs nothing.
  */
 import { writeFileSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { Session } from 'node:inspector/promises';
 import { join } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
 
-const directory = process.env.CARTWHEEL_PROFILES;
+const directory = process.env.CARTWHEEL_OBSERVED;
 const samplingMicroseconds = 500;
 
 if (isMainThread && directory !== undefined) {

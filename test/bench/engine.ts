@@ -1,0 +1,93 @@
+/**
+ * What the settings of the storage engine are worth: each alone in a process of its own, over the same load, in turn.
+ * Prints Markdown; docs/benchmarks.md says what came of it.
+ */
+import { fileURLToPath } from 'node:url';
+import { Command, Option } from 'commander';
+import { decodeFromCompressedBase64, type Histogram } from 'hdr-histogram-js';
+import { integerBetween } from '../../cli/values.ts';
+import { commitText } from '../commit.ts';
+import { runBenchmark } from './benchmark.ts';
+import type { Load, Measured } from './engine/measure.ts';
+import { asItIs, variants } from './engine/variants.ts';
+import { medianOf } from './growth/work.ts';
+import { machineText } from './machine.ts';
+import { runProgram } from './program.ts';
+import { markdown, percentilesText } from './tables.ts';
+
+interface Options extends Load {
+  readonly rounds: number;
+  readonly only?: readonly string[];
+}
+
+const measureFile = fileURLToPath(new URL('engine/measure.ts', import.meta.url));
+const MIB = 1024 * 1024;
+
+function readOptions(argv: readonly string[]): Options {
+  return new Command('npm run bench:engine --')
+    .description('Settings of RocksDB and of group commit, each beside what is the default; about twenty minutes.')
+    .option('--keys <n>', 'loaded first', integerBetween(1, 1e8), 300_000)
+    .option('--value-bytes <n>', 'of each', integerBetween(1, 16 * MIB), 1024)
+    .option('--operations <n>', 'half of them synced writes', integerBetween(1, 1e9), 300_000)
+    .option('--workers <n>', 'that wait for their operation each', integerBetween(1, 4096), 64)
+    .option('--rounds <n>', 'of each setting', integerBetween(1, 100), 2)
+    .addOption(new Option('--only <setting...>', 'these, and the default').choices(Object.keys(variants)))
+    .exitOverride()
+    .parse(argv, { from: 'user' })
+    .opts<Options>();
+}
+
+await runBenchmark('engine', async (flags, signal) => {
+  const options = readOptions(flags);
+  const { only, rounds, ...load } = options;
+  const names = Object.keys(variants).filter((name) => only === undefined || name === asItIs || only.includes(name));
+  const measured = new Map(names.map((name) => [name, [] as Measured[]]));
+  for (let round = 0; round < rounds; round++) {
+    for (const name of round % 2 === 0 ? names : names.toReversed()) {
+      process.stderr.write(`engine: round ${round + 1} of ${rounds}: ${name}\n`);
+      measured.get(name)?.push(await measure(name, load, signal));
+    }
+  }
+  console.log(`> ${new Date().toISOString().slice(0, 10)}, commit ${commitText()}; ${machineText()}\n`);
+  const titles = ['', 'ops/s', 'per CPU-second', 'read p50 / p99 / p99.9, ms', 'write p50 / p99 / p99.9, ms'];
+  titles.push('written per byte', 'resident, MiB', 'log, MiB', 'close, s', 'open, s');
+  console.log(
+    markdown(
+      titles,
+      [...measured].map(([name, runs]) => rowOf(name, runs, load)),
+    ),
+  );
+});
+
+async function measure(
+  name: string,
+  { keys, valueBytes, operations, workers }: Load,
+  signal: AbortSignal,
+): Promise<Measured> {
+  const load: Load = { keys, valueBytes, operations, workers };
+  return JSON.parse(await runProgram(process.execPath, [measureFile, name, JSON.stringify(load)], signal)) as Measured;
+}
+
+/** The median of the rounds; of latencies, all of them together. */
+function rowOf(name: string, runs: readonly Measured[], { operations }: Load): string[] {
+  const median = (of: (run: Measured) => number) => medianOf(runs.map(of));
+  const latencies = (of: 'reads' | 'writes') => percentilesText(merged(runs.map((run) => run[of])));
+  return [
+    name,
+    Math.round(median(({ seconds }) => operations / seconds)).toLocaleString('en'),
+    Math.round(median(({ cpuSeconds }) => operations / cpuSeconds)).toLocaleString('en'),
+    latencies('reads'),
+    latencies('writes'),
+    median(({ bytesPerByte }) => bytesPerByte).toFixed(1),
+    Math.round(median(({ residentBytes }) => residentBytes) / MIB).toString(),
+    Math.round(median(({ logBytes }) => logBytes) / MIB).toString(),
+    median(({ closeSeconds }) => closeSeconds).toFixed(2),
+    median(({ openSeconds }) => openSeconds).toFixed(2),
+  ];
+}
+
+function merged(histograms: readonly string[]): Histogram {
+  const [first, ...others] = histograms.map((text) => decodeFromCompressedBase64(text) as Histogram);
+  for (const other of others) first?.add(other);
+  return first as Histogram;
+}

@@ -1,0 +1,55 @@
+/** Storage nodes looked into while they are under load, by a module that is loaded into each of their processes. */
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import { startCartwheel } from './clusters/cartwheel.ts';
+import { type CaseReport, type LoadCase, runGenerator, type Workload } from './generator.ts';
+import { root } from './program.ts';
+
+export interface Observation {
+  /**
+   * A module for every process of the cluster: the first SIGUSR2 begins what it does, the second ends it, and makes it write
+   * one file into the directory that CARTWHEEL_OBSERVED names.
+   */
+  readonly module: string;
+  /** For the data and the files; somebody else removes it. */
+  readonly directory: string;
+  /** Of the clone whose Cartwheel is started; this one, if absent. */
+  readonly root?: string | undefined;
+  readonly load: LoadCase;
+  /** `firstWarmupSeconds` of the load come before it is looked at, `seconds` while it is. */
+  readonly workload: Omit<Workload, 'warmupSeconds'>;
+}
+
+export interface Observed {
+  readonly report: CaseReport;
+  /** What each storage node has written, of JSON. */
+  readonly written: readonly unknown[];
+}
+
+const writtenWithinMs = 10_000;
+
+export async function observe(observation: Observation, signal: AbortSignal): Promise<Observed> {
+  const { module, directory, load, workload } = observation;
+  const files = join(directory, 'observed');
+  mkdirSync(files, { recursive: true });
+  Object.assign(process.env, { NODE_OPTIONS: `--import=${pathToFileURL(module)}`, CARTWHEEL_OBSERVED: files });
+  const cluster = await startCartwheel(join(directory, 'data'), signal, { root: observation.root ?? root });
+  try {
+    const nodes = Object.entries(cluster.pids).flatMap(([name, pid]) => (name.startsWith('storage') ? [pid] : []));
+    let cases = 0;
+    // The first case is warm-up too: with its end the second begins, at once.
+    const hear = ({ kind }: { readonly kind: string }) => {
+      if (kind === 'case' && cases++ < 2) for (const pid of nodes) process.kill(pid, 'SIGUSR2');
+    };
+    const all = { ...workload, warmupSeconds: 0 };
+    const { cases: reports } = await runGenerator('cartwheel', cluster, [load, load], all, hear, signal);
+    const end = Date.now() + writtenWithinMs;
+    while (readdirSync(files).length < nodes.length && Date.now() < end) await sleep(100, undefined, { signal });
+    const written = readdirSync(files).map((file) => JSON.parse(readFileSync(join(files, file), 'utf8')) as unknown);
+    return { report: reports[1] as CaseReport, written };
+  } finally {
+    await cluster.stop();
+  }
+}

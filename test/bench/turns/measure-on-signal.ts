@@ -1,0 +1,71 @@
+/**
+ * Loaded into every process of a cluster (observed.ts): the first SIGUSR2 begins to measure the turns of the event loop by
+ * the CPU time of its thread, which says the same however busy the machine is; the second ends it and writes a Turns.
+ *
+ * A timer of a millisecond fires in the first turn that begins a millisecond after it was set: what the thread has used
+ * between two of them is one turn, and what little came before it.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PerformanceObserver } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isMainThread } from 'node:worker_threads';
+
+/** CPU milliseconds. */
+export interface Turns {
+  readonly count: number;
+  /** Those of `longMs` and more without what the garbage collector took of them; the longest first. */
+  readonly long: readonly number[];
+  /** With it. */
+  readonly longest: number;
+}
+
+interface Span {
+  readonly from: number;
+  readonly to: number;
+  readonly cpuMs: number;
+}
+
+const longMs = 2;
+const directory = process.env.CARTWHEEL_OBSERVED;
+
+if (isMainThread && directory !== undefined) {
+  const collections: { readonly startTime: number; readonly duration: number }[] = [];
+  const observer = new PerformanceObserver((list) => collections.push(...list.getEntries()));
+  const spans: Span[] = [];
+  let count = 0;
+  let timer: NodeJS.Timeout | undefined;
+
+  function measure(from: number, cpuBefore: number): void {
+    timer = setTimeout(() => {
+      const to = performance.now();
+      const cpu = threadCpuMs();
+      count++;
+      if (cpu - cpuBefore >= longMs) spans.push({ from, to, cpuMs: cpu - cpuBefore });
+      measure(to, cpu);
+    }, 1);
+  }
+
+  process.on('SIGUSR2', async () => {
+    if (timer === undefined) {
+      observer.observe({ entryTypes: ['gc'] });
+      measure(performance.now(), threadCpuMs());
+      return;
+    }
+    clearTimeout(timer);
+    await sleep(100); // entries come late
+    observer.disconnect();
+    const own = spans.map(({ from, to, cpuMs }) => {
+      const within = collections.filter(({ startTime }) => startTime >= from && startTime < to);
+      return Math.max(0, cpuMs - within.reduce((sum, { duration }) => sum + duration, 0));
+    });
+    const long = own.filter((ms) => ms >= longMs).sort((a, b) => b - a);
+    const turns: Turns = { count, long, longest: Math.max(0, ...spans.map(({ cpuMs }) => cpuMs)) };
+    writeFileSync(join(directory, `${process.pid}.json`), JSON.stringify(turns));
+  });
+}
+
+function threadCpuMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+}
