@@ -2,8 +2,8 @@
  * The requests this node has seen, with the dots of their writes (P5): a second attempt that meets another
  * coordinator, or comes after the value was replaced, is then one write all the same.
  *
- * Two generations are kept, each of half of what is remembered; with a new one the oldest goes, a page at a time,
- * in the background.
+ * Two generations are kept, each of half of what is remembered; with a new one the oldest goes, two for each that comes: half a
+ * million at once would keep a node busy for seconds, and all replicas at the same time.
  *
  * I1 A request is remembered in the same batch as the record that its write made (record-store.ts): one that is
  *    known here has its record here, or something that came after it.
@@ -27,6 +27,8 @@ import type { StorageRange } from '../core/ring/partition.ts';
 import { type CausalContext, contains, type Dot } from '../core/versioning/causal-context.ts';
 
 export const pageRequests = 1_024;
+/** The oldest are removed after so many new ones, twice as many at once. */
+const removeEvery = 128;
 const noBytes = new Uint8Array(0);
 
 export interface RequestTable {
@@ -82,25 +84,26 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
   const perGeneration = Math.max(1, Math.floor(requestsMax / 2));
   let generation = 1;
   let inGeneration = 0;
+  /** Of the generations before the last two; undefined: nothing is there. */
+  let oldest: Uint8Array | undefined = noBytes;
+  let sinceRemoval = 0;
   let removing = false;
+  const untilRemoval = Math.min(removeEvery, Math.ceil(perGeneration / 4));
   metrics.gauge('cartwheel_requests_remembered', 'Requests remembered in the newest generation', () => inGeneration);
 
-  /** The generations before the last two. */
-  async function removeOldest(): Promise<void> {
-    if (removing) return;
+  async function removeOldest(from: Uint8Array): Promise<void> {
     removing = true;
+    const end = generation - 1;
     try {
-      let from: Uint8Array | undefined = noBytes;
-      while (from !== undefined) {
-        const page = await engine.scan('requests', from, startOfGeneration(generation - 1), pageRequests);
-        if (page.entries.length > 0) {
-          const removals = page.entries.map(([key]): Mutation => ({ space: 'requests', key, value: undefined }));
-          await engine.write(removals, false);
-        }
-        from = page.next;
+      const page = await engine.scan('requests', from, startOfGeneration(end), 2 * untilRemoval);
+      if (page.entries.length > 0) {
+        const removals = page.entries.map(([key]): Mutation => ({ space: 'requests', key, value: undefined }));
+        await engine.write(removals, false);
       }
+      // A new generation may have begun meanwhile.
+      oldest = page.next ?? (end < generation - 1 ? startOfGeneration(end) : undefined);
     } catch {
-      // The engine is closed, or has failed, which its owner hears of; the next generation begins where this ended.
+      // The engine is closed, or has failed, which its owner hears of.
     }
     removing = false;
   }
@@ -136,9 +139,14 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
       if (inGeneration >= perGeneration) {
         generation++;
         inGeneration = 0;
-        void removeOldest();
+        // In the order of their keys the next to go come right behind those that went.
+        oldest ??= startOfGeneration(generation - 2);
       }
       inGeneration++;
+      if (++sinceRemoval >= untilRemoval && oldest !== undefined && !removing) {
+        sinceRemoval = 0;
+        void removeOldest(oldest);
+      }
       return {
         space: 'requests',
         key: requestKey(generation, key, id),

@@ -260,6 +260,38 @@ test('the newest requests are remembered, over restarts too, and the oldest go',
   assert.ok(entries.length <= 150, `${entries.length} of at most 100 and a generation that is being removed`);
 });
 
+test('the oldest go as new ones come, never many at once', async () => {
+  const { engine, open } = await table(10_000);
+  const requests = await open();
+  const inTable = async () => (await engine.scan('requests', new Uint8Array(0), undefined, 100_000)).entries.length;
+  let before = 0;
+  let mostRemoved = 0;
+  for (let i = 1; i <= 18_000; i++) {
+    await engine.write([requests.remember(key, { id: idOf(i), dot: { actor: 7n, counter: i } })], true);
+    if (i % 64 !== 0) continue;
+    await turns();
+    const now = await inTable();
+    mostRemoved = Math.max(mostRemoved, before + 64 - now);
+    before = now;
+  }
+  assert.ok(mostRemoved <= 256, `${mostRemoved} were removed while 64 came`);
+  assert.equal(before, 5_000 + 2_984, 'the second generation is gone before the fourth is full');
+});
+
+test('what came while the oldest were being removed goes too', async () => {
+  const { engine, open } = await table(8);
+  const requests = await open();
+  const remember = (i: number) =>
+    engine.write([requests.remember(key, { id: idOf(i), dot: { actor: 7n, counter: i } })], true);
+  await Promise.all(Array.from({ length: 400 }, (_, i) => remember(i + 1)));
+  for (let i = 401; i <= 800; i++) {
+    await remember(i);
+    await turns();
+  }
+  const { entries } = await engine.scan('requests', new Uint8Array(0), undefined, 10_000);
+  assert.ok(entries.length <= 12, `${entries.length} of at most 8 and a generation that is being removed`);
+});
+
 test('one request id on two keys is two requests', async () => {
   const { engine, open } = await table(100);
   const requests = await open();
