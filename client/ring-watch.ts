@@ -1,5 +1,6 @@
 /**
- * The newest ring, followed with WatchRing from one endpoint after the other.
+ * The newest ring, followed with WatchRing from one endpoint after the other: from the next one where a stream ends, or
+ * where no ring is known yet and comes within `firstRingMs`.
  *
  * I1 All rings are of the cluster of the first one. An endpoint that leads to another cluster by now is passed over, with a
  *    warning of the process, and what is known goes on.
@@ -14,17 +15,20 @@ import { applyDelta } from '../services/core/ring/delta.ts';
 import { compareVersions, type Ring } from '../services/core/ring/ring.ts';
 import { servesNoKeys } from '../services/platform/errors.ts';
 import type { UnaryChannels } from '../services/platform/routing/unary-channels.ts';
+import { connectTimeoutMs } from '../services/platform/when-ready.ts';
 
 export interface RingWatch {
   current(): Ring | undefined;
   /** Of all rings; empty: not known. */
   clusterId(): string;
-  /** Resolves with the first ring; throws Failure NO_RING when none came in time, and Cancelled. */
+  /** Resolves with the first ring; throws Failure NO_RING when none came in time, DRAINING once it is closed, and Cancelled. */
   first(timeoutMs: number, cancellation?: Cancellation): Promise<Ring>;
   close(): void;
 }
 
 const retryDelayMs = 500;
+/** Longer than a connection may take to be made (platform/when-ready.ts), which is told of as what it is. */
+export const firstRingMs = connectTimeoutMs + 500;
 
 export function followRing(
   channels: Pick<UnaryChannels, 'channel'>,
@@ -37,7 +41,7 @@ export function followRing(
   let clusterId = '';
   /** Endpoints that lead to another cluster, since they last did not. */
   const strangers = new Set<string>();
-  const waiting = new Set<(ring: Ring) => void>();
+  const waiting = new Set<{ arrived(first: Ring): void; giveUp(failure: Failure): void }>();
   let lastProblem = 'no answer';
   let closed = false;
   let end = () => {};
@@ -47,7 +51,7 @@ export function followRing(
     if (ring !== undefined && compareVersions(next.version, ring.version) <= 0) return;
     ring = next;
     onRing(next);
-    for (const arrived of waiting) arrived(next);
+    for (const { arrived } of waiting) arrived(next);
   }
 
   /** I1. */
@@ -66,7 +70,6 @@ export function followRing(
     if (closed) return;
     const endpoint = endpoints[attempt % endpoints.length] as string;
     const call = channels.channel(endpoint).watchRing({ known: ring?.version, deltas: true, clusterId });
-    end = () => call.cancel();
     /** What this stream has sent: what it sends next is on top of that. */
     let sent: Ring | undefined;
     call.on('data', ({ ring: whole, delta, clusterId: theirs }: WatchRingResponse) => {
@@ -75,6 +78,7 @@ export function followRing(
         if (whole !== undefined) sent = decodeRing(whole);
         else if (delta !== undefined) sent = applyDelta(sent, delta);
         if (sent !== undefined) learn(sent, theirs);
+        cancelPatience();
       } catch (error) {
         again(error instanceof Error ? error.message : String(error));
         call.cancel();
@@ -84,8 +88,18 @@ export function followRing(
     const again = (problem: string) => {
       if (over || closed) return;
       over = true;
+      cancelPatience();
       lastProblem = `${endpoint}: ${problem}`;
       clock.after(retryDelayMs, () => watch(attempt + 1));
+    };
+    const passOver = () => {
+      again('it has no ring');
+      call.cancel();
+    };
+    const cancelPatience = ring === undefined ? clock.after(firstRingMs, passOver) : () => {};
+    end = () => {
+      cancelPatience();
+      call.cancel();
     };
     call.on('error', (error: ServiceError) => {
       again(error.code === status.UNIMPLEMENTED ? servesNoKeys : error.message);
@@ -102,7 +116,7 @@ export function followRing(
       if (cancellation.cancelled) return Promise.reject(new Cancelled('NOT_APPLIED'));
       return new Promise((resolve, reject) => {
         const forget = () => {
-          waiting.delete(arrived);
+          waiting.delete(one);
           cancelTimer();
           forgetCancel();
         };
@@ -117,13 +131,15 @@ export function followRing(
         const cancelTimer = clock.after(timeoutMs, () => {
           giveUp(new Failure('NO_RING', `no ring within ${Math.ceil(timeoutMs)} ms (${lastProblem})`));
         });
-        waiting.add(arrived);
+        const one = { arrived, giveUp };
+        waiting.add(one);
         const forgetCancel = cancellation.onCancel(() => giveUp(new Cancelled('NOT_APPLIED')));
       });
     },
     close() {
       closed = true;
       end();
+      for (const { giveUp } of waiting) giveUp(new Failure('DRAINING', 'the client is closed'));
     },
   };
 }

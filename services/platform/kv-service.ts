@@ -98,13 +98,12 @@ async function watchRing(
   call: ServerWritableStream<WatchRingRequest, WatchRingResponse>,
   { rings, ...options }: Pick<KeyValueServiceOptions, 'rings' | 'clusterId'>,
 ): Promise<void> {
-  const ended = new AbortController();
-  call.on('cancelled', () => ended.abort());
   let sent: Ring | undefined;
   let wake = () => {};
+  call.on('cancelled', () => wake());
   const unsubscribe = rings.subscribe(() => wake());
   try {
-    while (!ended.signal.aborted) {
+    while (!call.cancelled) {
       const ring = rings.current();
       const clusterId = options.clusterId();
       const told = sent?.version ?? (knownOf === '' || knownOf === clusterId ? known : undefined);
@@ -115,7 +114,6 @@ async function watchRing(
       } else {
         await new Promise<void>((resolve) => {
           wake = resolve;
-          ended.signal.addEventListener('abort', () => resolve(), { once: true });
         });
       }
     }

@@ -20,7 +20,8 @@ import { createMetrics } from '../../services/platform/metrics.ts';
 import { createRingSource } from '../../services/platform/ring-source.ts';
 import { createUnaryChannels } from '../../services/platform/routing/unary-channels.ts';
 import type { SessionServer } from '../../services/platform/streams/session-server.ts';
-import { until } from '../e2e/support.ts';
+import { createManualClock } from '../core/manual-clock.ts';
+import { hangMs, until } from '../e2e/support.ts';
 import { recordingLog } from './recording-log.ts';
 
 const clock = createClock();
@@ -147,6 +148,32 @@ test("the client's watch follows the ring by what has changed", async () => {
   }
 });
 
+test("the client's watch asks the next endpoint where one knows no ring", { timeout: hangMs }, async () => {
+  const [ignorant, knowing] = [await serve('ours'), await serve('ours')];
+  knowing.rings.set(ringAt(1n));
+  const time = createManualClock();
+  const channels = createUnaryChannels(clock);
+  const watch = followRing(channels, [ignorant.address, knowing.address], time, () => {});
+  try {
+    const first = watch.first(60_000);
+    time.advance(5_000);
+    assert.ok(ringsEqual(await first, ringAt(1n)));
+  } finally {
+    watch.close();
+    channels.close();
+  }
+});
+
+test('whoever waits for the first ring of a watch is told when that is closed', { timeout: hangMs }, async () => {
+  const { address } = await serve('ours');
+  const channels = createUnaryChannels(clock);
+  const watch = followRing(channels, [address], createManualClock(), () => {});
+  const first = watch.first(60_000);
+  watch.close();
+  channels.close();
+  await assert.rejects(first, { reason: 'DRAINING' });
+});
+
 test("the client's watch does not wait for a connection that leads nowhere", async () => {
   rings.set(ringAt(8n));
   // As a Service of Kubernetes, where one of two routers is gone: what was dialled stays silent, the next one works.
@@ -160,6 +187,20 @@ test("the client's watch does not wait for a connection that leads nowhere", asy
     watch.close();
     channels.close();
   }
+});
+
+test('of the rings that a caller was sent its watch keeps no listener', { timeout: hangMs }, async (t) => {
+  rings.set(ringAt(9n));
+  const call = client.watchRing({ known: undefined, deltas: false, clusterId: '' });
+  call.on('error', () => {}); // cancelled below
+  await once(call, 'data');
+  const { mock } = t.mock.method(EventTarget.prototype, 'addEventListener');
+  for (let sequence = 10n; sequence < 20n; sequence++) {
+    rings.set(ringAt(sequence));
+    await once(call, 'data');
+  }
+  call.cancel();
+  assert.equal(mock.callCount(), 0);
 });
 
 for (const [what, sequence] of [
