@@ -15,7 +15,7 @@ import {
   type SessionClient,
   type SessionClientOptions,
 } from '../../services/platform/streams/session-client.ts';
-import { hangMs } from '../e2e/support.ts';
+import { hangMs, until } from '../e2e/support.ts';
 import { listenGrpc } from './listen-grpc.ts';
 
 const mebibyte = 1024 * 1024;
@@ -51,7 +51,7 @@ before(async () => {
 });
 after(() => server.forceShutdown());
 
-function begin(strangerIn?: SessionClientOptions['strangerIn']): SessionClient {
+function begin(how: Partial<Pick<SessionClientOptions, 'strangerIn' | 'after'>> = {}): SessionClient {
   sent.length = 0;
   frames.length = 0;
   streams = [];
@@ -61,11 +61,16 @@ function begin(strangerIn?: SessionClientOptions['strangerIn']): SessionClient {
     now: () => clock.now() + stoppedMs,
     endOfTurn: (run) => setImmediate(run),
     after: (ms, run) => clock.after(ms, run),
-    ...(strangerIn && { strangerIn }),
+    ...how,
   });
 }
 
-function put(session: SessionClient, bytes: number): { id: bigint; answer: Promise<Result | Failure> } {
+/** `countedBytes`: as which the session counts it. */
+function put(
+  session: SessionClient,
+  bytes: number,
+  countedBytes = bytes + 65,
+): { id: bigint; answer: Promise<Result | Failure> } {
   const { promise, resolve } = Promise.withResolvers<Result | Failure>();
   const body = {
     timeoutMs: 1000,
@@ -74,7 +79,7 @@ function put(session: SessionClient, bytes: number): { id: bigint; answer: Promi
       ...{ durability: 0 as const, requestId: Buffer.alloc(0), attempt: 0, ttl: undefined, require: undefined },
     },
   };
-  return { id: session.send(body, bytes + 65, resolve), answer: promise };
+  return { id: session.send(body, countedBytes, resolve), answer: promise };
 }
 
 async function welcome(clockMs = 0, nodeId = ''): Promise<void> {
@@ -131,6 +136,26 @@ test('an operation that is cancelled while it waits for the welcome is never sen
   session.close();
 });
 
+test('a cancel for which there is no room is not taken for one that was sent', { timeout: hangMs }, async () => {
+  const session = begin({ after: () => () => {} }); // what is held back waits for its frame to fill
+  await welcome();
+  await until('it is ready', () => session.ready);
+  const many = Array.from({ length: 16 }, () => put(session, 1, bytesInFlightMax / 16));
+  for (const { id } of many) session.cancel(id);
+  await Promise.all(many.map(({ answer }) => answer));
+  frames.length = 0;
+  for (let i = 0; i < 16; i++) {
+    void put(session, unansweredBytes);
+    await new Promise(setImmediate);
+  }
+  await until('all are sent', () => frames.reduce((sum, { operations }) => sum + operations.length, 0) === 16);
+  assert.deepEqual(
+    frames.map(({ operations }) => operations.length),
+    [...new Array(8).fill(1), 8],
+  );
+  session.close();
+});
+
 test('an operation that waits for the welcome fails with the session', async () => {
   const session = begin();
   const { answer } = put(session, 2.5 * mebibyte);
@@ -167,7 +192,7 @@ test('what an operation has waited is taken from its deadline', async () => {
 });
 
 test('another node than was meant is sent nothing, and what waited for its welcome is known not to be applied', async () => {
-  const session = begin(({ nodeId }) => `it is ${nodeId}, and b was meant`);
+  const session = begin({ strangerIn: ({ nodeId }) => `it is ${nodeId}, and b was meant` });
   const { answer } = put(session, 10);
   await welcome(0, 'c');
   const failure = await answer;
@@ -178,7 +203,7 @@ test('another node than was meant is sent nothing, and what waited for its welco
 });
 
 test('the node that was meant is sent what is to be sent', async () => {
-  const session = begin(() => undefined);
+  const session = begin({ strangerIn: () => undefined });
   const { answer } = put(session, 10);
   await welcome(0, 'b');
   assert.ok(!((await answer) instanceof Failure));

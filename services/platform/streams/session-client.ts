@@ -270,8 +270,8 @@ export function openSession(options: SessionClientOptions): SessionClient {
         settle(targetId, gone(address, 'it was cancelled before it was sent', 'NOT_APPLIED'));
         return;
       }
-      gate.push({ operation: { id: ++lastId, timeoutMs: 0, cancel: { targetId } }, since: now() }, 16);
-      gate.answered(1); // a cancel has no answer of its own
+      const cancel = { operation: { id: ++lastId, timeoutMs: 0, cancel: { targetId } }, since: now() };
+      if (gate.push(cancel, 16)) gate.answered(1); // it has no answer of its own
     },
     close: () => lose(gone(address, 'the session was closed here')),
   };
