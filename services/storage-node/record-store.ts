@@ -552,6 +552,7 @@ export function createRecordStore(options: RecordStoreOptions): RecordStore {
     try {
       return apply(entry, decide, sync, buffered);
     } finally {
+      if (entry.held === instead) entry.held = undefined; // it was refused: what is there is not whole still (I8)
       forgetIfIdle(entry);
     }
   }

@@ -19,6 +19,7 @@ import {
   createRecordStore,
   type Held,
   type Next,
+  nothingHeld,
   overlayBytesMax,
 } from '../../services/storage-node/record-store.ts';
 import { createRequestTable } from '../../services/storage-node/request-table.ts';
@@ -533,6 +534,25 @@ for (const [what, at] of [
     assert.deepEqual((await memory.getMany('records', [k]))[0], damaged, 'what is there is left for repair');
   });
 }
+
+test('P12, I8: what is not whole stays so where there was no room for what was to come into its place', async () => {
+  const { promise: written, resolve: write } = Promise.withResolvers<void>();
+  const { store, memory, add, added } = setup({
+    cacheBytesMax: 1_000_000,
+    wrap: (engine) => ({ ...engine, write: (...what) => written.then(() => engine.write(...what)) }),
+  });
+  await memory.write([{ space: 'records', key: k, value: Buffer.from('not whole') }], true);
+  const { committed } = await add(other, 'v'.repeat(overlayBytesMax - 1_000));
+  const { record } = added(nothingHeld, 'w'.repeat(2_000)).copy as Held;
+  const restored = { record, owed: [], also: [] };
+  assert.equal((await failureOf(store.restore(k, restored))).reason, 'OVERLOADED');
+  assert.equal((await failureOf(store.read(k))).reason, 'STORAGE_FAILED');
+  assert.equal((await failureOf(add(k, 'b'))).reason, 'STORAGE_FAILED');
+  write();
+  await committed;
+  assert.equal(await store.restore(k, restored), true);
+  assert.deepEqual(valuesOf(await store.read(k)), ['w'.repeat(2_000)]);
+});
 
 test('with a cache, a record used lately is read without the engine, and is what was written last', async () => {
   const { store, add, reads } = setup({ cacheBytesMax: 1_000_000 });
