@@ -19,7 +19,7 @@ import { createExtraBudget } from '../services/core/quorum/extra-budget.ts';
 import { requestLimits } from '../services/core/requests/limits.ts';
 import { locate } from '../services/core/requests/validate.ts';
 import { encodeRing } from '../services/core/ring/codec.ts';
-import type { Ring } from '../services/core/ring/ring.ts';
+import { addressesOf, type Ring } from '../services/core/ring/ring.ts';
 import { createClock } from '../services/platform/clock.ts';
 import { xxh64 } from '../services/platform/hash.ts';
 import { createRandom } from '../services/platform/random.ts';
@@ -137,7 +137,7 @@ export function connect(options: ConnectOptions): CartwheelClient {
 
   function ringWatch(): RingWatch {
     watch ??= followRing(channels, endpoints, clock, (ring) => {
-      if (direct) balancer.keep([...new Set([...ring.nodes.map(({ address }) => address), ...endpoints])]);
+      if (direct) balancer.keep([...new Set([...addressesOf(ring), ...endpoints])]);
     });
     return watch;
   }

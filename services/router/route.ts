@@ -10,7 +10,7 @@ import type { ExtraBudget } from '../core/quorum/extra-budget.ts';
 import type { RequestLimits } from '../core/requests/limits.ts';
 import { locate } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
-import type { Ring } from '../core/ring/ring.ts';
+import { addressesOf, type Ring } from '../core/ring/ring.ts';
 import { storageKeyOfText, storageKeyText } from '../core/ring/storage-key.ts';
 import type { HotKeys } from '../platform/hot-keys.ts';
 import type { Balancer } from '../platform/routing/balancer.ts';
@@ -74,7 +74,7 @@ export async function* routeListing(
 ): AsyncGenerator<ListKeysResponse> {
   let { pageToken } = request;
   let failure: unknown = new Failure('NO_RING', 'the ring has no nodes');
-  for (const { address } of currentRing(router).nodes) {
+  for (const address of addressesOf(currentRing(router))) {
     try {
       for await (const page of list(address, { ...request, pageToken })) {
         pageToken = page.pageToken;

@@ -5,7 +5,7 @@ import { createExtraBudget } from '../core/quorum/extra-budget.ts';
 import { requestLimits } from '../core/requests/limits.ts';
 import { locate } from '../core/requests/validate.ts';
 import { currentRing } from '../core/ring/current-ring.ts';
-import type { Ring } from '../core/ring/ring.ts';
+import { addressesOf, type Ring } from '../core/ring/ring.ts';
 import { type Probes, startAdminServer } from '../platform/admin-http.ts';
 import { createClock } from '../platform/clock.ts';
 import { addressForPeople } from '../platform/configuration.ts';
@@ -60,7 +60,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
   });
   const placing = { ring: () => rings.current() };
   rings.subscribe((ring) => {
-    const addresses = ring.nodes.map(({ address }) => address);
+    const addresses = addressesOf(ring);
     balancer.keep(addresses);
     channels.keep(addresses);
   });
@@ -116,7 +116,7 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
         id,
         address: config.listen,
         gossip,
-        namespaces: createForwardingNamespaceAdmin(() => currentRing(placing).nodes.map(({ address }) => address)),
+        namespaces: createForwardingNamespaceAdmin(() => addressesOf(currentRing(placing))),
         clock,
         log,
         hotKeys,
@@ -133,10 +133,10 @@ export async function startRouter(config: RouterConfig): Promise<Stop> {
       const ring = rings.current();
       if (draining) return { ok: false, reason: 'the process is stopping' };
       if (ring === undefined) return { ok: false, reason: 'no ring is known yet' };
-      const ready = ring.nodes.filter(({ address }) => pool.ready(address)).length;
-      return ready > 0
+      const addresses = addressesOf(ring);
+      return addresses.some((address) => pool.ready(address))
         ? { ok: true }
-        : { ok: false, reason: `none of ${ring.nodes.length} storage nodes is reachable` };
+        : { ok: false, reason: `none of ${addresses.length} storage nodes is reachable` };
     },
   };
   const admin = await startAdminServer({ listen: config.admin, metrics, probes, log });
@@ -163,7 +163,8 @@ function peerViews(
   ring: Ring | undefined,
   pool: { ready(address: string): boolean; inFlight(address: string): number },
 ) {
-  return (ring?.nodes ?? []).map(({ id, address }) => {
+  const present = ring?.nodes.filter(({ status }) => status !== 'LEFT') ?? [];
+  return present.map(({ id, address }) => {
     return { nodeId: id, reachable: pool.ready(address), inFlight: pool.inFlight(address) };
   });
 }

@@ -154,6 +154,11 @@ function isSameSet(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
   return a.length === b.length && Array.from(a).every((node) => Array.prototype.includes.call(b, node));
 }
 
+/** Of the nodes that have not left, each once: two have one address where one has taken the other's place. */
+export function addressesOf({ nodes }: Pick<Ring, 'nodes'>): string[] {
+  return [...new Set(nodes.flatMap(({ status, address }) => (status === 'LEFT' ? [] : [address])))];
+}
+
 /** Undefined where the ring has no such node. */
 export function nodeById(ring: Ring, id: string): RingNode | undefined {
   let byId = nodesById.get(ring.nodes);
