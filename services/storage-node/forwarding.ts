@@ -1,7 +1,10 @@
-/** Sends operations on to other storage nodes, over one Session stream each, opened at first need. */
+/**
+ * Sends operations on to other storage nodes, over one Session stream each, opened at first need, and given up when the node
+ * leaves the ring, or has another address there.
+ */
 import { Failure } from '../core/failure.ts';
 import type { Clock, Random, Tracing } from '../core/ports.ts';
-import { nodeById } from '../core/ring/ring.ts';
+import { addressesOf, nodeById } from '../core/ring/ring.ts';
 import type { RingSource } from '../platform/ring-source.ts';
 import { createSessionPool } from '../platform/routing/session-pool.ts';
 import { tracedPool } from '../platform/tracing/traced.ts';
@@ -26,6 +29,7 @@ export function createForwarding(
     hop: 'forwarded',
     ring: () => rings.current(),
   });
+  const unsubscribe = rings.subscribe((ring) => sessions.keepOnly(addressesOf(ring)));
   const pool = tracing === undefined ? sessions : tracedPool(sessions, tracing);
   return {
     async forward(to, operation, { deadline, cancellation }) {
@@ -37,6 +41,9 @@ export function createForwarding(
       if (answer instanceof Failure) throw answer;
       return answer;
     },
-    close: () => pool.close(),
+    close() {
+      unsubscribe();
+      pool.close();
+    },
   };
 }

@@ -16,8 +16,10 @@ const retryDelayMsMin = 50;
 const retryDelayMsMax = 2_000;
 
 export interface SessionPool {
-  /** Keeps a session open to each of these, and to no other. */
+  /** Keeps a session open to each of these, and to no other: what is sent elsewhere still has one until that is lost. */
   keep(addresses: readonly string[]): void;
+  /** The same, and opens none: that is left to what is sent. */
+  keepOnly(addresses: readonly string[]): void;
   /** What is sent there now goes out at once, and nothing there is overdue. */
   ready(address: string): boolean;
   inFlight(address: string): number;
@@ -49,7 +51,10 @@ export interface SessionPoolOptions {
 }
 
 interface Slot {
+  /** The newest, by which the address is ready or not. */
   session: SessionClient | undefined;
+  /** It, and those that were told to go and still owe answers. */
+  readonly sessions: Set<SessionClient>;
   overdue: boolean;
   retryDelayMs: number;
   cancelRetry: () => void;
@@ -59,12 +64,20 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
   const { name, clock, random, hop } = options;
   const deadlines = createDeadlines(clock);
   const slots = new Map<string, Slot>();
+  /** Undefined: any address. */
+  let wanted: ReadonlySet<string> | undefined;
   let closed = false;
 
   function slotOf(address: string): Slot {
     let slot = slots.get(address);
     if (slot === undefined) {
-      slot = { session: undefined, overdue: false, retryDelayMs: retryDelayMsMin, cancelRetry: () => {} };
+      slot = {
+        session: undefined,
+        sessions: new Set(),
+        overdue: false,
+        retryDelayMs: retryDelayMsMin,
+        cancelRetry: () => {},
+      };
       slots.set(address, slot);
     }
     return slot;
@@ -84,21 +97,32 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
       after: (ms, run) => clock.after(ms, run),
       onReady() {
         wasReady = true;
-        slot.overdue = false;
+        judge(slot, session, false);
       },
       onClose() {
+        slot.sessions.delete(session);
         if (slot.session !== session) return;
         slot.session = undefined;
         retry(address, slot, wasReady);
       },
     });
     slot.session = session;
+    slot.sessions.add(session);
     slot.overdue = false;
     return session;
   }
 
+  /** Who owes or gives an answer on an earlier session may be another process than the one that is there now. */
+  function judge(slot: Slot, session: SessionClient, isOverdue: boolean): void {
+    if (slot.session === session) slot.overdue = isOverdue;
+  }
+
   function retry(address: string, slot: Slot, wasReady: boolean): void {
     if (closed || slots.get(address) !== slot) return;
+    if (wanted?.has(address) === false) {
+      drop(address, slot);
+      return;
+    }
     if (wasReady) slot.retryDelayMs = retryDelayMsMin;
     slot.cancelRetry = clock.after(slot.retryDelayMs / 2 + random.below(slot.retryDelayMs), () => open(address, slot));
     slot.retryDelayMs = Math.min(slot.retryDelayMs * 2, retryDelayMsMax);
@@ -107,16 +131,22 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
   function drop(address: string, slot: Slot): void {
     slots.delete(address);
     slot.cancelRetry();
-    slot.session?.close();
+    for (const session of slot.sessions) session.close();
+  }
+
+  function keepOnly(addresses: readonly string[]): void {
+    if (closed) return;
+    wanted = new Set(addresses);
+    for (const [address, slot] of [...slots]) if (!wanted.has(address)) drop(address, slot);
   }
 
   return {
     keep(addresses) {
       if (closed) return;
-      const wanted = new Set(addresses);
-      for (const [address, slot] of [...slots]) if (!wanted.has(address)) drop(address, slot);
-      for (const address of wanted) if (!slots.has(address)) open(address, slotOf(address));
+      keepOnly(addresses);
+      for (const address of addresses) if (!slots.has(address)) open(address, slotOf(address));
     },
+    keepOnly,
 
     ready(address) {
       const slot = slots.get(address);
@@ -137,7 +167,7 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
           session.cancel(id);
         };
         const alarm = deadlines.set(clock.now() + patienceMs, () => {
-          slot.overdue = true;
+          judge(slot, session, true);
           const message = `no answer from ${address} within ${Math.ceil(patienceMs)} ms`;
           giveUp(new Failure('DEADLINE', message, { outcome: 'UNKNOWN' }));
         });
@@ -149,7 +179,7 @@ export function createSessionPool(options: SessionPoolOptions): SessionPool {
         };
         const id = session.send(body, bytes, (answer) => {
           // What is refused here says nothing of who is there.
-          if (!(answer instanceof Failure)) slot.overdue = false;
+          if (!(answer instanceof Failure)) judge(slot, session, false);
           settle(answer);
         });
       });
