@@ -188,7 +188,9 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
     },
 
     async noteGiven(requests) {
-      const given = requests.map((one): Mutation => {
+      // What has become one of the oldest since it was listed is removed, or will be: written behind `oldest`, it would stay.
+      const kept = requests.filter(({ at }) => generationOf(at) >= generation - 1);
+      const given = kept.map((one): Mutation => {
         return { space: 'requests', key: one.at, value: encodeRemembered({ ...one, isGiven: true }) };
       });
       if (given.length > 0) await engine.write(given, false);

@@ -1,6 +1,7 @@
 /** P5: two attempts with one request id are one write, whichever coordinators they meet. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { generationOf } from '../../services/core/codec/request.ts';
 import type { Dot } from '../../services/core/versioning/causal-context.ts';
 import { createMemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
 import { createRequestTable } from '../../services/storage-node/request-table.ts';
@@ -290,6 +291,23 @@ test('what came while the oldest were being removed goes too', async () => {
   }
   const { entries } = await engine.scan('requests', new Uint8Array(0), undefined, 10_000);
   assert.ok(entries.length <= 12, `${entries.length} of at most 8 and a generation that is being removed`);
+});
+
+test('what has gone since it was listed does not come back when it was given to the owners', async () => {
+  const { engine, open } = await table(8);
+  const requests = await open();
+  const remember = async (i: number) => {
+    await engine.write([requests.remember(key, { id: idOf(i), dot: { actor: 7n, counter: i } })], true);
+    await turns();
+  };
+  for (let i = 1; i <= 4; i++) await remember(i);
+  const listed = await requests.list({ start: Buffer.alloc(8), end: undefined }, undefined);
+  assert.equal(listed.requests.length, 4);
+  for (let i = 5; i <= 12; i++) await remember(i);
+  await requests.noteGiven(listed.requests);
+  for (let i = 13; i <= 40; i++) await remember(i);
+  const { entries } = await engine.scan('requests', new Uint8Array(0), undefined, 10_000);
+  assert.ok(entries.every(([at]) => generationOf(at) > 1));
 });
 
 test('one request id on two keys is two requests', async () => {

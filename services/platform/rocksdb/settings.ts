@@ -38,7 +38,8 @@ export interface EngineSettings {
  * 4 × 6 × 32 MiB of write-ahead log on that setting, which bounds what an opening has to read again.
  *
  * Compression: none in levels 0 and 1, where most of the rewriting is; ZSTD below, where most of the bytes
- * are. (`compression` is a trained dictionary for each file, on top of that: without it.) The block cache holds uncompressed blocks: 64 MiB for the hot part of the records.
+ * are. (`compression` is a trained dictionary for each file, on top of that: without it.) The block cache holds
+ * uncompressed blocks: 64 MiB for the hot part of the records.
  */
 const COLUMNS: EngineSettings['columns'] = {
   default: { compaction: 'level', memtableMemoryBudget: 128 * MIB, cacheSize: 64 * MIB, compression: false },
