@@ -1,6 +1,6 @@
 /**
- * Loaded into each child of `cartwheel dev` before its own program: when dev is gone, however it went, the
- * IPC channel closes and the child ends too. A service listens for that itself once it runs; this covers the
+ * Loaded into each child of `cartwheel dev`, and of a benchmark, before its own program: when its parent is gone, however it
+ * went, the IPC channel closes and the child ends too. A service listens for that itself once it runs; this covers the
  * time before, when it is still loading, and a stop that takes longer than the ports may stay taken.
  */
 import { isMainThread } from 'node:worker_threads';

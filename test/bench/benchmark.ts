@@ -4,7 +4,8 @@ import { Problem, problemText } from '../../cli/problem.ts';
 
 /**
  * Runs it to its end; `signal` is aborted when the command is interrupted (exit code 130). Flags that cannot be understood
- * (of a Command with exitOverride) give 2, a Problem its own code, and is told as text. All else is thrown.
+ * (of a Command with exitOverride) give 2, a Problem its own code, what the system refuses (a directory that cannot be
+ * written) 1, and both are told as text. All else is thrown.
  */
 export async function runBenchmark(
   name: string,
@@ -22,10 +23,15 @@ export async function runBenchmark(
   } catch (error) {
     const problem = interrupted.signal.aborted ? (interrupted.signal.reason as unknown) : error;
     if (problem instanceof CommanderError) process.exitCode = problem.exitCode === 0 ? 0 : 2;
-    else if (!(problem instanceof Problem)) throw problem;
+    else if (!(problem instanceof Problem) && !isOfSystem(problem)) throw problem;
     else {
       process.stderr.write(`${name}: ${problemText(problem)}\n`);
-      process.exitCode = problem.exitCode;
+      process.exitCode = problem instanceof Problem ? problem.exitCode : 1;
     }
   }
+}
+
+/** Its message names what was refused, and where. */
+function isOfSystem(error: unknown): boolean {
+  return typeof (error as Partial<NodeJS.ErrnoException> | null)?.errno === 'number';
 }

@@ -2,6 +2,8 @@
  * What the settings of the storage engine are worth: each alone in a process of its own, over the same load, in turn.
  * Prints Markdown; docs/benchmarks.md says what came of it.
  */
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import { decodeFromCompressedBase64, type Histogram } from 'hdr-histogram-js';
@@ -12,7 +14,7 @@ import type { Load, Measured } from './engine/measure.ts';
 import { asItIs, variants } from './engine/variants.ts';
 import { medianOf } from './growth/work.ts';
 import { machineText } from './machine.ts';
-import { runProgram } from './program.ts';
+import { root, runProgram } from './program.ts';
 import { markdown, percentilesText } from './tables.ts';
 
 interface Options extends Load {
@@ -21,6 +23,7 @@ interface Options extends Load {
 }
 
 const measureFile = fileURLToPath(new URL('engine/measure.ts', import.meta.url));
+const directory = join(root, '.cartwheel', `engine-${process.pid}`);
 const MIB = 1024 * 1024;
 
 function readOptions(argv: readonly string[]): Options {
@@ -65,7 +68,13 @@ async function measure(
   signal: AbortSignal,
 ): Promise<Measured> {
   const load: Load = { keys, valueBytes, operations, workers };
-  return JSON.parse(await runProgram(process.execPath, [measureFile, name, JSON.stringify(load)], signal)) as Measured;
+  const flags = [measureFile, name, directory, JSON.stringify(load)];
+  mkdirSync(directory, { recursive: true });
+  try {
+    return JSON.parse(await runProgram(process.execPath, flags, signal)) as Measured;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }
 
 /** The median of the rounds; of latencies, all of them together. */

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
+import { Problem } from '../../cli/problem.ts';
 import { startCartwheel } from './clusters/cartwheel.ts';
 import { type CaseReport, type LoadCase, runGenerator, type Workload } from './generator.ts';
 import { root } from './program.ts';
@@ -37,19 +38,31 @@ export async function observe(observation: Observation, signal: AbortSignal): Pr
   Object.assign(process.env, { NODE_OPTIONS: `--import=${pathToFileURL(module)}`, CARTWHEEL_OBSERVED: files });
   const cluster = await startCartwheel(join(directory, 'data'), signal, { root: observation.root ?? root });
   try {
-    const nodes = Object.entries(cluster.pids).flatMap(([name, pid]) => (name.startsWith('storage') ? [pid] : []));
+    const nodes = Object.entries(cluster.pids).filter(([name]) => name.startsWith('storage'));
     let cases = 0;
     // The first case is warm-up too: with its end the second begins, at once.
     const hear = ({ kind }: { readonly kind: string }) => {
-      if (kind === 'case' && cases++ < 2) for (const pid of nodes) process.kill(pid, 'SIGUSR2');
+      if (kind === 'case' && cases++ < 2) for (const [name, pid] of nodes) tellToObserve(name, pid);
     };
     const all = { ...workload, warmupSeconds: 0 };
     const { cases: reports } = await runGenerator('cartwheel', cluster, [load, load], all, hear, signal);
     const end = Date.now() + writtenWithinMs;
     while (readdirSync(files).length < nodes.length && Date.now() < end) await sleep(100, undefined, { signal });
+    const missing = nodes.length - readdirSync(files).length;
+    if (missing > 0) {
+      throw new Problem(`${missing} of ${nodes.length} storage nodes wrote nothing within ${writtenWithinMs / 1000} s`);
+    }
     const written = readdirSync(files).map((file) => JSON.parse(readFileSync(join(files, file), 'utf8')) as unknown);
     return { report: reports[1] as CaseReport, written };
   } finally {
     await cluster.stop();
+  }
+}
+
+function tellToObserve(name: string, pid: number): void {
+  try {
+    process.kill(pid, 'SIGUSR2');
+  } catch {
+    throw new Problem(`${name} has ended under the load`, 'is the disk full?');
   }
 }

@@ -3,14 +3,14 @@
  * the request that made it, a quarter reads of records, a quarter reads of keys that are not there, which a put of a new
  * key begins with. Then it is closed, and opened again.
  *
- *     node measure.ts VARIANT JSON-OF-LOAD
+ *     node measure.ts VARIANT DIRECTORY JSON-OF-LOAD
  *
- * Prints a Measured as JSON.
+ * Prints a Measured as JSON. Whoever starts it removes the directory: it may be ended at any time.
  */
+import '../../../cli/dev/leash.ts';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { build, encodeIntoCompressedBase64, type Histogram } from 'hdr-histogram-js';
 import { keyName } from '../../../cli/bench/workload.ts';
 import type { Mutation, StorageEngine } from '../../../services/core/ports.ts';
@@ -52,16 +52,9 @@ const loadAtOnceBytes = 64 * 1024;
 const requestBytes = 12;
 /** One minute: what takes longer counts as that. */
 const latencyMaxMicroseconds = 60_000_000;
-const results = fileURLToPath(new URL('../results', import.meta.url));
 
-const [variant, load] = process.argv.slice(2) as [string, string];
-mkdirSync(results, { recursive: true });
-const directory = mkdtempSync(join(results, 'engine-'));
-try {
-  console.log(JSON.stringify(await measure(JSON.parse(load) as Load)));
-} finally {
-  rmSync(directory, { recursive: true, force: true });
-}
+const [variant, directory, load] = process.argv.slice(2) as [string, string, string];
+console.log(JSON.stringify(await measure(JSON.parse(load) as Load)));
 
 async function measure({ keys, valueBytes, operations, workers }: Load): Promise<Measured> {
   // Half of each can be compressed away.
@@ -86,7 +79,7 @@ async function measure({ keys, valueBytes, operations, workers }: Load): Promise
   const loadAtOnce = Math.max(1, Math.floor(loadAtOnceBytes / valueBytes));
   await inParallel(Math.ceil(keys / loadAtOnce), workers, signal, (i) =>
     write(
-      Array.from({ length: loadAtOnce }, (_, n) => i * loadAtOnce + n),
+      Array.from({ length: Math.min(loadAtOnce, keys - i * loadAtOnce) }, (_, n) => i * loadAtOnce + n),
       false,
     ),
   );
