@@ -101,7 +101,7 @@ const schema = {
     'requests-max': integer({
       about: 'request ids remembered, so that a second attempt is no second write',
       default: '1000000',
-      min: 2,
+      min: 1_000,
       max: 1_000_000_000,
     }),
     renew: toggle({ about: 'once its node has left the ring, the directory is emptied, and begins as another node' }),

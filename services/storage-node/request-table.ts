@@ -27,7 +27,7 @@ import type { StorageRange } from '../core/ring/partition.ts';
 import { type CausalContext, contains, type Dot } from '../core/versioning/causal-context.ts';
 
 export const pageRequests = 1_024;
-/** The oldest are removed after so many new ones, twice as many at once. */
+/** The oldest are removed after so many new ones (or more, while a removal is under way), twice as many at once. */
 const removeEvery = 128;
 const noBytes = new Uint8Array(0);
 
@@ -91,11 +91,11 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
   const untilRemoval = Math.min(removeEvery, Math.ceil(perGeneration / 4));
   metrics.gauge('cartwheel_requests_remembered', 'Requests remembered in the newest generation', () => inGeneration);
 
-  async function removeOldest(from: Uint8Array): Promise<void> {
+  async function removeOldest(from: Uint8Array, most: number): Promise<void> {
     removing = true;
     const end = generation - 1;
     try {
-      const page = await engine.scan('requests', from, startOfGeneration(end), 2 * untilRemoval);
+      const page = await engine.scan('requests', from, startOfGeneration(end), most);
       if (page.entries.length > 0) {
         const removals = page.entries.map(([key]): Mutation => ({ space: 'requests', key, value: undefined }));
         await engine.write(removals, false);
@@ -143,9 +143,11 @@ export function createRequestTable(engine: StorageEngine, metrics: Metrics, requ
         oldest ??= startOfGeneration(generation - 2);
       }
       inGeneration++;
-      if (++sinceRemoval >= untilRemoval && oldest !== undefined && !removing) {
+      sinceRemoval = oldest === undefined ? 0 : sinceRemoval + 1;
+      if (oldest !== undefined && sinceRemoval >= untilRemoval && !removing) {
+        // More where the last removal took long.
+        void removeOldest(oldest, Math.min(2 * sinceRemoval, pageRequests));
         sinceRemoval = 0;
-        void removeOldest(oldest);
       }
       return {
         space: 'requests',
