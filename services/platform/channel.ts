@@ -81,10 +81,26 @@ class Names implements experimental.Resolver {
   }
 }
 
-function closedBy(signal: AbortSignal) {
+function closedBy(closed: AbortSignal) {
   return ({ addresses }: experimental.Endpoint): experimental.Endpoint => ({
-    addresses: addresses.map((address) => ({ ...address, signal })),
+    addresses: addresses.map((address) => ({
+      ...address,
+      // Read for each connection.
+      get signal() {
+        return closed.aborted ? abortedSoon() : closed;
+      },
+    })),
   });
+}
+
+/**
+ * gRPC dials once more after the close, where it waited to. With a signal that is aborted already net.connect ends the socket
+ * first and then connects it all the same, and nobody would ever close that connection.
+ */
+function abortedSoon(): AbortSignal {
+  const soon = new AbortController();
+  setImmediate(() => soon.abort());
+  return soon.signal;
 }
 
 experimental.registerResolver(scheme, Names);
