@@ -13,7 +13,7 @@ import { runBenchmark } from './benchmark.ts';
 import type { Load, Measured } from './engine/measure.ts';
 import { asItIs, variants } from './engine/variants.ts';
 import { medianOf } from './growth/work.ts';
-import { machineText } from './machine.ts';
+import { machineText, requireLinux } from './machine.ts';
 import { root, runProgram } from './program.ts';
 import { markdown, percentilesText } from './tables.ts';
 
@@ -42,6 +42,7 @@ function readOptions(argv: readonly string[]): Options {
 
 await runBenchmark('engine', async (flags, signal) => {
   const options = readOptions(flags);
+  requireLinux();
   const { only, rounds, ...load } = options;
   const names = Object.keys(variants).filter((name) => only === undefined || name === asItIs || only.includes(name));
   const measured = new Map(names.map((name) => [name, [] as Measured[]]));

@@ -58,11 +58,15 @@ const programs: readonly Program[] = [
 /** Cassandra 5.0 runs on this one (or 11) alone. */
 const javaMajor = '17';
 
-/** The version of each program that is needed; a Problem that says how to get one that is missing. */
-export function requirePrograms(stores: readonly StoreName[]): Record<string, string> {
+export function requireLinux(): void {
   if (process.platform !== 'linux') {
     throw new Problem(`the benchmark reads what processes use from /proc: wanted linux, saw ${process.platform}`);
   }
+}
+
+/** The version of each program that is needed; a Problem that says how to get one that is missing. */
+export function requirePrograms(stores: readonly StoreName[]): Record<string, string> {
+  requireLinux();
   const versions: Record<string, string> = { Node: process.versions.node };
   for (const { name, command, flags, version, hint, isNeeded } of programs) {
     if (!isNeeded(stores)) continue;

@@ -35,6 +35,7 @@ export async function observe(observation: Observation, signal: AbortSignal): Pr
   const { module, directory, load, workload } = observation;
   const files = join(directory, 'observed');
   mkdirSync(files, { recursive: true });
+  const written = () => readdirSync(files).filter((name) => name.endsWith('.json'));
   Object.assign(process.env, { NODE_OPTIONS: `--import=${pathToFileURL(module)}`, CARTWHEEL_OBSERVED: files });
   const cluster = await startCartwheel(join(directory, 'data'), signal, { root: observation.root ?? root });
   try {
@@ -47,13 +48,13 @@ export async function observe(observation: Observation, signal: AbortSignal): Pr
     const all = { ...workload, warmupSeconds: 0 };
     const { cases: reports } = await runGenerator('cartwheel', cluster, [load, load], all, hear, signal);
     const end = Date.now() + writtenWithinMs;
-    while (readdirSync(files).length < nodes.length && Date.now() < end) await sleep(100, undefined, { signal });
-    const missing = nodes.length - readdirSync(files).length;
+    while (written().length < nodes.length && Date.now() < end) await sleep(100, undefined, { signal });
+    const missing = nodes.length - written().length;
     if (missing > 0) {
       throw new Problem(`${missing} of ${nodes.length} storage nodes wrote nothing within ${writtenWithinMs / 1000} s`);
     }
-    const written = readdirSync(files).map((file) => JSON.parse(readFileSync(join(files, file), 'utf8')) as unknown);
-    return { report: reports[1] as CaseReport, written };
+    const seen = written().map((file) => JSON.parse(readFileSync(join(files, file), 'utf8')) as unknown);
+    return { report: reports[1] as CaseReport, written: seen };
   } finally {
     await cluster.stop();
   }

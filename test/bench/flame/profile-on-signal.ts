@@ -2,15 +2,14 @@
  * Loaded into every process of a cluster (observed.ts): the first SIGUSR2 begins a CPU profile of the event loop, the second
  * ends it and writes it into the directory that the environment names. Without a signal it costs nothing.
  */
-import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
-import { join } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
+import { observedDirectory, tellObserver } from '../observer.ts';
 
-const directory = process.env.CARTWHEEL_OBSERVED;
 const samplingMicroseconds = 500;
 
-if (isMainThread && directory !== undefined) {
+if (isMainThread && observedDirectory !== undefined) {
+  const directory = observedDirectory;
   let session: Session | undefined;
   process.on('SIGUSR2', async () => {
     if (session === undefined) {
@@ -23,6 +22,6 @@ if (isMainThread && directory !== undefined) {
     }
     const { profile } = await session.post('Profiler.stop');
     session.disconnect();
-    writeFileSync(join(directory, `${process.pid}.cpuprofile`), JSON.stringify(profile));
+    tellObserver(directory, profile);
   });
 }

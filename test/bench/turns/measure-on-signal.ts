@@ -5,11 +5,10 @@
  * A timer of a millisecond fires in the first turn that begins a millisecond after it was set: what the thread has used
  * between two of them is one turn, and what little came before it.
  */
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isMainThread } from 'node:worker_threads';
+import { observedDirectory, tellObserver } from '../observer.ts';
 
 /** CPU milliseconds. */
 export interface Turns {
@@ -27,9 +26,9 @@ interface Span {
 }
 
 const longMs = 2;
-const directory = process.env.CARTWHEEL_OBSERVED;
 
-if (isMainThread && directory !== undefined) {
+if (isMainThread && observedDirectory !== undefined) {
+  const directory = observedDirectory;
   const collections: { readonly startTime: number; readonly duration: number }[] = [];
   const observer = new PerformanceObserver((list) => collections.push(...list.getEntries()));
   const spans: Span[] = [];
@@ -61,7 +60,7 @@ if (isMainThread && directory !== undefined) {
     });
     const long = own.filter((ms) => ms >= longMs).sort((a, b) => b - a);
     const turns: Turns = { count, long, longest: Math.max(0, ...spans.map(({ cpuMs }) => cpuMs)) };
-    writeFileSync(join(directory, `${process.pid}.json`), JSON.stringify(turns));
+    tellObserver(directory, turns);
   });
 }
 
