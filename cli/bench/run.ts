@@ -99,8 +99,7 @@ export class Bench {
         const isRead = Math.random() < workload.reads;
         try {
           await (isRead ? this.get(key) : this.put(key));
-          const microseconds = Math.round((performance.now() - from) * 1000);
-          (isRead ? reads : writes).recordValue(Math.min(Math.max(1, microseconds), latencyMaxMicroseconds));
+          recordLatency(isRead ? reads : writes, performance.now() - from);
         } catch (error) {
           const reason = reasonOf(error);
           errors.set(reason, (errors.get(reason) ?? 0) + 1);
@@ -136,6 +135,10 @@ export function latencyHistogram(): Histogram {
     highestTrackableValue: latencyMaxMicroseconds,
     numberOfSignificantValueDigits: 3,
   });
+}
+
+export function recordLatency(histogram: Histogram, milliseconds: number): void {
+  histogram.recordValue(Math.min(Math.max(1, Math.round(milliseconds * 1000)), latencyMaxMicroseconds));
 }
 
 function reasonOf(error: unknown): string {

@@ -15,7 +15,7 @@ import { asItIs, variants } from './engine/variants.ts';
 import { medianOf } from './growth/work.ts';
 import { machineText, requireLinux } from './machine.ts';
 import { root, runProgram } from './program.ts';
-import { markdown, percentilesText } from './tables.ts';
+import { markdown, merged, percentilesText } from './tables.ts';
 
 interface Options extends Load {
   readonly rounds: number;
@@ -63,12 +63,7 @@ await runBenchmark('engine', async (flags, signal) => {
   );
 });
 
-async function measure(
-  name: string,
-  { keys, valueBytes, operations, workers }: Load,
-  signal: AbortSignal,
-): Promise<Measured> {
-  const load: Load = { keys, valueBytes, operations, workers };
+async function measure(name: string, load: Load, signal: AbortSignal): Promise<Measured> {
   const flags = [measureFile, name, directory, JSON.stringify(load)];
   mkdirSync(directory, { recursive: true });
   try {
@@ -81,7 +76,8 @@ async function measure(
 /** The median of the rounds; of latencies, all of them together. */
 function rowOf(name: string, runs: readonly Measured[], { operations }: Load): string[] {
   const median = (of: (run: Measured) => number) => medianOf(runs.map(of));
-  const latencies = (of: 'reads' | 'writes') => percentilesText(merged(runs.map((run) => run[of])));
+  const latencies = (of: 'reads' | 'writes') =>
+    percentilesText(merged(runs.map((run) => decodeFromCompressedBase64(run[of]) as Histogram)));
   return [
     name,
     Math.round(median(({ seconds }) => operations / seconds)).toLocaleString('en'),
@@ -94,10 +90,4 @@ function rowOf(name: string, runs: readonly Measured[], { operations }: Load): s
     median(({ closeSeconds }) => closeSeconds).toFixed(2),
     median(({ openSeconds }) => openSeconds).toFixed(2),
   ];
-}
-
-function merged(histograms: readonly string[]): Histogram {
-  const [first, ...others] = histograms.map((text) => decodeFromCompressedBase64(text) as Histogram);
-  for (const other of others) first?.add(other);
-  return first as Histogram;
 }

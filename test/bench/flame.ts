@@ -39,7 +39,7 @@ async function main({ workers, seconds, warmup, of, out }: Options, signal: Abor
   const tree = of === undefined ? undefined : await earlierTree(of, join(directory, 'tree'), signal);
   const { report, written } = await observe(
     {
-      ...{ module, directory, root: tree?.root },
+      ...{ module, directory: join(directory, 'cluster'), root: tree?.root },
       load: { path: 'direct', workers, ratePerSecond: 0, readFraction: 0.5, distribution: 'zipfian' },
       workload: { keys: 100_000, valueBytes: 1024, seconds, firstWarmupSeconds: warmup },
     },

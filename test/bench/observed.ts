@@ -1,5 +1,5 @@
 /** Storage nodes looked into while they are under load, by a module that is loaded into each of their processes. */
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
@@ -14,7 +14,7 @@ export interface Observation {
    * one file into the directory that CARTWHEEL_OBSERVED names.
    */
   readonly module: string;
-  /** For the data and the files; somebody else removes it. */
+  /** For the data and the files; it is gone afterwards. */
   readonly directory: string;
   /** Of the clone whose Cartwheel is started; this one, if absent. */
   readonly root?: string | undefined;
@@ -32,6 +32,14 @@ export interface Observed {
 const writtenWithinMs = 10_000;
 
 export async function observe(observation: Observation, signal: AbortSignal): Promise<Observed> {
+  try {
+    return await observed(observation, signal);
+  } finally {
+    rmSync(observation.directory, { recursive: true, force: true });
+  }
+}
+
+async function observed(observation: Observation, signal: AbortSignal): Promise<Observed> {
   const { module, directory, load, workload } = observation;
   const files = join(directory, 'observed');
   mkdirSync(files, { recursive: true });

@@ -16,7 +16,7 @@ import { commitText } from '../commit.ts';
 import { runBenchmark } from './benchmark.ts';
 import { startCartwheel } from './clusters/cartwheel.ts';
 import { machineText } from './machine.ts';
-import { failedCount, percentilesText, ratioText } from './tables.ts';
+import { failedCount, merged, percentilesText, ratioText } from './tables.ts';
 
 interface Options {
   readonly seconds: number;
@@ -68,9 +68,7 @@ async function takeTurns(cases: readonly Case[], { rounds, seconds, warmup, sign
 }
 
 function latencies({ results }: Case, of: 'reads' | 'writes'): Histogram {
-  const [first, ...others] = results.map((result) => result[of]);
-  for (const other of others) first?.add(other);
-  return first as Histogram;
+  return merged(results.map((result) => result[of]));
 }
 
 async function paths(router: CartwheelClient, direct: CartwheelClient, options: Options): Promise<void> {

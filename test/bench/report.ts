@@ -1,7 +1,7 @@
 /** From what the generator measured, over all rounds, to the tables that people read. Pure. */
 import { decodeFromCompressedBase64, type Histogram } from 'hdr-histogram-js';
 import type { CaseReport, LoadCase, RunReport } from './generator.ts';
-import { markdown, significant, storeName } from './tables.ts';
+import { markdown, merged, significant, storeName } from './tables.ts';
 
 /** One case of one store, all rounds together. */
 export interface Summary extends LoadCase {
@@ -200,11 +200,6 @@ function spread(rounds: readonly (readonly [amount: number, per: number])[]): Sp
     low: Math.min(...each),
     high: Math.max(...each),
   };
-}
-
-function merged([first, ...others]: readonly Histogram[]): Histogram {
-  for (const other of others) first?.add(other);
-  return first as Histogram;
 }
 
 /** Points of the curve for each further nine. */

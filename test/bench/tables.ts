@@ -17,6 +17,12 @@ export function percentilesText(latencies: Histogram): string {
   return [50, 99, 99.9].map((at) => (latencies.getValueAtPercentile(at) / 1_000).toFixed(1)).join(' / ');
 }
 
+/** All added into the first one. */
+export function merged([first, ...others]: readonly Histogram[]): Histogram {
+  for (const other of others) first?.add(other);
+  return first as Histogram;
+}
+
 export function ratioText(of: Histogram, to: Histogram, percentile: number): string {
   return `${(of.getValueAtPercentile(percentile) / to.getValueAtPercentile(percentile)).toFixed(2)}×`;
 }

@@ -3,7 +3,6 @@
  * JavaScript is to take longer than 10 ms. By the CPU time of the thread, without what the garbage collector took; of that
  * the metrics tell. Prints Markdown. `npm run bench:turns`.
  */
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
@@ -41,7 +40,6 @@ async function main({ seconds, warmup }: Options, signal: AbortSignal): Promise<
     const load: LoadCase = { path: 'direct', workers, ratePerSecond: 0, readFraction: 0.5, distribution: 'zipfian' };
     const workload = { keys, valueBytes, seconds, firstWarmupSeconds: warmup };
     const { report, written } = await observe({ module, directory, load, workload }, signal);
-    rmSync(directory, { recursive: true, force: true });
     const turns = written as readonly Turns[];
     const long = turns.flatMap((one) => one.long);
     const above = (ms: number) => long.filter((length) => length >= ms).length.toLocaleString('en');
@@ -72,10 +70,5 @@ function readOptions(argv: readonly string[]): Options {
 }
 
 await runBenchmark('turns', async (flags, signal) => {
-  const options = readOptions(flags);
-  try {
-    await main(options, signal);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+  await main(readOptions(flags), signal);
 });

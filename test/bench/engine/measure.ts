@@ -11,7 +11,8 @@ import '../../../cli/dev/leash.ts';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { build, encodeIntoCompressedBase64, type Histogram } from 'hdr-histogram-js';
+import { encodeIntoCompressedBase64 } from 'hdr-histogram-js';
+import { latencyHistogram, recordLatency } from '../../../cli/bench/run.ts';
 import { keyName } from '../../../cli/bench/workload.ts';
 import type { Mutation, StorageEngine } from '../../../services/core/ports.ts';
 import { xxh64 } from '../../../services/platform/hash.ts';
@@ -50,8 +51,6 @@ export interface Measured {
 /** What is loaded at once. */
 const loadAtOnceBytes = 64 * 1024;
 const requestBytes = 12;
-/** One minute: what takes longer counts as that. */
-const latencyMaxMicroseconds = 60_000_000;
 
 const [variant, directory, load] = process.argv.slice(2) as [string, string, string];
 console.log(JSON.stringify(await measure(JSON.parse(load) as Load)));
@@ -60,7 +59,7 @@ async function measure({ keys, valueBytes, operations, workers }: Load): Promise
   // Half of each can be compressed away.
   const values = Array.from({ length: 64 }, () => randomBytes(valueBytes).fill('cartwheel', valueBytes / 2));
   const random = createRandom();
-  const [reads, writes] = [newHistogram(), newHistogram()];
+  const [reads, writes] = [latencyHistogram(), latencyHistogram()];
   const signal = new AbortController().signal;
   let written = 0;
   const wroteBefore = bytesWritten();
@@ -93,8 +92,7 @@ async function measure({ keys, valueBytes, operations, workers }: Load): Promise
     if (i % 2 === 0) await write([number], true);
     // Odd numbers: those past the last key are not there.
     else await engine.getMany('records', [keyOf(i % 4 === 1 ? number : number + keys)]);
-    const took = Math.min(Math.round((performance.now() - startedAt) * 1000), latencyMaxMicroseconds);
-    (i % 2 === 0 ? writes : reads).recordValue(took);
+    recordLatency(i % 2 === 0 ? writes : reads, performance.now() - startedAt);
   });
   const seconds = (performance.now() - began) / 1000;
   const { user, system } = process.cpuUsage(cpuBefore);
@@ -127,10 +125,6 @@ function keyOf(number: number): Buffer {
   const key = Buffer.from(`--------${keyName(number)}`);
   key.writeBigUInt64BE(xxh64(key.subarray(8)));
   return key;
-}
-
-function newHistogram(): Histogram {
-  return build({ bitBucketSize: 32, highestTrackableValue: latencyMaxMicroseconds, numberOfSignificantValueDigits: 3 });
 }
 
 async function secondsOf(run: () => Promise<void>): Promise<number> {

@@ -5,8 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PerformanceObserver } from 'node:perf_hooks';
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createMemoryDisk, openMemoryEngine } from '../../../services/platform/memory-engine.ts';
 import { createRandom } from '../../../services/platform/random.ts';
 import { openRocksEngine } from '../../../services/platform/rocksdb/engine.ts';
@@ -14,6 +13,7 @@ import { silentLog } from '../../platform/recording-log.ts';
 import { createCluster } from '../../storage-node/cluster.ts';
 import { createReadableMetrics } from '../../storage-node/metrics.ts';
 import { fill, type Scan, scansOf } from '../../storage-node/whole-scans.ts';
+import { watchCollections } from '../collections.ts';
 import type { GrowthOptions } from '../growth.ts';
 import { markdown } from '../tables.ts';
 
@@ -75,9 +75,7 @@ async function cpuMicroseconds(run: Scan['run']): Promise<number> {
 
 /** Milliseconds by the wall clock, without what the garbage collector took of them; the longest is the last. */
 async function turnsOf(run: Scan['run']): Promise<number[]> {
-  const collections: { readonly startTime: number; readonly duration: number }[] = [];
-  const observer = new PerformanceObserver((list) => collections.push(...list.getEntries()));
-  observer.observe({ entryTypes: ['gc'] });
+  const collections = watchCollections();
   const turns: { readonly from: number; readonly to: number }[] = [];
   let over = false;
   const running = run().finally(() => {
@@ -90,11 +88,6 @@ async function turnsOf(run: Scan['run']): Promise<number[]> {
     from = to;
   }
   await running;
-  await sleep(100); // entries come late
-  observer.disconnect();
-  const own = turns.map(({ from, to }) => {
-    const within = collections.filter(({ startTime }) => startTime >= from && startTime < to);
-    return to - from - within.reduce((sum, { duration }) => sum + duration, 0);
-  });
-  return own.sort((a, b) => a - b);
+  const collectedMs = await collections();
+  return turns.map(({ from, to }) => to - from - collectedMs(from, to)).sort((a, b) => a - b);
 }

@@ -5,9 +5,8 @@
  * A timer of a millisecond fires in the first turn that begins a millisecond after it was set: what the thread has used
  * between two of them is one turn, and what little came before it.
  */
-import { PerformanceObserver } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isMainThread } from 'node:worker_threads';
+import { watchCollections } from '../collections.ts';
 import { observedDirectory, tellObserver } from '../observer.ts';
 
 /** CPU milliseconds. */
@@ -29,11 +28,10 @@ const longMs = 2;
 
 if (isMainThread && observedDirectory !== undefined) {
   const directory = observedDirectory;
-  const collections: { readonly startTime: number; readonly duration: number }[] = [];
-  const observer = new PerformanceObserver((list) => collections.push(...list.getEntries()));
   const spans: Span[] = [];
   let count = 0;
   let timer: NodeJS.Timeout | undefined;
+  let collections: ReturnType<typeof watchCollections> | undefined;
 
   function measure(from: number, cpuBefore: number): void {
     timer = setTimeout(() => {
@@ -46,18 +44,14 @@ if (isMainThread && observedDirectory !== undefined) {
   }
 
   process.on('SIGUSR2', async () => {
-    if (timer === undefined) {
-      observer.observe({ entryTypes: ['gc'] });
+    if (collections === undefined) {
+      collections = watchCollections();
       measure(performance.now(), threadCpuMs());
       return;
     }
     clearTimeout(timer);
-    await sleep(100); // entries come late
-    observer.disconnect();
-    const own = spans.map(({ from, to, cpuMs }) => {
-      const within = collections.filter(({ startTime }) => startTime >= from && startTime < to);
-      return Math.max(0, cpuMs - within.reduce((sum, { duration }) => sum + duration, 0));
-    });
+    const collectedMs = await collections();
+    const own = spans.map(({ from, to, cpuMs }) => cpuMs - collectedMs(from, to));
     const long = own.filter((ms) => ms >= longMs).sort((a, b) => b - a);
     const turns: Turns = { count, long, longest: Math.max(0, ...spans.map(({ cpuMs }) => cpuMs)) };
     tellObserver(directory, turns);
