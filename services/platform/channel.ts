@@ -5,7 +5,6 @@
  * gRPC gives what a resolver says of an address to net.connect as it is, so a signal that ends the connection can go with it.
  * The resolver of names is wrapped for that.
  */
-import { setMaxListeners } from 'node:events';
 import {
   type ChannelCredentials,
   type Client,
@@ -26,7 +25,7 @@ export const channelOptions = {
 } satisfies ClientOptions;
 
 const scheme = 'cartwheel';
-const signalOption = 'cartwheel.closed';
+const dialsOption = 'cartwheel.dials';
 
 type ClientOf<C extends Client> = new (address: string, credentials: ChannelCredentials, options: ClientOptions) => C;
 
@@ -36,12 +35,10 @@ export function openChannel<C extends Client>(
   address: string,
   options: ClientOptions = channelOptions,
 ): C {
-  const closed = new AbortController();
-  // A name may have many addresses, and a connection to each be under way.
-  setMaxListeners(0, closed.signal);
+  const dials = createDials();
   const client = new Service(`${scheme}:${address}`, credentials.createInsecure(), {
     ...options,
-    [signalOption]: closed.signal,
+    [dialsOption]: dials,
   });
   const close = client.close.bind(client);
   let isClosed = false;
@@ -51,7 +48,7 @@ export function openChannel<C extends Client>(
     const isConnected = client.getChannel().getConnectivityState(false) === connectivityState.READY;
     close();
     // What a connection has still to say, gRPC says before it ends it.
-    if (!isConnected) closed.abort();
+    if (!isConnected) dials.end();
   };
   return client;
 }
@@ -60,10 +57,10 @@ class Names implements experimental.Resolver {
   readonly #names: experimental.Resolver;
 
   constructor({ path }: experimental.GrpcUri, listener: experimental.ResolverListener, options: ClientOptions) {
-    const signal: AbortSignal = options[signalOption];
+    const dials: Dials = options[dialsOption];
     this.#names = experimental.createResolver(
       { scheme: 'dns', path },
-      (found, ...rest) => listener(found.ok ? { ...found, value: found.value.map(closedBy(signal)) } : found, ...rest),
+      (found, ...rest) => listener(found.ok ? { ...found, value: found.value.map(endedBy(dials)) } : found, ...rest),
       options,
     );
   }
@@ -81,26 +78,48 @@ class Names implements experimental.Resolver {
   }
 }
 
-function closedBy(closed: AbortSignal) {
+function endedBy(dials: Dials) {
   return ({ addresses }: experimental.Endpoint): experimental.Endpoint => ({
-    addresses: addresses.map((address) => ({
-      ...address,
-      // Read for each connection.
-      get signal() {
-        return closed.aborted ? abortedSoon() : closed;
-      },
-    })),
+    addresses: addresses.map((address) => {
+      const to = experimental.subchannelAddressToString(address);
+      return {
+        ...address,
+        // Read for each connection.
+        get signal() {
+          return dials.signalTo(to);
+        },
+      };
+    }),
   });
 }
 
-/**
- * gRPC dials once more after the close, where it waited to. With a signal that is aborted already net.connect ends the socket
- * first and then connects it all the same, and nobody would ever close that connection.
- */
-function abortedSoon(): AbortSignal {
-  const soon = new AbortController();
-  setImmediate(() => soon.abort());
-  return soon.signal;
+/** The connections that a channel is making. */
+interface Dials {
+  /** Of the next one to the address; the one before has come to an end. */
+  signalTo(address: string): AbortSignal;
+  end(): void;
+}
+
+function createDials(): Dials {
+  /** The last one to each address: with one signal for all, what listens to it would keep all their sockets. */
+  const last = new Map<string, AbortController>();
+  let isEnded = false;
+  return {
+    signalTo(address) {
+      const dial = new AbortController();
+      if (isEnded) {
+        // gRPC dials once more after the close, where it waited to. With a signal that is aborted already net.connect ends
+        // the socket first and then connects it all the same, and nobody would ever close that connection.
+        setImmediate(() => dial.abort());
+      } else last.set(address, dial);
+      return dial.signal;
+    },
+    end() {
+      isEnded = true;
+      for (const dial of last.values()) dial.abort();
+      last.clear();
+    },
+  };
 }
 
 experimental.registerResolver(scheme, Names);

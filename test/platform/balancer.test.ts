@@ -21,6 +21,7 @@ const homes = [0, 1, 2].map(nodeOf);
 const fallbacks = [3, 4].map(nodeOf);
 const coordinators = { homes, fallbacks };
 const body = { timeoutMs: 0 };
+const unsendable = { timeoutMs: 0 };
 
 /** `ms`: how long each takes, more or less. */
 function setup({ zone, noisy = false }: { zone?: string; noisy?: boolean } = {}) {
@@ -33,9 +34,10 @@ function setup({ zone, noisy = false }: { zone?: string; noisy?: boolean } = {})
     pool: {
       ready: (address) => ready.has(address),
       keep() {},
-      async send(address) {
+      send(address, what) {
+        if (what === unsendable) throw new TypeError('it has no size');
         clock.advance((ms[address] ?? 1) * (noisy ? noise.between(0.3, 3) : 1));
-        return answers[address] ?? { id: 1n };
+        return Promise.resolve(answers[address] ?? { id: 1n });
       },
     },
     clock,
@@ -96,6 +98,14 @@ test('what every home would refuse alike, or nobody waits for, says nothing of o
     const counts = await firsts(600);
     assert.ok((counts.h1 ?? 0) > 60, JSON.stringify(counts));
   }
+});
+
+test('what is thrown when it is sent is not under way for ever', async () => {
+  const { balancer, firsts } = setup();
+  await firsts(100);
+  for (let i = 0; i < 1_000; i++) await assert.rejects(balancer.send('h1', unsendable, 1_000), /no size/);
+  const counts = await firsts(600);
+  assert.ok((counts.h1 ?? 0) > 60, JSON.stringify(counts));
 });
 
 test('I1: homes that are ready come first, then the other homes, then fallbacks; each once', () => {

@@ -66,8 +66,10 @@ export function createBalancer({ pool, clock, random, zone }: BalancerOptions): 
     async send(address, ...what) {
       const load = loadOf(address);
       const startedAt = clock.now();
+      // What cannot be sent is thrown here, before it counts as under way.
+      const answering = pool.send(address, ...what);
       load.started();
-      const answer = await pool.send(address, ...what);
+      const answer = await answering;
       const now = clock.now();
       load.ended(countedMs(answer, now - startedAt), now);
       return answer;
