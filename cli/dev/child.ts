@@ -12,6 +12,7 @@ import { closeSync, copyFileSync, openSync, renameSync, statSync, truncateSync }
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { oneHelperThread } from '../../services/platform/garbage.ts';
 import { makeDirectory } from '../../services/platform/make-directory.ts';
 import { messageOf, systemCodeOf } from '../problem.ts';
 import { loopback, type ProcessPlan } from './layout.ts';
@@ -32,8 +33,6 @@ const restartDelayLastMs = 10_000;
 const restartDelayForgottenMs = 30_000;
 
 const leash = fileURLToPath(new URL('./leash.ts', import.meta.url));
-/** As deploy/bin/cartwheel-node. With V8's four, a full collection of one process takes every core from the others. */
-const oneHelperThread = '--v8-pool-size=1';
 
 export class Child {
   readonly plan: ProcessPlan;

@@ -1,9 +1,14 @@
 /**
  * What V8 is told before a service starts, so that its garbage costs the 99.9th percentile least. The figures are in
- * docs/benchmarks.md, "Full collections". One setting more cannot be made from here: whoever starts a service gives Node
- * `--v8-pool-size=1` (cli/dev/child.ts, deploy/bin/cartwheel-node).
+ * docs/benchmarks.md, "Full collections".
  */
 import { setFlagsFromString } from 'node:v8';
+
+/**
+ * Cannot be set from within: whoever starts a service gives it to Node (the image by deploy/bin/cartwheel-node). With V8's four
+ * helper threads a full collection of one process takes every core from the others.
+ */
+export const oneHelperThread = '--v8-pool-size=1';
 
 /**
  * Small buffers (records, values, keys: thousands a second) are cut from pages of this size. Node's 8 KiB would be

@@ -17,6 +17,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } fro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { oneHelperThread } from '../../services/platform/garbage.ts';
 import { figureOf } from './figures.ts';
 import { freePorts } from './ports.ts';
 
@@ -247,12 +248,16 @@ function clusterProcess(
     async start() {
       if (self.running) throw new Error(`${name} is running already`);
       const log = openSync(logFile, 'a');
-      const spawned = spawn(process.execPath, [script, '--listen', address, '--admin', admin, ...flags], {
-        stdio: ['ignore', log, log, 'ipc'],
-        env: environment,
-        // A Ctrl-C in the terminal is for the parent, which then ends its children in good order.
-        detached: true,
-      });
+      const spawned = spawn(
+        process.execPath,
+        [oneHelperThread, script, '--listen', address, '--admin', admin, ...flags],
+        {
+          stdio: ['ignore', log, log, 'ipc'],
+          env: environment,
+          // A Ctrl-C in the terminal is for the parent, which then ends its children in good order.
+          detached: true,
+        },
+      );
       closeSync(log);
       child = spawned;
       ended = new Promise((resolve) => {
