@@ -26,8 +26,8 @@ export function addTasks(program: Command): void {
     .addHelpText(
       'after',
       `
-Exchanges, hand-overs, handoff of hints, transfers, hand-backs, verification, repair, collection, answers to those of other
-nodes, and the flush of the write buffer go on as fast as the governor of their node lets them: less while the node's own
+Exchanges, hand-overs, handoff of hints, transfers, hand-backs, verification, digests that are built anew, repair, collection,
+answers to those of other nodes, and the flush of the write buffer go on as fast as the governor of their node lets them: less while the node's own
 clients wait longer than --background-target, its disk stalls, or its event loop is late because the processor is busy; never
 more than --background-operations and --background-mib, and never less than a tenth of that, with which it begins. DONE is
 what a task has come through so far, TO GO by its pace in the last minute; - where it cannot know. A hand-back that owners do

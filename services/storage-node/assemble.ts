@@ -113,6 +113,7 @@ export function assembleStorageNode(ports: StorageNodePorts): AssembledNode {
     ...{ engine, hash, log, metrics, depth: ports.digestDepth },
     after: (ms, run) => void clock.after(ms, run),
     store: () => store,
+    background: () => background,
   });
   const store: RecordStore = createRecordStore({
     engine,

@@ -1,6 +1,6 @@
 /**
  * Work that nobody waits for, and the one place that lets it on: exchanges, hand-overs, handoff, transfers, hand-backs,
- * verification, repair, refill, collection, answers to those of other nodes, and the flush of the write buffer. The governor (core/background) decides how much; here it is
+ * verification, digests, repair, refill, collection, answers to those of other nodes, and the flush of the write buffer. The governor (core/background) decides how much; here it is
  * waited, told how slow this node's own operations and its disk are, and said how far each task has come.
  *
  * I1 There is no timer while no task waits.
@@ -59,6 +59,7 @@ export const taskKinds = [
   'transfer',
   'hand-back',
   'verification',
+  'digests',
   'repair',
   'refill',
   'flush',

@@ -17,12 +17,12 @@ import { Problem } from '../../cli/problem.ts';
 import { integerBetween } from '../../cli/values.ts';
 import { type CartwheelClient, connect, type DurabilityName } from '../../client/index.ts';
 import { ReplicaServiceClient, type ScanKeysResponse } from '../../proto/gen/cartwheel/replica/v1/replica.ts';
-import { figureOf } from '../e2e/figures.ts';
 import { residentBytes } from '../e2e/support.ts';
 import { prepareDisks } from '../nemesis/disks.ts';
 import { runBenchmark } from './benchmark.ts';
 import { type CartwheelCluster, startCartwheel } from './clusters/cartwheel.ts';
 import { during } from './during.ts';
+import { keysRead, untilEqual } from './repair.ts';
 import { failedCount, failedText, percentilesText, ratioText } from './tables.ts';
 
 interface Options {
@@ -180,15 +180,11 @@ async function repairWithoutHints({ repairKeys, rate }: Options, signal: AbortSi
     const readBefore = await keysRead(cluster);
     const backAt = performance.now();
     await cluster.restart();
-    let seconds = 0;
-    const meanwhile = await during(new Bench(client, planOf({ rate, concurrency: 256, signal })), async () => {
-      for (let differing = 1; differing > 0 || seconds < 5; ) {
-        await sleep(1_000, undefined, { signal });
-        seconds = (performance.now() - backAt) / 1_000;
-        const statuses = await Promise.all(nodes.map(({ address }) => client.status(address)));
-        differing = statuses.reduce((sum, { repair }) => sum + (repair?.differing ?? 0), 0);
-      }
-    });
+    const addresses = nodes.map(({ address }) => address);
+    const meanwhile = await during(new Bench(client, planOf({ rate, concurrency: 256, signal })), () =>
+      untilEqual(client, addresses, signal),
+    );
+    const seconds = (performance.now() - backAt) / 1_000;
     await sleep(2_000, undefined, { signal });
     const unequal = await unequalRecords(cluster, client);
     const read = (await keysRead(cluster)) - readBefore;
@@ -212,16 +208,6 @@ async function repairWithoutHints({ repairKeys, rate }: Options, signal: AbortSi
       say(`| ${name} | ${percentilesText(writes)} | ${percentilesText(reads)} |`);
     }
   });
-}
-
-async function keysRead(cluster: CartwheelCluster): Promise<number> {
-  let read = 0;
-  for (const endpoint of cluster.endpoints) {
-    const [host, port] = endpoint.split(':') as [string, string];
-    const ofNode = figureOf(`${host}:${Number(port) + 100}`, 'cartwheel_exchange_keys_total');
-    read += await ofNode.catch(() => 0); // a node that is away has read nothing when it is back
-  }
-  return read;
 }
 
 /**

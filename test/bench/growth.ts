@@ -1,12 +1,13 @@
 /**
  * What grows with a cluster, and what must not: the ring's size and look-ups with many nodes and partitions, the cost of
  * an operation with the number of nodes and of sessions, a turn of the event loop with the size of records, memory and
- * start of a node with many keys. Prints Markdown; docs/benchmarks.md says what came of it.
+ * start of a node with many keys, an exchange between two of them. Prints Markdown; docs/benchmarks.md says what came of it.
  */
 import { Command, Option } from 'commander';
 import { integerBetween, powerOfTwoBetween } from '../../cli/values.ts';
 import { commitText } from '../commit.ts';
 import { runBenchmark } from './benchmark.ts';
+import { studyExchange } from './growth/exchange.ts';
 import { studyKeys } from './growth/keys.ts';
 import { studyNodes } from './growth/nodes.ts';
 import { studyRing } from './growth/ring.ts';
@@ -29,6 +30,7 @@ const studies: Readonly<Record<string, Study>> = {
   scans: studyScans,
   sessions: studySessions,
   keys: studyKeys,
+  exchange: studyExchange,
 };
 
 function readOptions(argv: readonly string[]): GrowthOptions {

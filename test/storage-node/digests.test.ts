@@ -2,29 +2,39 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createRecordCodec } from '../../services/core/codec/record.ts';
+import { Failure } from '../../services/core/failure.ts';
+import type { Log } from '../../services/core/ports.ts';
 import { storageKey } from '../../services/core/ring/storage-key.ts';
 import { emptyContext } from '../../services/core/versioning/causal-context.ts';
 import { applyPut } from '../../services/core/versioning/write.ts';
 import { checksum32, xxh64 } from '../../services/platform/hash.ts';
 import { createMemoryDisk, type MemoryDisk, openMemoryEngine } from '../../services/platform/memory-engine.ts';
+import type { Background } from '../../services/storage-node/background.ts';
 import { createDigests } from '../../services/storage-node/digests.ts';
 import {
   createRecordStore,
   type Held,
   type Next,
   nothingHeld,
+  pageRecordsMax,
   type RecordStore,
 } from '../../services/storage-node/record-store.ts';
-import { silentLog } from '../platform/recording-log.ts';
+import { recordingLog, silentLog } from '../platform/recording-log.ts';
 import { seededRandom } from '../sim/random.ts';
 import { createReadableMetrics } from './metrics.ts';
+import { unhindered } from './unhindered.ts';
 
 const codec = createRecordCodec(checksum32);
 const keyOf = (i: number) => storageKey('default', Buffer.from(`key ${i}`), xxh64);
 let actors = 0n;
 
 /** A store and its digests on a disk whose every action waits a random while. */
-function openNode(disk: MemoryDisk, seed: number) {
+function openNode(
+  disk: MemoryDisk,
+  seed: number,
+  background: Pick<Background, 'begin'> = unhindered,
+  log: Log = silentLog,
+) {
   const random = seededRandom(seed, 'disk');
   const engine = openMemoryEngine(disk, {
     random: { u64: () => ++actors, below: (bound) => random.below(bound) },
@@ -34,11 +44,12 @@ function openNode(disk: MemoryDisk, seed: number) {
   const digests = createDigests({
     engine,
     hash: xxh64,
-    log: silentLog,
+    log,
     metrics,
     depth: 8,
     after: () => {},
     store: () => store,
+    background: () => background,
   });
   const store: RecordStore = createRecordStore({
     engine,
@@ -137,4 +148,41 @@ test('a clean stop keeps the tree, whatever is open next counts it only once', a
   assert.equal(third.digests.ready, false, 'after a crash what was kept says nothing');
   await built(third);
   assert.deepEqual([...third.digests.tree.leaves()], after);
+});
+
+test('I3: it goes on as it is admitted, and ends without a word where the process stops meanwhile', async () => {
+  const disk = createMemoryDisk();
+  const before = openNode(disk, 1);
+  const fill = Array.from({ length: 1_500 }, (_, i) => before.store.change(keyOf(i), (held) => added(held, 'a'), true));
+  await Promise.all((await Promise.all(fill)).map(({ committed }) => committed));
+  disk.crash(0);
+  const turns: { operations: number; goOn: () => void; stop: () => void }[] = [];
+  let ends = 0;
+  const background: Pick<Background, 'begin'> = {
+    begin: () => ({
+      ...{ reached() {}, waitsFor() {}, waiting: '', end: () => void ends++ },
+      admit: (operations) =>
+        new Promise((goOn, refuse) =>
+          turns.push({ operations, goOn, stop: () => refuse(new Failure('DRAINING', 'this process is stopping')) }),
+        ),
+    }),
+  };
+  const log = recordingLog();
+  const { digests } = openNode(disk, 2, background, log);
+  await digests.open();
+  const asked = async (count: number) => {
+    while (turns.length < count) await new Promise((resolve) => setTimeout(resolve, 1));
+    return turns[count - 1] as (typeof turns)[number];
+  };
+  const first = await asked(1);
+  assert.ok(first.operations >= pageRecordsMax / 20, `${first.operations}`);
+  const built = digests.built;
+  assert.ok(built > 0 && built < 0.5, `${built}`);
+  first.goOn();
+  const second = await asked(2);
+  assert.ok(digests.built > built && !digests.ready);
+  second.stop();
+  while (ends === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(log.lines, []);
 });

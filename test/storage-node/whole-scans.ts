@@ -6,7 +6,6 @@ import { storageKey } from '../../services/core/ring/storage-key.ts';
 import { emptyContext, withDot } from '../../services/core/versioning/causal-context.ts';
 import { xxh64 } from '../../services/platform/hash.ts';
 import type { AssembledNode } from '../../services/storage-node/assemble.ts';
-import type { Background } from '../../services/storage-node/background.ts';
 import { createCollection } from '../../services/storage-node/collection.ts';
 import { createDigests } from '../../services/storage-node/digests.ts';
 import { answerExchange, requestOf } from '../../services/storage-node/exchange.ts';
@@ -14,19 +13,11 @@ import { nothingHeld } from '../../services/storage-node/record-store.ts';
 import { createVerification } from '../../services/storage-node/verification.ts';
 import { silentLog } from '../platform/recording-log.ts';
 import { createReadableMetrics } from './metrics.ts';
+import { unhindered } from './unhindered.ts';
 
 const writtenAtOnce = 256;
 const leavesAtOnce = 64;
 const keysAtOnce = 512;
-
-const unhindered: Background = {
-  begin: () => ({ admit: async () => {}, reached() {}, waitsFor() {}, waiting: '', end() {} }),
-  takeWithin: () => 0,
-  foreground() {},
-  tasks: () => [],
-  bytesPerSecond: Number.POSITIVE_INFINITY,
-  stop() {},
-};
 
 export interface Scan {
   readonly name: string;
@@ -68,6 +59,7 @@ export function scansOf(node: AssembledNode, engine: StorageEngine): Scan[] {
           ...{ engine, log: silentLog, metrics, hash: validation.hash, depth: digests.tree.depth },
           after() {},
           store: () => store,
+          background: () => unhindered,
         });
         await built.open();
         while (!built.ready) await sleep(1);

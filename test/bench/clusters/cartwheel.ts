@@ -8,8 +8,8 @@ import { type Cluster, loopback, nodes } from './cluster.ts';
 import { startServer, until, whole } from './servers.ts';
 
 export interface CartwheelCluster extends Cluster {
-  /** Starts what has died. */
-  restart(): Promise<void>;
+  /** Starts what has died. Resolves with the `pids` from then on. */
+  restart(): Promise<Cluster['pids']>;
 }
 
 export interface CartwheelOptions {
@@ -45,6 +45,7 @@ export async function startCartwheel(
         const child = spawn(process.execPath, restart, { stdio: ['ignore', 'ignore', 'inherit'] });
         const code = await new Promise((resolve) => child.once('exit', resolve));
         if (code !== 0) throw new Problem(`cartwheel dev --restart ended with ${code}`, 'its last words are above');
+        return storedPids(data);
       },
     };
   });

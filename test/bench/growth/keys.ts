@@ -5,27 +5,25 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { processorSeconds } from '../../../cli/bench/processor-time.ts';
 import { keyName } from '../../../cli/bench/workload.ts';
-import { Problem } from '../../../cli/problem.ts';
 import { type CartwheelClient, connect } from '../../../client/index.ts';
 import { residentBytes } from '../../e2e/support.ts';
 import type { Cluster } from '../clusters/cluster.ts';
 import type { GrowthOptions } from '../growth.ts';
 import { markdown } from '../tables.ts';
-import { withOneNode } from './one-node.ts';
-import { inParallel } from './work.ts';
+import { withStorageNodes } from './storage-nodes.ts';
+import { ended, inParallel, startMs, untilReady } from './work.ts';
 
 const valueBytes = 1024;
 const workers = 256;
-const startMs = 120_000;
 const pollMs = 10;
 const againMax = 100_000;
 
 export function studyKeys(options: GrowthOptions, signal: AbortSignal): Promise<string> {
-  return withOneNode(signal, (cluster) => measured(cluster, options, signal));
+  return withStorageNodes(1, signal, (cluster) => measured(cluster, options, signal));
 }
 
 async function measured(cluster: Cluster, { keys }: GrowthOptions, signal: AbortSignal): Promise<string> {
@@ -85,18 +83,6 @@ function flagsOf(pid: number): string[] {
   return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(1, -1);
 }
 
-async function ended(pid: number, how: NodeJS.Signals, signal: AbortSignal): Promise<void> {
-  process.kill(pid, how);
-  while (isRunning(pid)) await sleep(pollMs, undefined, { signal });
-}
-
-/** False for one that has ended and whose parent has not yet looked. */
-function isRunning(pid: number): boolean {
-  if (!existsSync(`/proc/${pid}/stat`)) return false;
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z';
-}
-
 /** What is measured of a start. */
 interface Started {
   /** From its start until it says that it is ready. */
@@ -120,10 +106,7 @@ function start(flags: readonly string[]): ChildProcess {
 async function ready(node: ChildProcess, signal: AbortSignal): Promise<Started> {
   const began = performance.now();
   const admin = node.spawnargs[node.spawnargs.indexOf('--admin') + 1] as string;
-  while (!(await isReady(admin))) {
-    if (performance.now() - began > startMs) throw new Problem(`the node was not ready after ${startMs / 1000} s`);
-    await sleep(pollMs, undefined, { signal });
-  }
+  await untilReady(admin, signal);
   const seconds = (performance.now() - began) / 1000;
   return { seconds, cpuSeconds: processorSeconds([pidOf(node)]) ?? Number.NaN };
 }
@@ -134,14 +117,6 @@ async function gone(node: ChildProcess): Promise<void> {
   const exit = once(node, 'exit');
   node.kill('SIGKILL');
   await exit;
-}
-
-async function isReady(admin: string): Promise<boolean> {
-  try {
-    return (await fetch(`http://${admin}/readyz`)).ok;
-  } catch {
-    return false; // not yet
-  }
 }
 
 function pidOf(child: ChildProcess): number {

@@ -11,7 +11,7 @@ import { residentBytes } from '../../e2e/support.ts';
 import type { Cluster } from '../clusters/cluster.ts';
 import type { GrowthOptions } from '../growth.ts';
 import { markdown } from '../tables.ts';
-import { withOneNode } from './one-node.ts';
+import { withStorageNodes } from './storage-nodes.ts';
 import { inParallel, medianOf } from './work.ts';
 
 const keys = 5_000;
@@ -27,7 +27,7 @@ interface Contestant {
 }
 
 export function studySessions(options: GrowthOptions, signal: AbortSignal): Promise<string> {
-  return withOneNode(signal, (cluster) => measured(cluster, options, signal));
+  return withStorageNodes(1, signal, (cluster) => measured(cluster, options, signal));
 }
 
 async function measured(cluster: Cluster, { sessions }: GrowthOptions, signal: AbortSignal): Promise<string> {
