@@ -56,7 +56,7 @@ export function createExchanges(
 ): Exchanges {
   const { clock, peers, hints, random } = node;
   const queue = createExchangeQueue(everyMs, () => random.below(fractions) / fractions);
-  const measures = exchangeMetrics(metrics, () => status());
+  const measures = exchangeMetrics(metrics, { status, waitedMs });
   exposeLags(metrics, function* () {
     for (const pair of queue.lagging()) yield { partition: pair.partition, ms: ageOf(pair) };
   });
@@ -94,17 +94,20 @@ export function createExchanges(
 
   async function work(): Promise<void> {
     followRing();
-    if (!node.digests.ready) return;
+    // Known to differ, and handed over, while the digests are built, too: that may take half an hour.
     hurryMarked();
+    if (node.digests.ready) await compareDue();
+    if (rounds.goOn) await handOverMarked();
+  }
+
+  async function compareDue(): Promise<void> {
     // As many as there are, and no more: where some are due again and again, what is marked is handed over all the same.
-    for (let left = queue.size; left > 0; left--) {
-      if (!rounds.goOn) return;
+    for (let left = queue.size; left > 0 && rounds.goOn; left--) {
       followRing();
       const pair = queue.next(clock.now(), askable);
-      if (pair === undefined) break;
+      if (pair === undefined) return;
       await compare(pair);
     }
-    await handOverMarked();
   }
 
   /** How many records moved. */
@@ -174,6 +177,13 @@ export function createExchanges(
 
   const ageOf = ({ differsSince }: PairState) => (differsSince === undefined ? 0 : clock.now() - differsSince);
 
+  /** Of the pair that has waited longest to be compared; NaN: there is none. One that never was waits since it is known. */
+  function waitedMs(): number {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { comparedAt, since } of queue.pairs) oldest = Math.min(oldest, comparedAt ?? since);
+    return queue.size === 0 ? Number.NaN : clock.now() - oldest;
+  }
+
   /** Why a difference is not mended. */
   function waitsFor(pair: PairState): string {
     const { peer, failure } = pair;
@@ -213,8 +223,7 @@ export function createExchanges(
     async compareAll() {
       followRing();
       let moved = 0;
-      if (!node.digests.ready) return moved;
-      for (const pair of [...queue.pairs])
+      for (const pair of node.digests.ready ? [...queue.pairs] : [])
         if (!rounds.stopped && peers.reachable(pair.peer)) moved += await compare(pair);
       return moved + (await handOverMarked());
     },
@@ -242,7 +251,12 @@ function pairsOf(ring: Ring, id: string): ExchangePair[] {
 
 type Outcome = 'equal' | 'mended' | 'unready' | 'failed';
 
-function exchangeMetrics(metrics: Metrics, status: () => RepairStatus) {
+interface Watched {
+  status(): RepairStatus;
+  waitedMs(): number;
+}
+
+function exchangeMetrics(metrics: Metrics, { status, waitedMs }: Watched) {
   const ended = (result: Outcome) =>
     metrics.counter('cartwheel_exchanges_total', 'Comparisons of a partition with another home', { result });
   const results = {
@@ -262,8 +276,8 @@ function exchangeMetrics(metrics: Metrics, status: () => RepairStatus) {
   });
   metrics.gauge(
     'cartwheel_exchange_age_seconds',
-    'How long ago the partition and home were compared that have waited longest; NaN until all were',
-    () => (status().oldestMs ?? Number.NaN) / 1_000,
+    'How long ago the partition and home were compared that have waited longest, or became known; NaN: there are none',
+    () => waitedMs() / 1_000,
   );
   metrics.gauge('cartwheel_convergence_lag_seconds', 'Age of the oldest difference that is known', () => {
     return status().lagMs / 1_000;

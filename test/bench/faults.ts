@@ -192,7 +192,7 @@ async function repairWithoutHints({ repairKeys, rate }: Options, signal: AbortSi
       `\n### ${repairKeys} keys changed while one node of three was away, no hints; ${rate} operations a second then\n`,
     );
     say(
-      `No difference is known ${seconds.toFixed(1)} s after its return (looked at each second). Records that then differ`,
+      `No difference is known ${seconds.toFixed(1)} s after its return (looked at twice a second). Records that then differ`,
     );
     say(
       `between replicas, every record of each compared: ${unequal}. Keys read by exchanges, on all sides: ${read}, that is`,

@@ -4,11 +4,11 @@ import type { CartwheelClient } from '../../client/index.ts';
 import { figureOf } from '../e2e/figures.ts';
 import type { Cluster } from './clusters/cluster.ts';
 
-const lookEveryMs = 1_000;
+const lookEveryMs = 500;
 /** A node that is back finds its peers, and compares all that it has with them, in this time if it is idle. */
 const settleMs = 5_000;
 
-/** Until no node knows of a difference. In seconds; looked at each second. */
+/** Until no node knows of a difference, and all have compared since. In seconds; looked at twice a second. */
 export async function untilEqual(
   client: CartwheelClient,
   addresses: readonly string[],

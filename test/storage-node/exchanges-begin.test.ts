@@ -73,3 +73,62 @@ test('partitions that are due again and again keep nothing from being handed ove
   assert.ok((await cluster.held(third, 'cart')) !== undefined);
   fallback.node.exchanges.stop();
 });
+
+/** Its digests are built for as long as this is not undone. */
+function keepBuilding({ node }: TestNode): () => void {
+  Object.defineProperty(node.digests, 'ready', { configurable: true, value: false });
+  return () => Object.defineProperty(node.digests, 'ready', { configurable: true, value: true });
+}
+
+test('what hints had no room for is handed over by a node whose digests are built still', async () => {
+  const cluster = createCluster({ nodes: 4, partitions: 4, hintsPerNodeMax: 0 });
+  for (const { node } of cluster.nodes) await node.open();
+  const [coordinator, , third] = cluster.homes('cart') as [TestNode, TestNode, TestNode];
+  cluster.setReachable(third, false);
+  await stored(cluster.run(coordinator, put('cart', 'v', { w: 3 })));
+  const fallback = cluster.nodes.find(({ node }) => node.hints.marks().length > 0) as TestNode;
+  assert.ok(!cluster.homes('cart').includes(fallback));
+  keepBuilding(fallback);
+  cluster.setReachable(third, true);
+  fallback.node.exchanges.start();
+  await pass(cluster, 2_000);
+  fallback.node.exchanges.stop();
+  assert.deepEqual(fallback.node.hints.marks(), []);
+  assert.ok((await cluster.held(third, 'cart')) !== undefined);
+});
+
+test('what hints had no room for is known to differ while the digests are built', async () => {
+  const cluster = createCluster({ partitions: 4, hintsPerNodeMax: 0 });
+  for (const { node } of cluster.nodes) await node.open();
+  const [coordinator, , third] = cluster.homes('cart') as [TestNode, TestNode, TestNode];
+  const built = keepBuilding(coordinator);
+  third.answers = 'no';
+  await stored(cluster.run(coordinator, put('cart', 'v', { w: 2 })));
+  third.answers = 'yes';
+  coordinator.node.exchanges.start();
+  await pass(cluster, 1_000);
+  const [lag, ...others] = coordinator.node.exchanges.status().lagging;
+  assert.deepEqual([lag?.peer, others.length], [third.id, 0]);
+  assert.match(lag?.waitsFor ?? '', /^the digests of this node/);
+  built();
+  await pass(cluster, 3_000);
+  coordinator.node.exchanges.stop();
+  assert.deepEqual(coordinator.node.exchanges.status().lagging, []);
+  assert.ok((await cluster.held(third, 'cart')) !== undefined);
+});
+
+test('a pair that was never compared is late like one that was not for as long', async () => {
+  const cluster = createCluster({ partitions: 4, exchangeEveryMs: 5_000 });
+  for (const { node } of cluster.nodes) await node.open();
+  const [first, , third] = cluster.nodes as [TestNode, TestNode, TestNode];
+  const age = () => first.metrics.valueOf('cartwheel_exchange_age_seconds');
+  assert.ok(Number.isNaN(age()), 'it has no pairs yet');
+  third.answers = 'no';
+  first.node.exchanges.start();
+  await pass(cluster, 60_000);
+  assert.ok(age() > 50, `${age()} s`);
+  third.answers = 'yes';
+  await pass(cluster, 20_000);
+  assert.ok(age() < 10, `${age()} s`);
+  first.node.exchanges.stop();
+});

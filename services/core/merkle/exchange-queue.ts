@@ -13,6 +13,8 @@ export interface ExchangePair {
 }
 
 export interface PairState extends ExchangePair {
+  /** When this process came to know of it. */
+  readonly since: number;
   dueAt: number;
   /** When they were last compared to the end; undefined: never. */
   comparedAt: number | undefined;
@@ -68,8 +70,8 @@ export function createExchangeQueue(everyMs: number, fraction: () => number): Ex
       states = new Map(
         pairs.map((pair) => {
           const dueAt = now + fraction() * Math.min(everyMs, firstMs);
-          const fresh = { ...pair, dueAt, comparedAt: undefined, differsSince: undefined, failure: undefined };
-          return [nameOf(pair), stateOf(pair) ?? fresh];
+          const never = { comparedAt: undefined, differsSince: undefined, failure: undefined };
+          return [nameOf(pair), stateOf(pair) ?? { ...pair, since: now, dueAt, ...never }];
         }),
       );
     },

@@ -9,14 +9,12 @@ import type { BenchResult } from '../../../cli/bench/run.ts';
 import type { ClusterProcess } from '../../e2e/cluster.ts';
 import { figureOf } from '../../e2e/figures.ts';
 import { carryOut, idAt } from '../../nemesis/change.ts';
+import { untilEqual } from '../repair.ts';
 import type { RingOptions } from '../ring.ts';
 import { type LoadedCluster, withLoad } from './load.ts';
 import { auditText, phasesTable, together, verdict } from './phases.ts';
 
 const nodes = 3;
-const lookEveryMs = 500;
-/** A node that is back finds its peers, and compares all that it has with them, in this time if it is idle. */
-const settleSeconds = 5;
 /** In which a node that stood still has gone through what came meanwhile. */
 const returnMs = 1_000;
 
@@ -68,7 +66,8 @@ export async function studyExchange(options: RingOptions, data: string, signal: 
         await sleep(returnMs, undefined, { signal });
       };
       study.before.push(await loaded.during(wake));
-      study.during.push(await loaded.during(() => untilEqual(loaded, signal)));
+      const addresses = loaded.cluster.nodes.map(({ address }) => address);
+      study.during.push(await loaded.during(() => untilEqual(loaded.client, addresses, signal)));
       study.bytes += (await exchangedBytes(loaded)) - mended;
     }
     const done = 'One node of three stood still (SIGSTOP) while every key changed, without hints';
@@ -118,17 +117,6 @@ async function concluded(
   );
   const title = `${names.done}, ${busy.times} times, ${options.rate} operations a second: ${pace(bytes, busy.seconds)}.`;
   return [title, table, verdict(names.name, busy, calm), auditText(audit)].join('\n\n');
-}
-
-/** No node knows of a difference any more, and all have compared since the return. */
-async function untilEqual({ cluster, client }: LoadedCluster, signal: AbortSignal): Promise<void> {
-  const begunAt = performance.now();
-  for (;;) {
-    await sleep(lookEveryMs, undefined, { signal });
-    const statuses = await Promise.all(cluster.nodes.map(({ address }) => client.status(address)));
-    const differing = statuses.reduce((sum, { repair }) => sum + (repair?.differing ?? 0), 0);
-    if (differing === 0 && performance.now() - begunAt > settleSeconds * 1_000) return;
-  }
 }
 
 /** One that stands still has exchanged nothing since it stopped, and is not asked. */
