@@ -1,6 +1,7 @@
 /**
  * Channels to other processes. Closing one ends the connections that it is still making, too, which gRPC leaves to the system:
- * where an address swallows packets, each of them would keep its process alive for two minutes, and have a socket of it.
+ * where an address swallows packets, each of them would keep its process alive for two minutes, and have a socket of it. Not so
+ * where a name has several addresses, and a connection to another of them is there: what is dialled beside it stays so long.
  *
  * gRPC gives what a resolver says of an address to net.connect as it is, so a signal that ends the connection can go with it.
  * The resolver of names is wrapped for that.
@@ -95,7 +96,10 @@ function endedBy(dials: Dials) {
 
 /** The connections that a channel is making. */
 interface Dials {
-  /** Of the next one to the address; the one before has come to an end. */
+  /**
+   * Of the next one to the address; the one before has come to an end, but where gRPC gave it up for another address of the name: that
+   * stays until the system ends it.
+   */
   signalTo(address: string): AbortSignal;
   end(): void;
 }
