@@ -46,8 +46,9 @@ export function addStatus(program: Command): void {
       `
 Asks the first endpoint that answers who is in the cluster, and then each of those, and every endpoint. Members are
 the storage nodes; a router or a membership process is a member nowhere, and shown when --endpoint names it. Exits
-with 1 when one cannot be reached, when there is no ring yet, or when they do not agree on it. PARTITIONS: owned,
-and how many of them as first owner. GONE: another node answers at its address, as one does whose disk was lost.
+with 1 when one cannot be reached, when there is no ring yet, or when they do not agree on it. KEYS: as RocksDB
+estimates them, too many where keys were written over lately (cartwheel keys --count counts). PARTITIONS: owned, and
+how many of them as first owner. GONE: another node answers at its address, as one does whose disk was lost.
 
 Examples:
   cartwheel status

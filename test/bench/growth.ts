@@ -36,11 +36,11 @@ const studies: Readonly<Record<string, Study>> = {
 function readOptions(argv: readonly string[]): GrowthOptions {
   return new Command('npm run bench:growth --')
     .description(
-      'The ring of a large cluster, operations from 3 to 30 nodes, scans, sessions, a node with a million keys.',
+      'The ring of a large cluster, operations from 3 to 30 nodes, scans, sessions, a node with a million keys, an exchange between two.',
     )
     .option('--nodes <n>', 'of the ring', integerBetween(3, 1000), 300)
     .option('--partitions <n>', 'of the ring, a power of two', powerOfTwoBetween(1, 65_536), 4096)
-    .option('--keys <n>', 'on one node', integerBetween(1, 1e8), 1_000_000)
+    .option('--keys <n>', 'on a node', integerBetween(1, 1e8), 1_000_000)
     .option('--sessions <n>', 'of one node', integerBetween(1, 4096), 1_000)
     .addOption(new Option('--only <study>', 'this one only').choices(Object.keys(studies)))
     .exitOverride()

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { keyName } from '../../../cli/bench/workload.ts';
+import { plural } from '../../../cli/output.ts';
 import { type CartwheelClient, connect } from '../../../client/index.ts';
 import { figureOf } from '../../e2e/figures.ts';
 import type { CartwheelCluster } from '../clusters/cartwheel.ts';
@@ -49,10 +50,10 @@ async function measured(cluster: CartwheelCluster, { keys }: GrowthOptions, sign
     await untilReady(adminOf(away), signal);
     const wholeAfter = await untilWhole(away, signal);
 
-    const title = `### ${keys.toLocaleString('en')} keys of ${valueBytes} bytes on each of two nodes`;
+    const title = `### ${plural(keys, 'key')} of ${valueBytes} bytes on each of two nodes`;
     const rows = [
       [
-        `no difference is known any more: ${changed.length.toLocaleString('en')} keys changed while one was away`,
+        `no difference is known any more: ${plural(changed.length, 'key')} changed while one was away`,
         equalAfter.toFixed(1),
       ],
       ['its digests are whole after kill -9', wholeAfter.toFixed(1)],
