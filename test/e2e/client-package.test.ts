@@ -57,12 +57,12 @@ test('the first example of its README runs on a cluster, as JavaScript and as Ty
   await compile('compiled.mts');
   await withClient({ endpoints: [cluster.router.address] }, async (client) => {
     for (const program of ['as-it-is.mjs', 'compiled.mjs']) {
-      await client.put('cart-1', '["milk"]', { context: (await client.get('cart-1')).context });
+      await client.put('cart-1', '{"items":["milk"]}', { context: (await client.get('cart-1')).context });
       await run(process.execPath, [program], { cwd: directory });
       const { siblings } = await client.get('cart-1');
       assert.deepEqual(
         siblings.map(({ value }) => value.toString()),
-        ['["apple"]'],
+        ['{"items":["apple"]}'],
         program,
       );
     }
