@@ -129,7 +129,8 @@ function hintFor({ reason, field, outcome }: OperationFailed, ifUnknown: string 
   return hints.length === 0 ? undefined : hints.join('; ');
 }
 
-const hintsByReason: Readonly<Record<string, string>> = {
+/** For people: what to do where operations fail for the reason. */
+export const hintsByReason: Readonly<Record<string, string>> = {
   KEY_EMPTY: 'a key has 1 to 4,096 bytes',
   KEY_TOO_LARGE: 'a key has 1 to 4,096 bytes',
   VALUE_TOO_LARGE: 'a value has at most 1 MiB by default: split it, or store a reference to it',

@@ -5,7 +5,7 @@ import type { DurabilityName } from '../../client/index.ts';
 import { processorSeconds } from '../bench/processor-time.ts';
 import type { BenchPlan, BenchResult } from '../bench/run.ts';
 import { type Distribution, keysMax, readsOfWorkload } from '../bench/workload.ts';
-import { withClient } from '../connection.ts';
+import { hintsByReason, withClient } from '../connection.ts';
 import { interruption } from '../interruption.ts';
 import { count, duration, json, note, plural, table, write } from '../output.ts';
 import { Problem, usageProblem } from '../problem.ts';
@@ -111,7 +111,7 @@ Examples:
               throw new Problem(`interrupted: this is of ${duration(result.seconds)} only`, undefined, 130);
             }
             if (operationsOf(result) === 0 && result.errors.size > 0) {
-              throw new Problem(`no operation succeeded: ${errorText(result)}`, 'cartwheel status shows what is away');
+              throw new Problem(`no operation succeeded: ${errorText(result)}`, hintFor(result));
             }
           },
           { direct: options.direct === true },
@@ -129,6 +129,12 @@ function requirePids(pids: readonly number[]): void {
 
 function operationsOf({ reads, writes }: BenchResult): number {
   return reads.totalCount + writes.totalCount;
+}
+
+/** By what most of them failed for. */
+function hintFor({ errors }: BenchResult): string {
+  const [most] = [...errors].sort(([, a], [, b]) => b - a);
+  return hintsByReason[most?.[0] ?? ''] ?? 'cartwheel status shows what is away';
 }
 
 function errorText({ errors }: BenchResult): string {

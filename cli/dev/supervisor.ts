@@ -104,13 +104,22 @@ export class Supervisor {
     return this.children.every((child) => child.state.kind === 'up');
   }
 
-  /** SIGTERM to all, SIGKILL to those left after 10 s, and the names of those. Calling it again kills at once. */
+  /**
+   * SIGTERM to routers, and to all others once those have ended, or half of the time has gone: what a router has under way needs
+   * them. SIGKILL to those left after 10 s, and the names of those. Calling it again kills at once.
+   */
   async stop(): Promise<string[]> {
     const again = this.stopping;
     this.stopping = true;
     for (const timer of this.timers) clearTimeout(timer);
-    for (const child of this.children) child.signal(again ? 'SIGKILL' : 'SIGTERM');
     const deadline = Date.now() + gracefulStopMs;
+    if (again) for (const child of this.children) child.signal('SIGKILL');
+    else {
+      const routers = this.children.filter(({ plan }) => plan.kind === 'router');
+      for (const child of routers) child.signal('SIGTERM');
+      while (routers.some(isRunning) && Date.now() < deadline - gracefulStopMs / 2) await pause(20);
+      for (const child of this.children) if (!routers.includes(child)) child.signal('SIGTERM');
+    }
     while (this.running().length > 0 && Date.now() < deadline) await pause(20);
     const killed = this.running();
     for (const child of killed) child.signal('SIGKILL');
@@ -119,7 +128,7 @@ export class Supervisor {
   }
 
   private running(): Child[] {
-    return this.children.filter((child) => child.pid !== undefined);
+    return this.children.filter(isRunning);
   }
 
   private changed(child: Child): void {
@@ -159,4 +168,8 @@ export class Supervisor {
       this.every(ms, run);
     });
   }
+}
+
+function isRunning({ pid }: Child): boolean {
+  return pid !== undefined;
 }
