@@ -63,39 +63,6 @@ for (const [name, command] of [['cartwheel dev', straight] as const, ['npm start
   }
 }
 
-test('routers end first: what they have under way needs the others', { timeout: 2 * hangMs }, async () => {
-  const dev = await start();
-  const { router, ...others } = dev.children();
-  const client = connect({ endpoints: [`127.0.0.1:${basePort}`] });
-  let written = 0;
-  let over = false;
-  const writers = Array.from({ length: 8 }, async (_, writer) => {
-    while (!over) {
-      const isWritten = await client.put(`key-${writer}`, 'value').then(
-        () => true,
-        () => false,
-      ); // the router may be gone
-      if (isWritten) written++;
-      else await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-  });
-  try {
-    await until('writers write', () => written >= 100);
-    dev.signal('SIGTERM');
-    await until('the router has ended', () => {
-      const goneBefore = Object.entries(others).flatMap(([name, pid]) => (isAlive(pid) ? [] : [name]));
-      if (!isAlive(router as number)) return true;
-      assert.deepEqual(goneBefore, []);
-      return false;
-    });
-    assert.equal(await dev.ended, 0);
-  } finally {
-    over = true;
-    await Promise.all(writers);
-    await client.close();
-  }
-});
-
 test('what it prints to type next works when pasted', { timeout: 3 * hangMs }, async (t) => {
   const dev = await start();
   const lines = dev.output().split('\n');
@@ -188,4 +155,37 @@ test('after a kill -9 of the entry script of npm start everything ends', { timeo
   script.signal('SIGKILL');
   assert.equal(await script.ended, 'SIGKILL');
   await nothingIsLeft(children);
+});
+
+test('routers end first: what they have under way needs the others', { timeout: 2 * hangMs }, async () => {
+  const dev = await start();
+  const { router, ...others } = dev.children();
+  const client = connect({ endpoints: [`127.0.0.1:${basePort}`] });
+  let written = 0;
+  let over = false;
+  const writers = Array.from({ length: 8 }, async (_, writer) => {
+    while (!over) {
+      const isWritten = await client.put(`key-${writer}`, 'value').then(
+        () => true,
+        () => false,
+      ); // the router may be gone
+      if (isWritten) written++;
+      else await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  });
+  try {
+    await until('writers write', () => written >= 100);
+    dev.signal('SIGTERM');
+    await until('the router has ended', () => {
+      const goneBefore = Object.entries(others).flatMap(([name, pid]) => (isAlive(pid) ? [] : [name]));
+      if (!isAlive(router as number)) return true;
+      assert.deepEqual(goneBefore, []);
+      return false;
+    });
+    assert.equal(await dev.ended, 0);
+  } finally {
+    over = true;
+    await Promise.all(writers);
+    await client.close();
+  }
 });
