@@ -27,11 +27,12 @@ export function addTasks(program: Command): void {
       'after',
       `
 Exchanges, hand-overs, handoff of hints, transfers, hand-backs, verification, digests that are built anew, repair, collection,
-answers to those of other nodes, and the flush of the write buffer go on as fast as the governor of their node lets them: less while the node's own
-clients wait longer than --background-target, its disk stalls, or its event loop is late because the processor is busy; never
-more than --background-operations and --background-mib, and never less than a tenth of that, with which it begins. DONE is
-what a task has come through so far, TO GO by its pace in the last minute; - where it cannot know. A hand-back that owners do
-not take yet, because they cannot be reached or too many of them are DOWN, says which ones it waits for.
+answers to those of other nodes, and the flush of the write buffer go on as fast as the governor of their node lets them:
+less while the node's own clients wait longer than --background-target, its disk stalls, or its event loop is late because
+the processor is busy; never more than --background-operations and --background-mib, and never less than a tenth of that,
+with which it begins. DONE is what a task has come through so far, TO GO by its pace in the last minute; - where it cannot
+know. A hand-back that owners do not take yet, because they cannot be reached or too many of them are DOWN, says which ones
+it waits for.
 
 Asks every storage node of the ring. Exits with 1 when one cannot be asked.`,
     )

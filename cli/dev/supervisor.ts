@@ -94,7 +94,7 @@ export class Supervisor {
   private async end(child: Child): Promise<void> {
     child.signal('SIGTERM');
     const deadline = Date.now() + gracefulStopMs;
-    while (child.pid !== undefined) {
+    while (isRunning(child)) {
       if (Date.now() > deadline) child.signal('SIGKILL');
       await pause(20);
     }
@@ -117,18 +117,14 @@ export class Supervisor {
     else {
       const routers = this.children.filter(({ plan }) => plan.kind === 'router');
       for (const child of routers) child.signal('SIGTERM');
-      while (routers.some(isRunning) && Date.now() < deadline - gracefulStopMs / 2) await pause(20);
+      await ended(routers, deadline - gracefulStopMs / 2);
       for (const child of this.children) if (!routers.includes(child)) child.signal('SIGTERM');
     }
-    while (this.running().length > 0 && Date.now() < deadline) await pause(20);
-    const killed = this.running();
+    await ended(this.children, deadline);
+    const killed = this.children.filter(isRunning);
     for (const child of killed) child.signal('SIGKILL');
-    while (this.running().length > 0) await pause(20);
+    await ended(this.children);
     return killed.map((child) => child.plan.name);
-  }
-
-  private running(): Child[] {
-    return this.children.filter(isRunning);
   }
 
   private changed(child: Child): void {
@@ -172,4 +168,9 @@ export class Supervisor {
 
 function isRunning({ pid }: Child): boolean {
   return pid !== undefined;
+}
+
+/** Resolves when none runs any more, or the time has come. */
+async function ended(children: readonly Child[], deadline = Number.POSITIVE_INFINITY): Promise<void> {
+  while (children.some(isRunning) && Date.now() < deadline) await pause(20);
 }

@@ -125,9 +125,10 @@ export function createDigests(options: DigestsOptions): Digests {
       untilFlush -= page.entries.length;
       from = page.next;
       builtTo = page.next;
-      if (from === undefined) break;
-      reached(built());
-      await admit(costOfReading(page), 0);
+      if (from !== undefined) {
+        reached(built());
+        await admit(costOfReading(page), 0);
+      }
     }
     meanwhile.clear();
     ready = !stopped;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Failure } from '../../services/core/failure.ts';
-import { createCluster, type TestNode } from './cluster.ts';
+import { type Cluster, createCluster, type TestNode } from './cluster.ts';
 import { put, stored } from './requests.ts';
 import { pass } from './time.ts';
 
@@ -58,14 +58,20 @@ test('a hint that its home refuses does not keep their other keys from being com
   assert.ok((await cluster.held(third, 'other')) !== undefined);
 });
 
-test('partitions that are due again and again keep nothing from being handed over', async () => {
-  const cluster = createCluster({ nodes: 4, partitions: 4, hintsPerNodeMax: 0, exchangeEveryMs: 0 });
+/** Of `cart`: its third home cannot be reached, and a fallback has what its hints have no room for. */
+async function markedAtFallback(cluster: Cluster): Promise<{ readonly third: TestNode; readonly fallback: TestNode }> {
   for (const { node } of cluster.nodes) await node.open();
   const [coordinator, , third] = cluster.homes('cart') as [TestNode, TestNode, TestNode];
   cluster.setReachable(third, false);
   await stored(cluster.run(coordinator, put('cart', 'v', { w: 3 })));
   const fallback = cluster.nodes.find(({ node }) => node.hints.marks().length > 0) as TestNode;
   assert.ok(!cluster.homes('cart').includes(fallback));
+  return { third, fallback };
+}
+
+test('partitions that are due again and again keep nothing from being handed over', async () => {
+  const cluster = createCluster({ nodes: 4, partitions: 4, hintsPerNodeMax: 0, exchangeEveryMs: 0 });
+  const { third, fallback } = await markedAtFallback(cluster);
   cluster.setReachable(third, true);
   fallback.node.exchanges.start();
   await pass(cluster, 2_000);
@@ -82,12 +88,7 @@ function keepBuilding({ node }: TestNode): () => void {
 
 test('what hints had no room for is handed over by a node whose digests are built still', async () => {
   const cluster = createCluster({ nodes: 4, partitions: 4, hintsPerNodeMax: 0 });
-  for (const { node } of cluster.nodes) await node.open();
-  const [coordinator, , third] = cluster.homes('cart') as [TestNode, TestNode, TestNode];
-  cluster.setReachable(third, false);
-  await stored(cluster.run(coordinator, put('cart', 'v', { w: 3 })));
-  const fallback = cluster.nodes.find(({ node }) => node.hints.marks().length > 0) as TestNode;
-  assert.ok(!cluster.homes('cart').includes(fallback));
+  const { third, fallback } = await markedAtFallback(cluster);
   keepBuilding(fallback);
   cluster.setReachable(third, true);
   fallback.node.exchanges.start();

@@ -20,7 +20,7 @@ export interface Server {
 }
 
 /** Only stops a hang; three processes need a few seconds on a small machine, three JVMs a minute. */
-const startMs = 120_000;
+export const startMs = 120_000;
 /** Longer than `cartwheel dev` gives its own children. */
 const stopMs = 20_000;
 const pollMs = 100;

@@ -12,10 +12,11 @@ import { keyName } from '../../../cli/bench/workload.ts';
 import { type CartwheelClient, connect } from '../../../client/index.ts';
 import { residentBytes } from '../../e2e/support.ts';
 import type { Cluster } from '../clusters/cluster.ts';
+import { startMs } from '../clusters/servers.ts';
 import type { GrowthOptions } from '../growth.ts';
 import { markdown } from '../tables.ts';
 import { withStorageNodes } from './storage-nodes.ts';
-import { ended, inParallel, startMs, untilReady } from './work.ts';
+import { ended, inParallel, untilReady } from './work.ts';
 
 const valueBytes = 1024;
 const workers = 256;

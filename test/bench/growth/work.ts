@@ -2,9 +2,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem } from '../../../cli/problem.ts';
+import { startMs } from '../clusters/servers.ts';
 
 const pollMs = 10;
-export const startMs = 120_000;
 
 /** `run(0)` to `run(count - 1)`, so many at a time. */
 export async function inParallel(
